@@ -1,0 +1,30 @@
+//! Wire types of MSAO: what the edge and the cloud say to each other, and the receipt of an answer.
+//!
+//! One WebSocket carries a session. Each binary message is one [`Frame`](frame): a fixed header with magic,
+//! version and payload length, then the payload in [postcard](https://docs.rs/postcard). Everything that
+//! crosses the wire is declared here and nowhere else.
+//!
+//! This crate does no I/O and knows no clock, browser, web framework or tensor library.
+
+mod client;
+mod error;
+pub mod frame;
+mod limits;
+mod receipt;
+mod server;
+
+pub use client::{Ask, ClientMessage, Media, MediaKind};
+pub use error::{ErrorCode, ErrorReport, FrameError};
+pub use limits::Limits;
+pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
+pub use server::{FinishReason, ModelInfo, ServerMessage, Token};
+
+/// Version of the wire protocol. A server refuses a frame of another version with
+/// [`ErrorCode::UnsupportedVersion`].
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// Name of a request within its session, chosen by the client, unique while the session lives.
+pub type RequestId = u32;
+
+/// Index of a token in the vocabulary both models share.
+pub type TokenId = u32;

@@ -1,0 +1,81 @@
+//! The receipt of an answer: what was used, what was sent, where the milliseconds went.
+//!
+//! Page, bench and metrics read this one type. What is not in a receipt is not claimed.
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Modality {
+    /// The typed question.
+    Text,
+    /// A picture, or the frames of a clip.
+    Vision,
+    /// A recording.
+    Audio,
+}
+
+/// What one answer took on the machine that wrote this receipt.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// One entry for each modality that was given.
+    pub modalities: Vec<ModalityReceipt>,
+    /// Tokens the model read: text, image and audio placeholders together.
+    pub prompt_tokens: u32,
+    /// Tokens the model wrote, the end token left out.
+    pub completion_tokens: u32,
+    /// Where the time went, in the order things began. Spans do not overlap.
+    pub spans: Vec<Span>,
+}
+
+impl Receipt {
+    /// Milliseconds of all spans of `kind` together.
+    pub fn ms(&self, kind: SpanKind) -> f64 {
+        self.spans.iter().filter(|span| span.kind == kind).map(|span| span.ms).sum()
+    }
+
+    /// Tokens written in a second of decoding; `None` before two tokens are known, because the first token is
+    /// prefill's.
+    pub fn decode_tokens_per_s(&self) -> Option<f64> {
+        let decode_ms = self.ms(SpanKind::Decode);
+        (self.completion_tokens > 1 && decode_ms > 0.0)
+            .then(|| f64::from(self.completion_tokens) / decode_ms * 1000.0)
+    }
+}
+
+/// What became of one modality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModalityReceipt {
+    /// The modality.
+    pub modality: Modality,
+    /// Bytes of it that crossed the network.
+    pub bytes: u64,
+    /// Prompt tokens it became.
+    pub prompt_tokens: u32,
+}
+
+/// A stretch of time spent on one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// What was done.
+    pub kind: SpanKind,
+    /// Milliseconds it took.
+    pub ms: f64,
+}
+
+/// The stages of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanKind {
+    /// Waiting for the engine to be free.
+    Queue,
+    /// Turning files into pixels and samples.
+    DecodeMedia,
+    /// Vision and audio towers.
+    Encode,
+    /// First pass over the whole prompt.
+    Prefill,
+    /// Writing the answer, token by token.
+    Decode,
+}
