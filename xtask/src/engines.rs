@@ -1,0 +1,195 @@
+//! The two engine modules: the same code for Wasm SIMD and for WebGPU, packed npm-style in `wasm-runtime/pkg/`.
+//!
+//! Cargo decides whether anything has to be compiled; what follows (`wasm-bindgen`, `wasm-opt`, compression) is
+//! done again only if the compiled module or a tool has changed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    precompress::{self, Sizes},
+    progress::{self, Step},
+    tools::{BINARYEN_VERSION, Tools, WASM_BINDGEN_VERSION},
+    wasm_toolchain, workspace,
+};
+
+/// What `wasm-bindgen` calls its files.
+const MODULE: &str = "msao_runtime";
+/// Says in each module's folder what it was made from.
+const STAMP: &str = ".made-from";
+/// The Wasm features that every browser with WebGPU or SIMD has.
+const WASM_FEATURES: [&str; 7] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+struct Engine {
+    /// Its folder in the package.
+    folder: &'static str,
+    /// The cargo feature that selects it.
+    feature: &'static str,
+    profile: &'static str,
+    optimisation: &'static str,
+    estimate: &'static str,
+}
+
+const ENGINES: [Engine; 2] = [
+    Engine {
+        folder: "simd",
+        feature: "engine-flex",
+        profile: "wasm-speed",
+        optimisation: "-O3",
+        estimate: "about 4 min",
+    },
+    Engine {
+        folder: "webgpu",
+        feature: "engine-webgpu",
+        profile: "wasm-size",
+        optimisation: "-Oz",
+        estimate: "about 10 min",
+    },
+];
+
+/// The package's folder.
+pub(crate) fn package_folder() -> PathBuf {
+    workspace::root().join("wasm-runtime/pkg")
+}
+
+/// Builds both modules and the package around them, and prints their sizes.
+///
+/// # Errors
+/// If a build or a tool fails.
+pub(crate) fn build(tools: &Tools) -> Result<()> {
+    let package = package_folder();
+    for engine in &ENGINES {
+        engine.build(tools, &package.join(engine.folder))?;
+    }
+    for file in workspace::files_under(&workspace::root().join("wasm-runtime/js"))? {
+        let name = file.file_name().context("a file has a name")?;
+        copy_if_changed(&file, &package.join(name))?;
+    }
+    report_sizes(&package)
+}
+
+impl Engine {
+    fn build(&self, tools: &Tools, output: &Path) -> Result<()> {
+        let Self { folder, feature, profile, .. } = *self;
+        // The crate is a plain library; only here it becomes a module, so that native builds link no extra file.
+        Step {
+            title: &format!("compiling the {folder} engine"),
+            estimate: self.estimate,
+            remedy: "mend what the compiler names; `cargo xtask check` shows it with colours",
+        }
+        .run(
+            tools
+                .wasm_cargo()
+                .args(["rustc", "--package", "msao-runtime", "--lib", "--crate-type", "cdylib"])
+                .args(["--target", wasm_toolchain::TARGET, "--profile", profile])
+                .args(["--no-default-features", "--features", feature]),
+        )?;
+        let compiled = workspace::target_folder()
+            .join(wasm_toolchain::TARGET)
+            .join(profile)
+            .join(MODULE)
+            .with_extension("wasm");
+
+        let stamp = self.stamp(tools, &compiled)?;
+        if fs::read_to_string(output.join(STAMP)).is_ok_and(|old| old == stamp) {
+            return Ok(());
+        }
+        if output.exists() {
+            fs::remove_dir_all(output)?;
+        }
+        fs::create_dir_all(output)?;
+        Step {
+            title: &format!("binding the {folder} engine"),
+            estimate: "",
+            remedy: "the crate and the command wasm-bindgen must have the same version: `cargo xtask setup`",
+        }
+        .run(
+            tools
+                .wasm_bindgen()
+                .args(["--target", "web", "--out-name", MODULE, "--out-dir"])
+                .arg(output)
+                .arg(&compiled),
+        )?;
+        self.optimise(tools, output)?;
+        precompress::compress(output)?;
+        Ok(fs::write(output.join(STAMP), stamp)?)
+    }
+
+    fn optimise(&self, tools: &Tools, output: &Path) -> Result<()> {
+        let Some(mut wasm_opt) = tools.wasm_opt() else { return Ok(()) };
+        let module = output.join(format!("{MODULE}_bg.wasm"));
+        let smaller = output.join("smaller.wasm");
+        Step {
+            title: &format!("optimising the {} engine", self.folder),
+            estimate: "about 1 min",
+            remedy: "see its log; without wasm-opt the module is only larger",
+        }
+        .run(
+            wasm_opt
+                .args([self.optimisation, "--strip-debug", "--strip-producers"])
+                .args(WASM_FEATURES)
+                .arg(&module)
+                .arg("-o")
+                .arg(&smaller),
+        )?;
+        Ok(fs::rename(smaller, module)?)
+    }
+
+    fn stamp(&self, tools: &Tools, compiled: &Path) -> Result<String> {
+        let module =
+            fs::read(compiled).with_context(|| format!("cargo left no module at {}", compiled.display()))?;
+        let optimiser = if tools.has_wasm_opt() { BINARYEN_VERSION } else { "none" };
+        let hash = hex(&Sha256::digest(module));
+        Ok(format!("{hash} wasm-bindgen {WASM_BINDGEN_VERSION} wasm-opt {optimiser} {}", self.optimisation))
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let contents = fs::read(from)?;
+    if fs::read(to).is_ok_and(|old| old == contents) {
+        return Ok(());
+    }
+    fs::write(to, contents).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// Prints what each module weighs and writes it to `sizes.json`, which the page can show before a download.
+fn report_sizes(package: &Path) -> Result<()> {
+    progress::announce("sizes of the engines", "");
+    let mut all = serde_json::Map::new();
+    for engine in &ENGINES {
+        let folder = package.join(engine.folder);
+        let module = Sizes::of(&folder.join(format!("{MODULE}_bg.wasm")))?;
+        let glue = Sizes::of(&folder.join(format!("{MODULE}.js")))?;
+        println!("    {:<7} {module}, glue {glue}", engine.folder);
+        all.insert(engine.folder.to_owned(), json!({ "wasm": sizes(&module), "js": sizes(&glue) }));
+    }
+    let text = serde_json::to_string_pretty(&Value::Object(all))? + "\n";
+    let file = package.join("sizes.json");
+    if fs::read_to_string(&file).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    Ok(fs::write(file, text)?)
+}
+
+fn sizes(sizes: &Sizes) -> Value {
+    json!({ "raw_bytes": sizes.raw_bytes, "gzip_bytes": sizes.gzip_bytes, "brotli_bytes": sizes.brotli_bytes })
+}

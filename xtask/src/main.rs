@@ -1,0 +1,89 @@
+//! The commands of the README: `cargo xtask <command>`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `workspace` | where things lie |
+//! | `progress` | how a long step looks: a line, a heartbeat, a log, a remedy |
+//! | `wasm_toolchain`, `tools`, `debian` | what is needed, at which version, and how it gets here |
+//! | `engines`, `precompress`, `page` | the two engine modules and the page |
+//! | `run` | the server in front of the page |
+//! | `browser`, `reference`, `test` | every test, the browser and Python ones included |
+//! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
+//! | `tidy` | rules of the house that are checked as a test |
+
+#![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
+
+mod browser;
+mod check;
+mod ci;
+mod debian;
+mod engines;
+mod page;
+mod precompress;
+mod progress;
+mod reference;
+mod run;
+mod test;
+#[cfg(test)]
+mod tidy;
+mod tools;
+mod wasm_toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::tools::Tools;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  run [--features LIST] [-- SERVER FLAGS]
+           set up what is missing, build the page, start the server, print the URL
+  test     every test: native, Vulkan, a real browser, the Python reference
+  check    formatting, clippy (native and wasm32), cargo-deny
+  ci       what continuous integration runs: formatting, clippy, test; with times
+
+  setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
+  engines  build the two engine modules into wasm-runtime/pkg/
+  page     build the engines and the page into dist/
+
+Variables: MSAO_TOOLS (folder of the installed tools), MSAO_CHROMIUM and MSAO_CHROMEDRIVER (paths),
+MSAO_SKIP_BROWSER=1 (leave the browser tests out), MSAO_WASM_TOOLCHAIN=debian (use the fallback compiler).
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", arguments),
+    };
+    if command != "run" && !rest.is_empty() {
+        bail!("`{command}` takes no arguments; see `cargo xtask help`");
+    }
+    match command {
+        "setup" => Tools::ensure().map(|tools| println!("Ready: {}", tools.summary())),
+        "engines" => engines::build(&Tools::ensure()?),
+        "page" => page::build(&Tools::ensure()?),
+        "run" => run::run(rest),
+        "test" => test::test(&Tools::ensure()?),
+        "check" => check::check(&Tools::ensure()?),
+        "ci" => ci::ci(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("there is no command `{unknown}`; see `cargo xtask help`"),
+    }
+}
