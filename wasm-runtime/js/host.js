@@ -1,0 +1,318 @@
+/**
+ * Keeps one engine answering: loads it, queues questions, replaces it when it fails or when WebGPU is faster.
+ *
+ * Messages are those of messages.rs. One question is worked on at a time; each ends in exactly one `done` or
+ * `error`. Engines live in Workers of their own (`engines.js`), so whatever happens to one, this one goes on.
+ */
+
+import { EngineError, EngineHandle, findAdapter } from "./engines.js";
+import { recallVerdict, rememberVerdict } from "./verdicts.js";
+import { fetchCheckpoint } from "./weights.js";
+
+/** How often a question is tried: a second time on another engine, or on the same one started again. */
+const MOST_ATTEMPTS = 2;
+/** Quiet time before WebGPU is tried in the background. */
+const IDLE_MS = 1000;
+/** Shortest time between two reports of downloaded bytes. */
+const PROGRESS_INTERVAL_MS = 50;
+
+/**
+ * @typedef {object} Entry a question and what became of it
+ * @property {any} request
+ * @property {number} since when it was asked
+ * @property {number} attempts
+ * @property {boolean} cancelled
+ * @property {() => void} [cancel]
+ */
+
+/** @typedef {{ handle: EngineHandle, adapter: object | null, details: any }} RunningEngine */
+
+export class EngineHost {
+  /** @type {RunningEngine | null} */
+  #engine = null;
+  /** @type {Entry[]} */
+  #queue = [];
+  /** @type {Entry | null} */
+  #running = null;
+  /** @type {Promise<void>} */
+  #settled = Promise.resolve();
+  /** No question is begun while this is above 0. */
+  #holds = 0;
+  /** Why nothing will be answered any more. */
+  #closed = "";
+  #abort = new AbortController();
+  #weightsUrl = "";
+  #lastWork = 0;
+
+  /** @param {(event: object) => void} post */
+  constructor(post) {
+    this.post = post;
+  }
+
+  /** @param {any} message a WorkerRequest */
+  receive(message) {
+    switch (message.type) {
+      case "load":
+        return this.#load(message.engine, message.weights_url);
+      case "ask":
+        return this.#ask(message);
+      case "cancel":
+        return this.#cancel(message.request_id);
+      case "measure":
+        return this.#measure();
+      case "unload":
+        return this.#unload();
+      default:
+        return this.#error(null, new EngineError("invalid_input", `unknown message type ${message.type}`));
+    }
+  }
+
+  async #load(preference, weightsUrl) {
+    this.#weightsUrl = weightsUrl;
+    try {
+      const kind = preference === "webgpu" ? "webgpu" : "simd";
+      const adapter = kind === "webgpu" ? await findAdapter() : null;
+      if (kind === "webgpu" && !adapter) {
+        const message = "this browser offers no WebGPU here; choose the engine simd or auto";
+        throw new EngineError("engine_unavailable", message);
+      }
+      this.#engine = await this.#start(kind, adapter);
+    } catch (error) {
+      return this.#close(error);
+    }
+    this.post({ type: "ready", ...this.#engine.details });
+    this.#pump();
+    return preference === "auto" ? this.#considerWebgpu() : undefined;
+  }
+
+  /** @returns {Promise<RunningEngine>} */
+  async #start(engine, adapter) {
+    const progress = (stage, loaded_bytes = 0, total_bytes = 0) =>
+      this.post({ type: "progress", stage, engine, loaded_bytes, total_bytes });
+    let reported = -Infinity;
+    const onBytes = (loaded, total) => {
+      if (loaded === total || performance.now() - reported > PROGRESS_INTERVAL_MS) {
+        reported = performance.now();
+        progress("weights", loaded, total);
+      }
+    };
+    const { signal } = this.#abort;
+    const handle = new EngineHandle(engine);
+    signal.addEventListener("abort", () => handle.dispose());
+    try {
+      const times = [performance.now()];
+      progress("engine");
+      const [, checkpoint] = await Promise.all([handle.init(), fetchCheckpoint(this.#weightsUrl, onBytes, signal)]);
+      times.push(performance.now());
+      progress("model");
+      const parameters = await handle.load(checkpoint.files);
+      times.push(performance.now());
+      progress("warm_up");
+      await handle.warmUp();
+      times.push(performance.now());
+      const [download_ms, load_ms, warm_up_ms] = times.slice(1).map((time, index) => time - times[index]);
+      const { name: model, bytes: weights_bytes, fromCache: from_cache, fingerprint } = checkpoint;
+      this.fingerprint = fingerprint;
+      const sizes = { model, parameters, weights_bytes, from_cache };
+      return { handle, adapter, details: { engine, adapter, ...sizes, download_ms, load_ms, warm_up_ms } };
+    } catch (error) {
+      handle.dispose();
+      throw error;
+    }
+  }
+
+  #ask(request) {
+    if (this.#closed) {
+      return this.#error(request.request_id, new EngineError("not_ready", this.#closed));
+    }
+    this.#queue.push({ request, since: performance.now(), attempts: 0, cancelled: false });
+    return this.#pump();
+  }
+
+  #cancel(requestId) {
+    if (this.#running?.request.request_id === requestId) {
+      this.#running.cancelled = true;
+      this.#running.cancel?.();
+      return;
+    }
+    const index = this.#queue.findIndex(({ request }) => request.request_id === requestId);
+    if (index >= 0) {
+      this.#cancelled(this.#queue.splice(index, 1)[0]);
+    }
+  }
+
+  #pump() {
+    if (this.#engine && !this.#running && this.#holds === 0 && this.#queue.length > 0) {
+      this.#running = this.#queue.shift();
+      this.#settled = this.#run(this.#running, this.#engine).finally(() => {
+        this.#running = null;
+        this.#lastWork = performance.now();
+        this.#pump();
+      });
+    }
+  }
+
+  /** @param {Entry} entry @param {RunningEngine} engine */
+  async #run(entry, engine) {
+    if (entry.cancelled) {
+      return this.#cancelled(entry);
+    }
+    const { request } = entry;
+    const { request_id } = request;
+    const queued = { kind: "queue", ms: performance.now() - entry.since };
+    entry.attempts += 1;
+    try {
+      const onToken = (index, token) => this.post({ type: "token", request_id, index, token });
+      const { answer, cancel } = engine.handle.ask(request, onToken);
+      entry.cancel = cancel;
+      const { text, finish_reason, receipt } = await answer;
+      receipt.spans.unshift(queued);
+      this.post({ type: "done", request_id, text, finish_reason, receipt, engine: engine.handle.kind });
+    } catch (error) {
+      if (error.code !== "engine_failed" || this.#closed) {
+        return this.#error(request_id, error);
+      }
+      if (entry.attempts < MOST_ATTEMPTS) {
+        this.#queue.unshift(entry);
+      } else {
+        this.#error(request_id, error);
+      }
+      await this.#replace(engine, error);
+    }
+  }
+
+  /** Starts SIMD after an engine has failed. */
+  async #replace(failed, cause) {
+    failed.handle.dispose();
+    this.#engine = null;
+    try {
+      this.#engine = await this.#start("simd", null);
+    } catch (error) {
+      return this.#close(error);
+    }
+    if (failed.handle.kind !== "simd") {
+      this.#changed(failed, "failed", `${cause.message}; Wasm SIMD has taken over`);
+    }
+  }
+
+  /** In the background: tries WebGPU, and moves to it if it is clearly faster. */
+  async #considerWebgpu() {
+    const adapter = await findAdapter();
+    if (!adapter || adapter.is_fallback) {
+      return;
+    }
+    const { fingerprint } = this;
+    const known = await recallVerdict(adapter, fingerprint);
+    if (known?.chosen === "simd") {
+      this.post({ type: "measured", ...known, adapter });
+      return;
+    }
+    await this.#idle();
+    let candidate;
+    try {
+      candidate = await this.#start("webgpu", adapter);
+      await this.#alone(() => this.#compare(candidate));
+    } catch (error) {
+      candidate?.handle.dispose();
+      if (this.#closed) {
+        return;
+      }
+      const verdict = { simd: null, webgpu: null, chosen: "simd", failure: error.message };
+      if (!error.code?.startsWith("download")) {
+        await rememberVerdict(adapter, fingerprint, verdict);
+      }
+      this.post({ type: "measured", ...verdict, adapter });
+    }
+  }
+
+  /** @param {RunningEngine} candidate */
+  async #compare(candidate) {
+    const current = this.#engine;
+    if (!current) {
+      throw new EngineError("download_failed", "the engine in use was lost meanwhile");
+    }
+    this.post({ type: "progress", stage: "measure", engine: "webgpu", loaded_bytes: 0, total_bytes: 0 });
+    const simd = await current.handle.measure();
+    const webgpu = await candidate.handle.measure();
+    const chosen = await current.handle.choose(simd, webgpu);
+    const verdict = { simd, webgpu, chosen, failure: null };
+    await rememberVerdict(candidate.adapter, this.fingerprint, verdict);
+    this.post({ type: "measured", ...verdict, adapter: candidate.adapter });
+    if (chosen === "webgpu") {
+      this.#engine = candidate;
+      current.handle.dispose();
+      this.#changed(current, "faster", "WebGPU was measured to be clearly faster on this device");
+    } else {
+      candidate.handle.dispose();
+    }
+  }
+
+  async #measure() {
+    try {
+      await this.#alone(async () => {
+        if (!this.#engine) {
+          throw new EngineError("not_ready", this.#closed || "the engine is still loading");
+        }
+        const { handle, adapter } = this.#engine;
+        const timings = { simd: null, webgpu: null, [handle.kind]: await handle.measure() };
+        this.post({ type: "measured", ...timings, chosen: handle.kind, adapter, failure: null });
+      });
+    } catch (error) {
+      this.#error(null, error);
+    }
+  }
+
+  #unload() {
+    this.#close(null);
+    this.post({ type: "unloaded" });
+  }
+
+  /** Ends everything, with a report if there is an error. */
+  #close(error) {
+    const wasOpen = !this.#closed;
+    this.#closed ||= error?.message ?? "the engine was unloaded; load it again";
+    this.#abort.abort();
+    this.#engine?.handle.dispose();
+    this.#engine = null;
+    if (error && wasOpen) {
+      this.#error(null, error);
+    }
+    for (const { request } of this.#queue.splice(0)) {
+      this.#error(request.request_id, new EngineError("not_ready", this.#closed));
+    }
+  }
+
+  /** Runs `work` while no question is being answered. */
+  async #alone(work) {
+    this.#holds += 1;
+    try {
+      await this.#settled;
+      await work();
+    } finally {
+      this.#holds -= 1;
+      this.#pump();
+    }
+  }
+
+  async #idle() {
+    while (this.#running || this.#queue.length > 0 || performance.now() - this.#lastWork < IDLE_MS) {
+      await new Promise((resolve) => setTimeout(resolve, IDLE_MS / 4));
+    }
+  }
+
+  #changed(from, reason, message) {
+    const { handle, adapter } = this.#engine;
+    this.post({ type: "engine_changed", from: from.handle.kind, to: handle.kind, reason, message, adapter });
+  }
+
+  #cancelled({ request: { request_id }, since }) {
+    const spans = [{ kind: "queue", ms: performance.now() - since }];
+    const receipt = { modalities: [], prompt_tokens: 0, completion_tokens: 0, spans };
+    const engine = this.#engine?.handle.kind ?? "simd";
+    this.post({ type: "done", request_id, text: "", finish_reason: "cancelled", receipt, engine });
+  }
+
+  #error(request_id, { code = "engine_failed", message }) {
+    this.post({ type: "error", request_id, code, message });
+  }
+}

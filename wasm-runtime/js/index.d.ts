@@ -1,0 +1,124 @@
+/** Which engine answers: `auto` begins with `simd` and moves to `webgpu` once that is measured to be faster. */
+export type EnginePreference = "auto" | "simd" | "webgpu";
+export type EngineKind = "simd" | "webgpu";
+
+export interface CreateOptions {
+  /** Folder of the checkpoint, with its `MANIFEST.json`. */
+  weightsUrl: string | URL;
+  /** Folder of this package; where `index.js` lies unless given. Must be of the page's own origin. */
+  engineUrl?: string | URL;
+  /** Default: `auto`. */
+  engine?: EnginePreference;
+  /** Stops the loading; the promise is rejected with its reason. */
+  signal?: AbortSignal;
+  onProgress?: (progress: LoadProgress) => void;
+  onEngineChange?: (change: EngineChange) => void;
+}
+
+export interface LoadProgress {
+  stage: "engine" | "weights" | "model" | "warm_up" | "measure";
+  /** WebGPU is loaded in the background, after the assistant is ready. */
+  engine: EngineKind;
+  /** Of the checkpoint; 0 outside the stage `weights`. */
+  loadedBytes: number;
+  totalBytes: number;
+}
+
+export interface EngineChange {
+  from: EngineKind;
+  to: EngineKind;
+  reason: "faster" | "failed";
+  /** For people. */
+  message: string;
+}
+
+export interface Pixels {
+  width: number;
+  height: number;
+  /** RGBA. */
+  data: Uint8ClampedArray | Uint8Array;
+}
+
+export interface Samples {
+  sampleRateHz: number;
+  /** One channel, -1 to 1. */
+  samples: Float32Array | number[];
+}
+
+export interface AskOptions {
+  /** May be empty if `audio` holds a spoken question. */
+  question?: string;
+  /** One picture, or the frames of a clip in order of time. */
+  images?: (Pixels | ImageBitmapSource)[];
+  audio?: AudioBuffer | Samples | null;
+  /** Default: 128. */
+  maxNewTokens?: number;
+  /** Hears each token as it is written. Index 0 again: the answer began anew on another engine. */
+  onToken?: (token: Token, index: number) => void;
+  /** Stops the answer; the promise is rejected with its reason. */
+  signal?: AbortSignal;
+}
+
+export interface Token {
+  id: number;
+  /** Text that the token adds; may be empty. */
+  text: string;
+  /** The model's probability of it, 0 to 1. */
+  probability: number;
+}
+
+export interface Answer {
+  text: string;
+  finishReason: "stop" | "length" | "cancelled";
+  receipt: Receipt;
+  /** The engine that wrote it. */
+  engine: EngineKind;
+}
+
+/** What the answer took on this device. */
+export interface Receipt {
+  modalities: { modality: "text" | "vision" | "audio"; bytes: number; prompt_tokens: number }[];
+  prompt_tokens: number;
+  completion_tokens: number;
+  /** Milliseconds, in order. */
+  spans: { kind: "queue" | "decode_media" | "encode" | "prefill" | "decode"; ms: number }[];
+}
+
+export interface EngineTimings {
+  prefill_ms: number;
+  decode_step_ms: number;
+}
+
+export interface Measured {
+  simd: EngineTimings | null;
+  webgpu: EngineTimings | null;
+  chosen: EngineKind;
+}
+
+export interface Assistant {
+  /** The engine in use. */
+  readonly engine: EngineKind;
+  /** Name of the checkpoint. */
+  readonly model: string;
+  ask(options: AskOptions): Promise<Answer>;
+  /** Times the engine in use on a small fixed prompt. */
+  measure(): Promise<Measured>;
+  /** Ends the Workers and gives their memory back; what is in flight is rejected. */
+  dispose(): void;
+}
+
+/** What assistants fail with. */
+export class AssistantError extends Error {
+  readonly code:
+    | "worker_crashed"
+    | "download_failed"
+    | "download_corrupt"
+    | "engine_unavailable"
+    | "checkpoint_invalid"
+    | "invalid_input"
+    | "not_ready"
+    | "engine_failed";
+}
+
+/** Loads engine and checkpoint; ready to answer when the promise resolves. */
+export function createAssistant(options: CreateOptions): Promise<Assistant>;

@@ -1,0 +1,204 @@
+//! The engine as JavaScript sees it; the only file that knows both.
+//!
+//! One module holds one [`Engine`] class. Structured values cross as plain objects, in the form that serde gives
+//! them; pixels and samples as typed arrays. Errors are `Error` objects with a `code` from
+//! [`EdgeErrorCode`](crate::messages::EdgeErrorCode). A panic is thrown as an error that nobody catches: whoever
+//! runs the module must listen for it and start a new one.
+
+use js_sys::{Array, Error, Float32Array, Function, JSON, Promise, Reflect, Uint8Array};
+use msao_models::{CheckpointFiles, ModelError, Pcm, Prompt, RgbImage};
+use msao_planner::EngineTimings;
+use msao_protocol::Token;
+use serde::{Serialize, de::DeserializeOwned};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen_futures::JsFuture;
+
+use crate::{engine::EdgeEngine, messages::EdgeErrorCode};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The clock of pages, Workers and Node alike.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+/// Runs when the module is instantiated.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
+}
+
+/// A loaded checkpoint on one device.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Engine {
+    engine: EdgeEngine,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Loads a checkpoint from the contents of its files. `kind` is `simd` or `webgpu`, as the module was built.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn load(
+        kind: JsValue,
+        config_json: Vec<u8>,
+        tokenizer_json: Vec<u8>,
+        preprocessor_json: Vec<u8>,
+        safetensors: Vec<u8>,
+    ) -> Result<Engine, JsValue> {
+        let files = CheckpointFiles { config_json, tokenizer_json, preprocessor_json, safetensors };
+        let engine =
+            EdgeEngine::load(&files, from_js(&kind)?, performance_now).await.map_err(|e| model_error(&e))?;
+        Ok(Self { engine })
+    }
+
+    /// Weights in the model.
+    #[wasm_bindgen(getter)]
+    pub fn parameters(&self) -> f64 {
+        self.engine.num_parameters() as f64
+    }
+
+    /// Runs every shape once.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn warm_up(&self) -> Result<(), JsValue> {
+        self.engine.warm_up().await.map_err(|e| model_error(&e))
+    }
+
+    /// Answers a question. `images` is an array of `{ width, height, pixels }` (RGBA), `audio` is `null` or
+    /// `{ sample_rate_hz, samples }` (32-bit floats). `on_token(index, token)` returns a promise of whether to go
+    /// on. Resolves to `{ text, finish_reason, receipt }`.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn ask(
+        &self,
+        question: String,
+        images: Array,
+        audio: JsValue,
+        max_new_tokens: u32,
+        on_token: Function,
+    ) -> Result<JsValue, JsValue> {
+        let prompt = prompt(question, &images, &audio)?;
+        let mut thrown = None;
+        let tell = async |index: u32, token: &Token| match call(&on_token, index, token).await {
+            Ok(go_on) => go_on.is_truthy(),
+            Err(error) => {
+                thrown = Some(error);
+                false
+            }
+        };
+        let answer = self.engine.ask(&prompt, max_new_tokens as usize, tell).await;
+        match thrown {
+            Some(error) => Err(error),
+            None => to_js(&answer.map_err(|e| model_error(&e))?),
+        }
+    }
+
+    /// Times the engine on a fixed prompt: `{ prefill_ms, decode_step_ms }`.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn measure(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.engine.measure().await.map_err(|e| model_error(&e))?)
+    }
+
+    /// Milliseconds of one decoder pass over `rows` positions.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn time_rows(&self, rows: u32) -> Result<f64, JsValue> {
+        self.engine.time_rows(rows as usize).await.map_err(|e| model_error(&e))
+    }
+
+    /// Scores of the answer's first token, to compare engines; takes what [`Self::ask`] takes.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub async fn first_token_logits(
+        &self,
+        question: String,
+        images: Array,
+        audio: JsValue,
+    ) -> Result<Float32Array, JsValue> {
+        let prompt = prompt(question, &images, &audio)?;
+        let logits = self.engine.first_token_logits(&prompt).await.map_err(|e| model_error(&e))?;
+        Ok(Float32Array::from(&logits[..]))
+    }
+}
+
+/// Which engine to use, from the timings of both; `webgpu` may be `null`. Returns `simd` or `webgpu`.
+///
+/// # Errors
+/// An `Error` if the timings are not what [`Engine::measure`] gives.
+#[wasm_bindgen]
+pub fn choose_engine(simd: JsValue, webgpu: JsValue) -> Result<JsValue, JsValue> {
+    let (simd, webgpu): (EngineTimings, Option<EngineTimings>) = (from_js(&simd)?, from_js(&webgpu)?);
+    to_js(&msao_planner::choose_engine(simd, webgpu))
+}
+
+async fn call(on_token: &Function, index: u32, token: &Token) -> Result<JsValue, JsValue> {
+    let answer = on_token.call2(&JsValue::NULL, &index.into(), &to_js(token)?)?;
+    JsFuture::from(Promise::resolve(&answer)).await
+}
+
+fn prompt(question: String, images: &Array, audio: &JsValue) -> Result<Prompt, JsValue> {
+    let images = images.iter().map(|image| rgb_image(&image)).collect::<Result<_, _>>()?;
+    let audio = if audio.is_null() || audio.is_undefined() { None } else { Some(pcm(audio)?) };
+    Ok(Prompt { question, images, audio })
+}
+
+fn rgb_image(image: &JsValue) -> Result<RgbImage, JsValue> {
+    let pixels = Uint8Array::new(&field(image, "pixels")?).to_vec();
+    RgbImage::from_rgba(number(image, "width")?, number(image, "height")?, &pixels)
+        .map_err(|e| model_error(&e.into()))
+}
+
+fn pcm(audio: &JsValue) -> Result<Pcm, JsValue> {
+    let samples = Float32Array::new(&field(audio, "samples")?).to_vec();
+    Pcm::from_mono(number(audio, "sample_rate_hz")?, samples).map_err(|e| model_error(&e.into()))
+}
+
+fn field(object: &JsValue, name: &str) -> Result<JsValue, JsValue> {
+    let value = Reflect::get(object, &name.into())?;
+    if value.is_object() || value.as_f64().is_some() {
+        Ok(value)
+    } else {
+        Err(error(EdgeErrorCode::InvalidInput, &format!("`{name}` is missing")))
+    }
+}
+
+fn number(object: &JsValue, name: &str) -> Result<u32, JsValue> {
+    let value = field(object, name)?.as_f64().filter(|value| (0.0..=f64::from(u32::MAX)).contains(value));
+    value.map(|value| value as u32).ok_or_else(|| {
+        error(EdgeErrorCode::InvalidInput, &format!("`{name}` must be a number that is not negative"))
+    })
+}
+
+fn to_js<T: Serialize>(value: &T) -> Result<JsValue, JsValue> {
+    JSON::parse(&serde_json::to_string(value).map_err(|e| invalid(&e))?)
+}
+
+fn from_js<T: DeserializeOwned>(value: &JsValue) -> Result<T, JsValue> {
+    let json = JSON::stringify(value)?.as_string().unwrap_or_else(|| "null".to_owned());
+    serde_json::from_str(&json).map_err(|e| invalid(&e))
+}
+
+fn invalid(cause: &serde_json::Error) -> JsValue {
+    error(EdgeErrorCode::InvalidInput, &cause.to_string())
+}
+
+fn model_error(cause: &ModelError) -> JsValue {
+    error(EdgeErrorCode::of(cause), &cause.to_string())
+}
+
+fn error(code: EdgeErrorCode, message: &str) -> JsValue {
+    let error = Error::new(message);
+    let code = to_js(&code).unwrap_or(JsValue::NULL);
+    // Setting a property of a fresh object cannot fail.
+    let _ = Reflect::set(&error, &"code".into(), &code);
+    error.unchecked_into()
+}

@@ -1,0 +1,197 @@
+//! The session with the cloud over a WebSocket: moves frames between the network and [`Session`], which
+//! decides everything.
+//!
+//! A cut is followed by new attempts, further and further apart, for as long as the client lives.
+
+use std::{cell::RefCell, rc::Rc};
+
+use futures_channel::mpsc;
+use futures_util::{FutureExt, SinkExt, StreamExt, future::Either, pin_mut, select};
+use gloo_net::websocket::{Message, futures::WebSocket};
+use gloo_timers::future::TimeoutFuture;
+use msao_protocol::{Ask, ErrorReport, RequestId};
+
+use crate::{
+    RuntimeError,
+    cloud_events::{CloudEvent, Traffic},
+    session::Session,
+};
+
+/// Time between signs of life.
+const PING_INTERVAL_MS: u32 = 10_000;
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT_MS: u32 = 10_000;
+
+/// A session with the cloud. Dropping it closes the connection.
+pub struct CloudClient {
+    shared: Rc<Shared>,
+    /// Tells the task that there are frames to send; dropping it ends the task. One slot: a second signal adds
+    /// nothing.
+    wake: RefCell<mpsc::Sender<()>>,
+}
+
+struct Shared {
+    session: RefCell<Session>,
+    on_event: RefCell<Box<dyn FnMut(CloudEvent)>>,
+}
+
+impl CloudClient {
+    /// Begins to connect to `url`, such as `ws://localhost:8080/v1/session`. `on_event` hears everything.
+    pub fn connect(url: impl Into<String>, on_event: impl FnMut(CloudEvent) + 'static) -> Self {
+        let client = concat!("msao-page/", env!("CARGO_PKG_VERSION"));
+        let shared = Rc::new(Shared {
+            session: RefCell::new(Session::new(client)),
+            on_event: RefCell::new(Box::new(on_event)),
+        });
+        let (wake, woken) = mpsc::channel(1);
+        wasm_bindgen_futures::spawn_local(run(url.into(), Rc::clone(&shared), woken));
+        Self { shared, wake: RefCell::new(wake) }
+    }
+
+    /// Asks a question, now or as soon as the session is open. It ends in exactly one of [`CloudEvent::Done`]
+    /// and [`CloudEvent::Failed`] with its id.
+    ///
+    /// # Errors
+    /// A report, and then no event, if it exceeds the server's limits.
+    pub fn ask(&self, ask: Ask) -> Result<(), ErrorReport> {
+        self.shared.session.borrow_mut().ask(ask)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Stops a request. Returns whether its end is still to come, as
+    /// [`Cancelled`](msao_protocol::FinishReason::Cancelled); one that was not sent yet is forgotten without.
+    pub fn cancel(&self, request_id: RequestId) -> bool {
+        let expect_end = self.shared.session.borrow_mut().cancel(request_id);
+        self.wake();
+        expect_end
+    }
+
+    /// Whether the session is open.
+    pub fn is_connected(&self) -> bool {
+        self.shared.session.borrow().is_open()
+    }
+
+    /// Bytes that crossed the network so far.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.session.borrow().traffic()
+    }
+
+    fn wake(&self) {
+        // A full channel means that the task has been woken already; a closed one that the page goes away.
+        let _ = self.wake.borrow_mut().try_send(());
+    }
+}
+
+/// The address of the session on the server that served this page.
+///
+/// # Errors
+/// [`RuntimeError::Address`] outside a page that came over HTTP.
+pub fn session_url() -> Result<String, RuntimeError> {
+    let address = |reason: &str| RuntimeError::Address { reason: reason.to_owned() };
+    let location = web_sys::window().ok_or_else(|| address("there is no page"))?.location();
+    let host = location.host().ok().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| address("the page did not come from a server"))?;
+    let secure = location.protocol().is_ok_and(|protocol| protocol == "https:");
+    Ok(format!("{}://{host}/v1/session", if secure { "wss" } else { "ws" }))
+}
+
+impl Shared {
+    /// Tells the page, with no borrow of the session held: it may ask at once.
+    fn tell(&self, events: impl IntoIterator<Item = CloudEvent>) {
+        for event in events {
+            (self.on_event.borrow_mut())(event);
+        }
+    }
+}
+
+/// Why a connection ended.
+enum End {
+    /// The client was dropped.
+    Dropped,
+    /// The connection was cut or could not be had.
+    Cut(String),
+}
+
+async fn run(url: String, shared: Rc<Shared>, mut woken: mpsc::Receiver<()>) {
+    loop {
+        let event = shared.session.borrow_mut().connecting();
+        shared.tell([event]);
+        let reason = match hold_connection(&url, &shared, &mut woken).await {
+            End::Dropped => return,
+            End::Cut(reason) => reason,
+        };
+        let (events, pause_ms) = shared.session.borrow_mut().closed(&reason);
+        shared.tell(events);
+        if !pause(pause_ms, &mut woken).await {
+            return;
+        }
+    }
+}
+
+/// Waits; returns whether the client still lives. A question asked meanwhile does not shorten the pause.
+async fn pause(pause_ms: u32, woken: &mut mpsc::Receiver<()>) -> bool {
+    let mut timer = TimeoutFuture::new(pause_ms).fuse();
+    loop {
+        select! {
+            () = timer => return true,
+            signal = woken.next() => if signal.is_none() { return false },
+        }
+    }
+}
+
+async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<()>) -> End {
+    let socket = match WebSocket::open(url) {
+        Ok(socket) => socket,
+        Err(error) => return End::Cut(error.to_string()),
+    };
+    let (mut sink, stream) = socket.split();
+    let mut stream = stream.fuse();
+    shared.session.borrow_mut().connected();
+
+    // Sending waits for the connection to stand, so the greeting is also the test whether it does.
+    let greeting = shared.session.borrow_mut().next_frame().unwrap_or_default();
+    let send = sink.send(Message::Bytes(greeting));
+    let timeout = TimeoutFuture::new(CONNECT_TIMEOUT_MS);
+    pin_mut!(send);
+    match futures_util::future::select(send, timeout).await {
+        Either::Left((Ok(()), _)) => (),
+        Either::Left((Err(error), _)) => return End::Cut(error.to_string()),
+        Either::Right(_) => return End::Cut("no connection in time".to_owned()),
+    }
+
+    let mut ping = TimeoutFuture::new(PING_INTERVAL_MS).fuse();
+    loop {
+        loop {
+            let Some(frame) = shared.session.borrow_mut().next_frame() else { break };
+            if let Err(error) = sink.send(Message::Bytes(frame)).await {
+                return End::Cut(error.to_string());
+            }
+        }
+        select! {
+            message = stream.next() => match message {
+                Some(Ok(Message::Bytes(bytes))) => {
+                    let events = shared.session.borrow_mut().received(&bytes, now_ms());
+                    shared.tell(events);
+                }
+                Some(Ok(Message::Text(_))) => (),
+                Some(Err(error)) => return End::Cut(error.to_string()),
+                None => return End::Cut("the server closed the connection".to_owned()),
+            },
+            signal = woken.next() => if signal.is_none() { return End::Dropped },
+            () = ping => {
+                if let Err(reason) = shared.session.borrow_mut().tick(now_ms()) {
+                    return End::Cut(reason.to_owned());
+                }
+                ping = TimeoutFuture::new(PING_INTERVAL_MS).fuse();
+            }
+        }
+    }
+}
+
+/// Milliseconds of a clock that never runs backwards.
+fn now_ms() -> f64 {
+    web_sys::window()
+        .and_then(|window| window.performance())
+        .map_or_else(js_sys::Date::now, |clock| clock.now())
+}

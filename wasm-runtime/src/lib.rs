@@ -1,0 +1,31 @@
+//! The edge of MSAO: the engine that answers on the device, and the page's clients for it and for the cloud.
+//!
+//! - Without features this crate is the page's side: typed messages, [`EdgeClient`](edge_client::EdgeClient)
+//!   which runs the engine in a Worker, and [`CloudClient`](cloud_client::CloudClient) which holds the session
+//!   with a server. Both clients exist in the browser only; the state machine of a session and the encoders
+//!   are plain Rust and build everywhere.
+//! - With `engine-flex` or `engine-webgpu` it is the engine itself, natively and as the module which the
+//!   Worker loads.
+//!
+//! What depends on the platform is chosen here, module by module, and nowhere else.
+
+pub mod ask_check;
+#[cfg(all(feature = "engine", target_arch = "wasm32"))]
+pub mod bindings;
+#[cfg(target_arch = "wasm32")]
+pub mod cloud_client;
+pub mod cloud_events;
+#[cfg(target_arch = "wasm32")]
+pub mod edge_client;
+#[cfg(feature = "engine")]
+pub mod engine;
+mod error;
+#[cfg(feature = "engine")]
+mod error_codes;
+#[cfg(feature = "engine")]
+mod measure;
+pub mod messages;
+pub mod session;
+pub mod wav_encode;
+
+pub use error::RuntimeError;

@@ -1,0 +1,325 @@
+//! What the page and the Worker say to each other.
+//!
+//! Requests and events are plain JavaScript objects with a `type` field, so that the hand-written Worker and
+//! pages without Wasm read them too; these types are their one definition for Rust. Pixels and samples do not
+//! pass through here: they travel beside the header of an `ask`, as transferred buffers.
+
+use msao_planner::{EngineKind, EngineTimings};
+use msao_protocol::{FinishReason, Receipt, RequestId, Token};
+use serde::{Deserialize, Serialize};
+
+/// Which engine module the Worker uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnginePreference {
+    /// SIMD answers first; WebGPU takes over once it has been measured to be clearly faster.
+    #[default]
+    Auto,
+    /// Wasm SIMD only.
+    Simd,
+    /// WebGPU only, software adapters included; an error where there is none.
+    Webgpu,
+}
+
+/// What the page asks of the Worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum WorkerRequest {
+    /// Load the checkpoint and an engine. The first message.
+    Load {
+        /// Which engine.
+        engine: EnginePreference,
+        /// Absolute URL of the checkpoint's folder, which holds `MANIFEST.json`.
+        weights_url: String,
+    },
+    /// Answer a question. The buffers travel in the same object, beside these fields.
+    Ask(AskHeader),
+    /// Stop an answer, or forget it if it has not begun.
+    Cancel {
+        /// Which request.
+        request_id: RequestId,
+    },
+    /// Time the engine in use; answered by [`WorkerEvent::Measured`].
+    Measure,
+    /// Give up engine and memory; answered by [`WorkerEvent::Unloaded`].
+    Unload,
+}
+
+/// A question without the bytes of its media.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AskHeader {
+    /// Chosen by the page; every event about this question carries it.
+    pub request_id: RequestId,
+    /// The question; empty when the recording holds a spoken one.
+    pub question: String,
+    /// Most tokens the answer may have.
+    pub max_new_tokens: u32,
+}
+
+/// A question with its media, as the page hands it over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EdgeAsk {
+    /// Chosen by the page; every event about this question carries it.
+    pub request_id: RequestId,
+    /// The question; empty when [`Self::audio`] holds a spoken one.
+    pub question: String,
+    /// One picture, or the frames of a clip in order of time.
+    pub images: Vec<RgbaPixels>,
+    /// One recording.
+    pub audio: Option<PcmSamples>,
+    /// Most tokens the answer may have.
+    pub max_new_tokens: u32,
+}
+
+/// A picture as a canvas gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RgbaPixels {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Four bytes a pixel, row by row; the alpha byte is ignored.
+    pub pixels: Vec<u8>,
+}
+
+/// A recording as the audio graph gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PcmSamples {
+    /// Samples in a second.
+    pub sample_rate_hz: u32,
+    /// One channel, -1 to 1.
+    pub samples: Vec<f32>,
+}
+
+/// What the Worker tells the page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum WorkerEvent {
+    /// Loading goes on.
+    Progress(Progress),
+    /// The first engine answers from now on.
+    Ready(Ready),
+    /// Another engine answers from now on; requests in flight carry on there.
+    EngineChanged(EngineChange),
+    /// Engines were timed.
+    Measured(Measured),
+    /// A token of an answer, in order.
+    Token {
+        /// The request it answers.
+        request_id: RequestId,
+        /// Position in the answer, from 0. A second token 0 means that the answer began anew on another engine.
+        index: u32,
+        /// The token.
+        token: Token,
+    },
+    /// An answer is complete.
+    Done(EdgeDone),
+    /// A request has failed, or, without a request, the engine.
+    Error(EdgeFailure),
+    /// Engine and memory are given up.
+    Unloaded,
+}
+
+/// How far loading has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is going on.
+    pub stage: LoadStage,
+    /// The engine it is done for.
+    pub engine: EngineKind,
+    /// Bytes here so far, of the checkpoint; 0 outside [`LoadStage::Weights`].
+    pub loaded_bytes: u64,
+    /// Bytes in all; 0 while unknown.
+    pub total_bytes: u64,
+}
+
+/// The stages of loading, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadStage {
+    /// Fetching and compiling the engine module.
+    Engine,
+    /// Fetching the checkpoint, from the network or the cache.
+    Weights,
+    /// Building the model.
+    Model,
+    /// Running every shape once, so that no question waits for compilation.
+    WarmUp,
+    /// Timing the engine, in the background.
+    Measure,
+}
+
+/// An engine is ready to answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The engine.
+    pub engine: EngineKind,
+    /// The GPU it runs on; `None` for SIMD.
+    pub adapter: Option<AdapterInfo>,
+    /// Name of the checkpoint.
+    pub model: String,
+    /// Weights in the model.
+    pub parameters: u64,
+    /// Bytes of the checkpoint.
+    pub weights_bytes: u64,
+    /// Whether the checkpoint came from the browser's cache.
+    pub from_cache: bool,
+    /// Fetching engine and checkpoint, in milliseconds.
+    pub download_ms: f64,
+    /// Building the model, in milliseconds.
+    pub load_ms: f64,
+    /// Warming up, in milliseconds.
+    pub warm_up_ms: f64,
+}
+
+/// A GPU as the browser describes it; fields may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterInfo {
+    /// Such as `nvidia`.
+    pub vendor: String,
+    /// Such as `hopper`.
+    pub architecture: String,
+    /// In the driver's words.
+    pub description: String,
+    /// A software implementation.
+    pub is_fallback: bool,
+}
+
+/// The engine was changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EngineChange {
+    /// The engine until now.
+    pub from: EngineKind,
+    /// The engine from now on.
+    pub to: EngineKind,
+    /// Why.
+    pub reason: EngineChangeReason,
+    /// Why, for people.
+    pub message: String,
+    /// The GPU of the new engine.
+    pub adapter: Option<AdapterInfo>,
+}
+
+/// Why the engine was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChangeReason {
+    /// The new one was measured to be clearly faster.
+    Faster,
+    /// The old one failed, for example because the GPU was lost.
+    Failed,
+}
+
+/// Outcome of timing the engines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Wasm SIMD; `None` if it was not timed.
+    pub simd: Option<EngineTimings>,
+    /// WebGPU; `None` if it was not timed.
+    pub webgpu: Option<EngineTimings>,
+    /// The engine in use from now on.
+    pub chosen: EngineKind,
+    /// The GPU that was timed, or should have been.
+    pub adapter: Option<AdapterInfo>,
+    /// Why WebGPU could not be timed, for people.
+    pub failure: Option<String>,
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeDone {
+    /// The request it answers.
+    pub request_id: RequestId,
+    /// The whole answer.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// What it took on this device; nothing of it crossed the network.
+    pub receipt: Receipt,
+    /// The engine that wrote it.
+    pub engine: EngineKind,
+}
+
+/// Something failed on the device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EdgeFailure {
+    /// The request that failed; `None` if it was the engine, and then nothing will be answered before the
+    /// engine is loaded again.
+    pub request_id: Option<RequestId>,
+    /// For programs.
+    pub code: EdgeErrorCode,
+    /// For people: what is wrong, and the remedy.
+    pub message: String,
+}
+
+/// Every way the edge can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeErrorCode {
+    /// The Worker's script could not be started, or the Worker died.
+    WorkerCrashed,
+    /// The engine module or the checkpoint could not be fetched.
+    DownloadFailed,
+    /// What was fetched is not what the manifest announces.
+    DownloadCorrupt,
+    /// The asked-for engine does not exist here.
+    EngineUnavailable,
+    /// The checkpoint is not usable.
+    CheckpointInvalid,
+    /// The question or its media are not usable.
+    InvalidInput,
+    /// Asked before the engine was ready, or after it was unloaded.
+    NotReady,
+    /// The engine failed while it worked.
+    EngineFailed,
+}
+
+#[cfg(test)]
+mod tests {
+    use msao_protocol::{Span, SpanKind};
+
+    use super::*;
+
+    /// The Worker is written in JavaScript: these strings are what it sends and reads.
+    #[test]
+    fn messages_have_the_form_the_worker_writes() {
+        let cancel = serde_json::to_string(&WorkerRequest::Cancel { request_id: 3 }).unwrap();
+        assert_eq!(cancel, r#"{"type":"cancel","request_id":3}"#);
+
+        let load = WorkerRequest::Load { engine: EnginePreference::Auto, weights_url: "w/".into() };
+        assert_eq!(
+            serde_json::to_string(&load).unwrap(),
+            r#"{"type":"load","engine":"auto","weights_url":"w/"}"#
+        );
+
+        let event: WorkerEvent = serde_json::from_str(
+            r#"{"type":"error","request_id":null,"code":"download_failed","message":"away"}"#,
+        )
+        .unwrap();
+        assert!(
+            matches!(event, WorkerEvent::Error(failure) if failure.code == EdgeErrorCode::DownloadFailed)
+        );
+
+        let event: WorkerEvent = serde_json::from_str(
+            r#"{"type":"progress","stage":"warm_up","engine":"webgpu","loaded_bytes":0,"total_bytes":0}"#,
+        )
+        .unwrap();
+        assert!(matches!(event, WorkerEvent::Progress(progress) if progress.stage == LoadStage::WarmUp));
+    }
+
+    #[test]
+    fn a_receipt_survives_the_way_through_javascript() {
+        let done = WorkerEvent::Done(EdgeDone {
+            request_id: 1,
+            text: "red".into(),
+            finish_reason: FinishReason::Stop,
+            receipt: Receipt {
+                spans: vec![Span { kind: SpanKind::Prefill, ms: 1.25 }],
+                ..Receipt::default()
+            },
+            engine: EngineKind::Simd,
+        });
+        let json = serde_json::to_string(&done).unwrap();
+        assert_eq!(serde_json::from_str::<WorkerEvent>(&json).unwrap(), done);
+    }
+}

@@ -1,0 +1,293 @@
+//! A session with the cloud as a state machine: what to send, what to tell, what to do after a cut.
+//!
+//! It knows no socket, clock or browser: frames, cuts and the time come in as arguments, events and frames go
+//! out as values, so that every course of events can be played through in a test.
+//!
+//! Nothing is lost: an [`Ask`] is kept until its answer is complete. If the session is cut before the answer
+//! began, the ask is sent once more in the next session; if the answer had begun, or it was the second time,
+//! the request fails as retryable. A request that waits for a server that stays away fails after
+//! [`ATTEMPTS_BEFORE_GIVING_UP`] attempts, while connecting goes on.
+
+use std::collections::VecDeque;
+
+use msao_protocol::{
+    Ask, ClientMessage, ErrorCode, ErrorReport, FrameError, Limits, RequestId, ServerMessage, frame,
+};
+
+use crate::{
+    ask_check::check_ask,
+    cloud_events::{CloudEvent, CloudFailure, CloudFailureCause, Traffic},
+};
+
+/// Failed attempts to connect after which waiting requests are given up.
+pub const ATTEMPTS_BEFORE_GIVING_UP: u32 = 4;
+/// Pause before the first new attempt; doubled each time.
+const FIRST_PAUSE_MS: u32 = 500;
+/// Longest pause between attempts.
+const LONGEST_PAUSE_MS: u32 = 15_000;
+/// Pings without any sign of life after which the session counts as cut.
+const UNANSWERED_PINGS: u32 = 2;
+
+/// State of the session. See the module's description.
+#[derive(Debug)]
+pub struct Session {
+    client: String,
+    phase: Phase,
+    pending: Vec<Pending>,
+    outbox: VecDeque<Vec<u8>>,
+    traffic: Traffic,
+    /// Connection attempts since the session was last open.
+    attempts: u32,
+    ping: Ping,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Closed,
+    /// `Hello` is sent, `Welcome` has not come.
+    Greeting,
+    Open(Limits),
+}
+
+#[derive(Debug)]
+struct Pending {
+    ask: Ask,
+    sent: bool,
+    resent: bool,
+    answering: bool,
+}
+
+#[derive(Debug, Default)]
+struct Ping {
+    nonce: u32,
+    sent_at_ms: f64,
+    unanswered: u32,
+}
+
+impl Session {
+    /// A closed session; `client` is the name and version told to the server.
+    pub fn new(client: impl Into<String>) -> Self {
+        Self {
+            client: client.into(),
+            phase: Phase::Closed,
+            pending: Vec::new(),
+            outbox: VecDeque::new(),
+            traffic: Traffic::default(),
+            attempts: 0,
+            ping: Ping::default(),
+        }
+    }
+
+    /// Whether the server has welcomed this client.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// Bytes so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Takes a question: sends it if the session is open, else keeps it for when it is.
+    ///
+    /// # Errors
+    /// A report if it exceeds the limits of the server, or the defaults while those are unknown.
+    pub fn ask(&mut self, ask: Ask) -> Result<(), ErrorReport> {
+        let limits = if let Phase::Open(limits) = self.phase { limits } else { Limits::default() };
+        check_ask(&ask, &limits)?;
+        self.pending.push(Pending { ask, sent: false, resent: false, answering: false });
+        if self.is_open() {
+            self.send_waiting();
+        }
+        Ok(())
+    }
+
+    /// Stops a request. One that the server knows ends with its `Done`; one that was never sent is forgotten.
+    /// Returns whether the page must expect an end.
+    pub fn cancel(&mut self, request_id: RequestId) -> bool {
+        let Some(position) = self.pending.iter().position(|pending| pending.ask.request_id == request_id)
+        else {
+            return false;
+        };
+        if self.is_open() && self.pending[position].sent {
+            self.send(&ClientMessage::Cancel { request_id });
+            return true;
+        }
+        self.pending.remove(position);
+        false
+    }
+
+    /// A connection is being made.
+    pub fn connecting(&mut self) -> CloudEvent {
+        self.attempts += 1;
+        CloudEvent::Connecting { attempt: self.attempts }
+    }
+
+    /// The connection stands: greets the server.
+    pub fn connected(&mut self) {
+        self.phase = Phase::Greeting;
+        self.ping.unanswered = 0;
+        self.send(&ClientMessage::Hello { client: self.client.clone() });
+    }
+
+    /// The next frame to be sent.
+    pub fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let frame = self.outbox.pop_front()?;
+        self.traffic.sent_bytes += frame.len() as u64;
+        Some(frame)
+    }
+
+    /// Asks for a sign of life; call it regularly while connected.
+    ///
+    /// # Errors
+    /// A reason to cut the connection, if the last signs stayed away.
+    pub fn tick(&mut self, now_ms: f64) -> Result<(), &'static str> {
+        if self.ping.unanswered >= UNANSWERED_PINGS {
+            return Err("the server has gone silent");
+        }
+        self.ping.unanswered += 1;
+        if self.is_open() {
+            self.ping.nonce = self.ping.nonce.wrapping_add(1);
+            self.ping.sent_at_ms = now_ms;
+            self.send(&ClientMessage::Ping { nonce: self.ping.nonce });
+        }
+        Ok(())
+    }
+
+    /// A frame came at `now_ms`; returns what it means for the page.
+    pub fn received(&mut self, bytes: &[u8], now_ms: f64) -> Vec<CloudEvent> {
+        self.traffic.received_bytes += bytes.len() as u64;
+        self.ping.unanswered = 0;
+        match frame::decode(bytes) {
+            Ok(message) => self.message(message, now_ms),
+            Err(error) => vec![CloudEvent::Failed(unreadable(&error))],
+        }
+    }
+
+    /// The connection was cut, or could not be had. Returns what to tell and the pause before the next attempt.
+    pub fn closed(&mut self, reason: &str) -> (Vec<CloudEvent>, u32) {
+        self.phase = Phase::Closed;
+        self.outbox.clear();
+        let retry_in_ms = pause_ms(self.attempts);
+        let mut events = vec![CloudEvent::Disconnected { reason: reason.to_owned(), retry_in_ms }];
+        let give_up = self.attempts >= ATTEMPTS_BEFORE_GIVING_UP;
+        self.pending.retain_mut(|pending| {
+            let keep = !give_up && !(pending.sent && (pending.answering || pending.resent));
+            if keep {
+                pending.resent |= pending.sent;
+                pending.sent = false;
+            } else {
+                events.push(CloudEvent::Failed(lost(pending, reason)));
+            }
+            keep
+        });
+        (events, retry_in_ms)
+    }
+
+    fn message(&mut self, message: ServerMessage, now_ms: f64) -> Vec<CloudEvent> {
+        match message {
+            ServerMessage::Welcome { session_id, model, limits } => {
+                self.phase = Phase::Open(limits);
+                self.attempts = 0;
+                let mut events = vec![CloudEvent::Connected { session_id, model, limits }];
+                events.extend(self.send_waiting());
+                events
+            }
+            ServerMessage::Token { request_id, index, token } => {
+                let Some(pending) = self.pending(request_id) else { return Vec::new() };
+                pending.answering = true;
+                vec![CloudEvent::Token { request_id, index, token }]
+            }
+            ServerMessage::Done { request_id, text, finish_reason, receipt } => {
+                if !self.forget(request_id) {
+                    return Vec::new();
+                }
+                vec![CloudEvent::Done { request_id, text, finish_reason, receipt }]
+            }
+            ServerMessage::Error(report) => {
+                if report.request_id.is_some_and(|request_id| !self.forget(request_id)) {
+                    return Vec::new();
+                }
+                vec![CloudEvent::Failed(refused(report))]
+            }
+            ServerMessage::Pong { nonce } if nonce == self.ping.nonce => {
+                vec![CloudEvent::RoundTrip { rtt_ms: now_ms - self.ping.sent_at_ms }]
+            }
+            ServerMessage::Pong { .. } => Vec::new(),
+        }
+    }
+
+    fn pending(&mut self, request_id: RequestId) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|pending| pending.ask.request_id == request_id)
+    }
+
+    fn forget(&mut self, request_id: RequestId) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|pending| pending.ask.request_id != request_id);
+        self.pending.len() < before
+    }
+
+    /// Sends every ask that has not been sent in this session.
+    fn send_waiting(&mut self) -> Vec<CloudEvent> {
+        let mut events = Vec::new();
+        for pending in self.pending.iter_mut().filter(|pending| !pending.sent) {
+            pending.sent = true;
+            if pending.resent {
+                events.push(CloudEvent::Resent { request_id: pending.ask.request_id });
+            }
+            self.outbox.extend(frame::encode(&ClientMessage::Ask(pending.ask.clone())));
+        }
+        events
+    }
+
+    fn send(&mut self, message: &ClientMessage) {
+        // `encode` cannot fail for the protocol's own types; an unsendable message would be a missing frame.
+        self.outbox.extend(frame::encode(message));
+    }
+}
+
+/// `min(first * 2^(attempts - 1), longest)`; the first attempt after a working session waits the least.
+fn pause_ms(attempts: u32) -> u32 {
+    let doublings = attempts.saturating_sub(1).min(16);
+    FIRST_PAUSE_MS.saturating_mul(1 << doublings).min(LONGEST_PAUSE_MS)
+}
+
+fn lost(pending: &Pending, reason: &str) -> CloudFailure {
+    let message = if pending.answering {
+        format!("the connection was cut in the middle of the answer ({reason}); ask again")
+    } else {
+        format!("the server could not be reached ({reason}); ask again when it is back")
+    };
+    CloudFailure {
+        request_id: Some(pending.ask.request_id),
+        cause: CloudFailureCause::ConnectionLost,
+        message,
+        retryable: true,
+        retry_after_ms: None,
+    }
+}
+
+fn refused(report: ErrorReport) -> CloudFailure {
+    let retryable = matches!(report.code, ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::Internal);
+    CloudFailure {
+        request_id: report.request_id,
+        cause: CloudFailureCause::Server(report.code),
+        message: report.message,
+        retryable,
+        retry_after_ms: report.retry_after_ms,
+    }
+}
+
+fn unreadable(error: &FrameError) -> CloudFailure {
+    CloudFailure {
+        request_id: None,
+        cause: CloudFailureCause::UnreadableReply,
+        message: format!("the server's reply cannot be read: {error}; reload the page"),
+        retryable: false,
+        retry_after_ms: None,
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
