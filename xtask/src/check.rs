@@ -44,7 +44,7 @@ pub(crate) fn lint(tools: &Tools, timings: &mut Timings) -> Result<()> {
             "clippy, native",
             "about 6 min",
             cargo()
-                .args(["clippy", "--all-targets", "--features", NATIVE_FEATURES])
+                .args(["clippy", "--workspace", "--all-targets", "--features", NATIVE_FEATURES])
                 .args(["--", "--deny", "warnings"]),
         )
     })?;

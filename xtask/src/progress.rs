@@ -50,7 +50,10 @@ impl Step<'_> {
         if !status.success() {
             let tail = tail(&log, TAIL_LINES);
             let (title, remedy) = (self.title, self.remedy);
-            bail!("{title} failed:\n\n{tail}\n\nThe whole log: {}\nRemedy: {remedy}", log.display());
+            bail!(
+                "{title} failed ({status}):\n\n{tail}\n\nThe whole log: {}\nRemedy: {remedy}",
+                log.display()
+            );
         }
         if started.elapsed() >= WORTH_REPORTING {
             println!("    done in {}", in_words(started.elapsed()));

@@ -47,10 +47,12 @@ pub(crate) fn test_timed(tools: &Tools, timings: &mut Timings) -> Result<()> {
     };
     // The server's binary is built too, for the tests that start it.
     timings.time("building the tests", || {
-        native("building the server", "about 12 min", &["build"])?;
-        native("building the tests", "about 3 min", &["test", "--no-run"])
+        native("building everything native", "about 12 min", &["build", "--workspace"])?;
+        native("building the tests", "about 3 min", &["test", "--workspace", "--no-run"])
     })?;
-    timings.time("running the tests", || native("running the tests", "", &["test", "--no-fail-fast"]))?;
+    timings.time("running the tests", || {
+        native("running the tests", "", &["test", "--workspace", "--no-fail-fast"])
+    })?;
     timings.time("Python reference", reference::check)
 }
 

@@ -151,6 +151,8 @@ impl CrateTool {
         if workspace::on_path("cargo-binstall").is_some() && self.install_prebuilt(root).is_ok() {
             return Ok(());
         }
+        // Kept until it is of no more use, so that a second try goes on where the first one was cut off.
+        let build_folder = workspace::tools_folder()?.join(format!(".build-{package}-{version}"));
         // These tools do little work themselves: compiling them fast is worth more than fast tools.
         Step {
             title: &format!("compiling {package} {version}"),
@@ -164,14 +166,14 @@ impl CrateTool {
                 .arg("--root")
                 .arg(root)
                 .arg("--target-dir")
-                .arg(root.join("build"))
+                .arg(&build_folder)
                 .current_dir(workspace::tools_folder()?)
                 .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
                 .env("CARGO_PROFILE_RELEASE_LTO", "off")
                 .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
                 .env_remove("RUSTFLAGS"),
         )?;
-        fs::remove_dir_all(root.join("build")).context("cannot remove the build folder of a tool")
+        fs::remove_dir_all(&build_folder).context("cannot remove the build folder of a tool")
     }
 
     fn install_prebuilt(&self, root: &Path) -> Result<()> {
