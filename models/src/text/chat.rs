@@ -1,0 +1,191 @@
+//! The prompt a checkpoint was trained on, at the level of tokens.
+//!
+//! Follows SmolVLM's chat template and the expansion that its processor does for one unsplit image, with one
+//! audio part of the same kind after the images. A modality that is absent leaves no token behind.
+
+use std::ops::Range;
+
+use super::TextTokenizer;
+use crate::config::ModelConfig;
+use crate::error::ModelError;
+
+/// A prompt up to and including `Assistant:`, and where the towers' outputs go in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// Every token, placeholders included.
+    pub ids: Vec<u32>,
+    /// The placeholders of each image, in order.
+    pub image_spans: Vec<Range<usize>>,
+    /// The placeholders of the recording.
+    pub audio_span: Option<Range<usize>>,
+}
+
+/// Builds prompts; its special tokens are looked up once.
+#[derive(Debug, Clone)]
+pub struct PromptTemplate {
+    start: u32,
+    end_of_utterance: u32,
+    image: ImageTokens,
+    audio: Option<AudioTokens>,
+    /// `User:`, where an image or a recording follows.
+    user: Vec<u32>,
+    /// The line break and `Assistant:`.
+    assistant: Vec<u32>,
+    /// What stands between `User:` and a question that follows it directly.
+    before_bare_question: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ImageTokens {
+    around: u32,
+    global: u32,
+    placeholder: u32,
+    count: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct AudioTokens {
+    start: u32,
+    end: u32,
+    placeholder: u32,
+    count: usize,
+}
+
+impl PromptTemplate {
+    /// Most characters of a question; longer ones are refused before they are tokenised.
+    pub const MAX_QUESTION_CHARS: usize = 2_000;
+    /// Most images of one prompt.
+    pub const MAX_IMAGES: usize = 64;
+
+    /// Looks up the special tokens and holds them against the configuration.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] when a token is missing, or the placeholders are not those of config.json.
+    pub fn new(tokenizer: &TextTokenizer, config: &ModelConfig) -> Result<Self, ModelError> {
+        let special = |token: &str| {
+            tokenizer
+                .token_id(token)
+                .ok_or_else(|| ModelError::Tokenizer { reason: format!("it has no token `{token}`") })
+        };
+        let placeholder = |token: &str, expected: u32, key: &str| match special(token)? {
+            found if found == expected => Ok(found),
+            found => Err(ModelError::Tokenizer {
+                reason: format!("`{token}` is token {found}, but {key} in config.json is {expected}"),
+            }),
+        };
+        let image = ImageTokens {
+            around: special("<fake_token_around_image>")?,
+            global: special("<global-img>")?,
+            placeholder: placeholder("<image>", config.image_token_id, "image_token_id")?,
+            count: config.num_image_tokens(),
+        };
+        let audio = match (&config.audio_config, config.audio_token_id) {
+            (Some(audio), Some(expected)) => Some(AudioTokens {
+                start: special("<audio_start>")?,
+                end: special("<audio_end>")?,
+                placeholder: placeholder("<audio>", expected, "audio_token_id")?,
+                count: audio.num_audio_tokens(),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            start: special("<|im_start|>")?,
+            end_of_utterance: special("<end_of_utterance>")?,
+            image,
+            audio,
+            user: tokenizer.encode("User:")?,
+            assistant: tokenizer.encode("\nAssistant:")?,
+            // SmolVLM's published template puts a space before a message that begins with text; checkpoints
+            // that hear, which are trained here, have the same prompt with and without pictures.
+            before_bare_question: if config.audio_config.is_some() { "" } else { " " },
+        })
+    }
+
+    /// The token that ends an answer.
+    pub fn end_of_utterance_id(&self) -> u32 {
+        self.end_of_utterance
+    }
+
+    /// The prompt for a question about pictures and a recording.
+    ///
+    /// # Errors
+    /// [`ModelError::QuestionTooLong`], [`ModelError::Prompt`] for too many images or a recording that the
+    /// checkpoint cannot hear, and whatever [`TextTokenizer::encode`] refuses.
+    pub fn prompt(
+        &self,
+        tokenizer: &TextTokenizer,
+        question: &str,
+        num_images: usize,
+        has_audio: bool,
+    ) -> Result<PromptTokens, ModelError> {
+        check_question(question)?;
+        if num_images > Self::MAX_IMAGES {
+            let most = Self::MAX_IMAGES;
+            return Err(ModelError::Prompt {
+                reason: format!("{num_images} images are given; use at most {most}"),
+            });
+        }
+        let audio = match (has_audio, self.audio) {
+            (false, _) => None,
+            (true, Some(audio)) => Some(audio),
+            (true, None) => {
+                let reason = "this checkpoint has no audio tower; leave the recording out".to_owned();
+                return Err(ModelError::Prompt { reason });
+            }
+        };
+        let mut ids = vec![self.start];
+        let mut image_spans = Vec::with_capacity(num_images);
+        if num_images == 0 && audio.is_none() {
+            // One text to the tokenizer, so that merges across the seam happen as in training.
+            ids.extend(tokenizer.encode(&format!("User:{}{question}", self.before_bare_question))?);
+        } else {
+            ids.extend(&self.user);
+            for _ in 0..num_images {
+                let ImageTokens { around, global, placeholder, count } = self.image;
+                ids.extend([around, global]);
+                image_spans.push(push_placeholders(&mut ids, placeholder, count));
+                ids.push(around);
+            }
+        }
+        let audio_span = audio.map(|AudioTokens { start, end, placeholder, count }| {
+            ids.push(start);
+            let span = push_placeholders(&mut ids, placeholder, count);
+            ids.push(end);
+            span
+        });
+        if num_images > 0 || audio_span.is_some() {
+            ids.extend(tokenizer.encode(question)?);
+        }
+        ids.push(self.end_of_utterance);
+        ids.extend(&self.assistant);
+        Ok(PromptTokens { ids, image_spans, audio_span })
+    }
+
+    /// The tokens of [`Self::prompt`] alone.
+    ///
+    /// # Errors
+    /// As [`Self::prompt`].
+    pub fn tokens(
+        &self,
+        tokenizer: &TextTokenizer,
+        question: &str,
+        num_images: usize,
+        has_audio: bool,
+    ) -> Result<Vec<u32>, ModelError> {
+        Ok(self.prompt(tokenizer, question, num_images, has_audio)?.ids)
+    }
+}
+
+fn push_placeholders(ids: &mut Vec<u32>, placeholder: u32, count: usize) -> Range<usize> {
+    let start = ids.len();
+    ids.resize(start + count, placeholder);
+    start..ids.len()
+}
+
+fn check_question(question: &str) -> Result<(), ModelError> {
+    let limit = PromptTemplate::MAX_QUESTION_CHARS;
+    // A character has at most four bytes: a very long text need not be counted to be refused, but is, since
+    // the message should name the number and counting is quick.
+    let chars = question.chars().count();
+    if chars > limit { Err(ModelError::QuestionTooLong { chars, limit }) } else { Ok(()) }
+}
