@@ -1,0 +1,166 @@
+//! One side's answer while it is being written, and what it took. Knows no clock: times come in as arguments.
+
+use msao_protocol::{FinishReason, Receipt, Token};
+
+/// How far an answer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// This side was not asked, for the reason given.
+    NotAsked(String),
+    /// Asked, nothing written yet.
+    Waiting,
+    /// Tokens are coming.
+    Writing,
+    /// Complete.
+    Finished(FinishReason),
+    /// There will be no answer, for the reason given.
+    Failed(String),
+}
+
+/// An answer of the device or of the cloud.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// How far it is.
+    pub phase: Phase,
+    /// What is written so far.
+    pub tokens: Vec<Token>,
+    /// Milliseconds from the question to the first token.
+    pub first_token_ms: Option<f64>,
+    /// Milliseconds from the question to the end.
+    pub total_ms: Option<f64>,
+    /// Decoding speed, from the receipt.
+    pub tokens_per_s: Option<f64>,
+    /// Bytes that left the device for it.
+    pub sent_bytes: u64,
+    /// Bytes that came back.
+    pub received_bytes: u64,
+    asked_at_ms: f64,
+}
+
+impl Answer {
+    /// A side that takes no part.
+    pub fn not_asked(reason: impl Into<String>) -> Self {
+        Self { phase: Phase::NotAsked(reason.into()), ..Self::asked(0.0) }
+    }
+
+    /// A side that is asked at `now_ms`.
+    pub fn asked(now_ms: f64) -> Self {
+        Self {
+            phase: Phase::Waiting,
+            tokens: Vec::new(),
+            first_token_ms: None,
+            total_ms: None,
+            tokens_per_s: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            asked_at_ms: now_ms,
+        }
+    }
+
+    /// Whether more is to come.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Writing)
+    }
+
+    /// What is written so far.
+    pub fn text(&self) -> String {
+        let text: String = self.tokens.iter().map(|token| token.text.as_str()).collect();
+        text.trim().to_owned()
+    }
+
+    /// The text of a complete answer that was not cut short by the user.
+    pub fn final_text(&self) -> Option<String> {
+        matches!(self.phase, Phase::Finished(FinishReason::Stop | FinishReason::Length)).then(|| self.text())
+    }
+
+    /// A token has come. A second token 0 means that the answer began anew; what comes after the end is late.
+    pub fn push(&mut self, index: u32, token: Token, now_ms: f64) {
+        if !self.is_pending() {
+            return;
+        }
+        self.tokens.truncate(index as usize);
+        self.tokens.push(token);
+        self.first_token_ms.get_or_insert(now_ms - self.asked_at_ms);
+        self.phase = Phase::Writing;
+    }
+
+    /// The answer is complete.
+    pub fn finish(&mut self, reason: FinishReason, receipt: &Receipt, now_ms: f64) {
+        if self.is_pending() {
+            self.phase = Phase::Finished(reason);
+            self.total_ms = Some(now_ms - self.asked_at_ms);
+            self.tokens_per_s = receipt.decode_tokens_per_s();
+        }
+    }
+
+    /// The user has stopped it; what was written stays.
+    pub fn stop(&mut self, now_ms: f64) {
+        self.finish(FinishReason::Cancelled, &Receipt::default(), now_ms);
+    }
+
+    /// The answer will not be completed; what was written stays.
+    pub fn fail(&mut self, message: impl Into<String>, now_ms: f64) {
+        if self.is_pending() {
+            self.phase = Phase::Failed(message.into());
+            self.total_ms = Some(now_ms - self.asked_at_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use msao_protocol::{Span, SpanKind};
+
+    use super::*;
+
+    fn token(text: &str) -> Token {
+        Token { id: 1, text: text.into(), probability: 0.9 }
+    }
+
+    #[test]
+    fn times_count_from_the_question() {
+        let mut answer = Answer::asked(1_000.0);
+        answer.push(0, token(" a"), 1_050.0);
+        answer.push(1, token(" star"), 1_060.0);
+        let receipt = Receipt {
+            completion_tokens: 2,
+            spans: vec![Span { kind: SpanKind::Decode, ms: 20.0 }],
+            ..Receipt::default()
+        };
+        answer.finish(FinishReason::Stop, &receipt, 1_070.0);
+        assert_eq!(answer.final_text().as_deref(), Some("a star"));
+        assert_eq!((answer.first_token_ms, answer.total_ms), (Some(50.0), Some(70.0)));
+        assert_eq!(answer.tokens_per_s, Some(100.0));
+    }
+
+    #[test]
+    fn a_second_first_token_begins_anew() {
+        let mut answer = Answer::asked(0.0);
+        answer.push(0, token(" one"), 1.0);
+        answer.push(1, token(" two"), 2.0);
+        answer.push(0, token(" three"), 3.0);
+        assert_eq!(answer.text(), "three");
+        assert_eq!(answer.first_token_ms, Some(1.0));
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_ignored() {
+        let mut answer = Answer::asked(0.0);
+        answer.push(0, token(" red"), 1.0);
+        answer.finish(FinishReason::Cancelled, &Receipt::default(), 2.0);
+        answer.push(1, token(" star"), 3.0);
+        answer.fail("late", 4.0);
+        assert_eq!(answer.text(), "red");
+        assert_eq!(answer.phase, Phase::Finished(FinishReason::Cancelled));
+        assert_eq!(answer.final_text(), None, "a stopped answer is compared with nothing");
+    }
+
+    #[test]
+    fn a_failure_keeps_what_was_written() {
+        let mut answer = Answer::asked(0.0);
+        answer.push(0, token(" red"), 1.0);
+        answer.fail("the connection was cut", 2.0);
+        assert_eq!(answer.text(), "red");
+        assert!(!answer.is_pending());
+    }
+}

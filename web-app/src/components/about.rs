@@ -1,0 +1,47 @@
+//! What the models know, in plain words, and what to try first.
+
+use leptos::prelude::*;
+
+use super::gallery::SampleGrid;
+
+/// Samples on the first screen.
+const FIRST_SAMPLES: usize = 6;
+
+/// Shown until the first question.
+#[component]
+pub(crate) fn Welcome() -> impl IntoView {
+    view! {
+        <div class="welcome" data-testid="welcome">
+            <h2>"Show it, say it, ask it"</h2>
+            <p>
+                "Point the camera at a card, hold the microphone button and speak, or pick a sample. The answer of the model "
+                <em>"in this page"</em>
+                " comes first, with nothing sent; then the "
+                <em>"cloud"</em>
+                " confirms or corrects it."
+            </p>
+            <SampleGrid most=FIRST_SAMPLES on_pick=|| () />
+        </div>
+    }
+}
+
+/// What the pocket pair knows and does not know.
+#[component]
+pub(crate) fn About() -> impl IntoView {
+    view! {
+        <div class="about" data-testid="about">
+            <p>
+                <strong>"The two models know a small world: "</strong>
+                "coloured shapes (circle, square, triangle, star, heart, cross, moon), where they are and how many; signs of up to eight letters or digits; about eighty spoken English words; beeps and tones; clips of four frames."
+            </p>
+            <p>
+                <strong>"They do not know "</strong>
+                "people, rooms, news or other languages. Asked about those they still answer, and are wrong. They do not remember earlier questions."
+            </p>
+            <p>
+                <strong>"What leaves this device: "</strong>
+                "when the cloud is connected, each question with its picture (the centre square, at most 256 pixels) and its recording. Nothing else, and nothing before you ask."
+            </p>
+        </div>
+    }
+}

@@ -1,0 +1,15 @@
+//! The parts of the page. Each reads the page's state and calls its methods.
+
+pub(crate) mod about;
+pub(crate) mod answer;
+pub(crate) mod cards;
+pub(crate) mod dialog;
+pub(crate) mod gallery;
+pub(crate) mod header;
+pub(crate) mod icon;
+pub(crate) mod microphone;
+pub(crate) mod notices;
+pub(crate) mod player;
+pub(crate) mod prompt;
+pub(crate) mod stage;
+pub(crate) mod turn;

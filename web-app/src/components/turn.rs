@@ -1,0 +1,131 @@
+//! A question with its media, both answers, the verdict, and what may be done next.
+
+use std::time::Duration;
+
+use leptos::{html, prelude::*};
+use web_sys::{ScrollBehavior, ScrollIntoViewOptions, ScrollLogicalPosition};
+
+use super::{
+    answer::AnswerColumn,
+    icon::{Icon, IconView},
+    player::SoundPlayer,
+};
+use crate::{
+    media::clipboard,
+    state::{Asked, Side, Turn, use_page},
+    verdict::Verdict,
+};
+
+/// A turn of the conversation.
+#[component]
+pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
+    let page = use_page();
+    let article: NodeRef<html::Article> = NodeRef::new();
+    let turn = StoredValue::new(turn);
+    let is_pending = Memo::new(move |_| turn.with_value(Turn::is_pending));
+    // When it begins and, since it has grown by then, when it ends.
+    Effect::new(move |_| {
+        is_pending.track();
+        if let Some(article) = article.get() {
+            let options = ScrollIntoViewOptions::new();
+            options.set_block(ScrollLogicalPosition::Nearest);
+            options.set_behavior(ScrollBehavior::Auto);
+            article.scroll_into_view_with_scroll_into_view_options(&options);
+        }
+    });
+    let verdict = move || turn.with_value(Turn::verdict);
+    let best = move || turn.with_value(Turn::best_text);
+    let state = move || if is_pending.get() { "pending" } else { "done" };
+    let asked = turn.with_value(|turn| turn.asked.clone());
+    let again = asked.clone();
+    view! {
+        <article node_ref=article class="turn" data-testid="turn" data-state=state>
+            <Question asked=asked />
+            <div class="pair">
+                <AnswerColumn side=Side::Edge answer=turn.with_value(|turn| turn.answer(Side::Edge)) />
+                <AnswerColumn side=Side::Cloud answer=turn.with_value(|turn| turn.answer(Side::Cloud)) />
+            </div>
+            <div class="turn-foot">
+                {move || verdict().map(|verdict| view! { <VerdictView verdict=verdict /> })}
+                <span class="space"></span>
+                {move || best().map(|text| view! { <CopyButton text=text /> })}
+                <button type="button" class="quiet" data-testid="edit" on:click=move |_| {
+                    page.draft.restore(&again);
+                    page.focus_prompt();
+                }>
+                    <IconView icon=Icon::Pencil /> "Edit"
+                </button>
+                <button type="button" class="quiet" data-testid="retry" prop:disabled=move || page.is_busy()
+                    on:click=move |_| turn.with_value(|turn| page.retry(turn))>
+                    <IconView icon=Icon::Retry /> "Ask again"
+                </button>
+            </div>
+        </article>
+    }
+}
+
+#[component]
+fn Question(asked: std::sync::Arc<Asked>) -> impl IntoView {
+    let words = if asked.question.is_empty() {
+        "(asked in the recording)".to_owned()
+    } else {
+        asked.question.clone()
+    };
+    view! {
+        <div class="question">
+            {(!asked.pictures.is_empty()).then(|| view! {
+                <div class="thumbs" class:clip=asked.pictures.len() != 1>
+                    {asked.pictures.iter().map(|picture| view! {
+                        <img src=picture.url.as_str().to_owned() alt="The picture asked about" />
+                    }).collect_view()}
+                </div>
+            })}
+            <div class="asked">
+                <h2 data-testid="question-text">{words}</h2>
+                {asked.sound.clone().map(|sound| view! { <SoundPlayer sound=sound /> })}
+            </div>
+        </div>
+    }
+}
+
+#[component]
+fn VerdictView(verdict: Verdict) -> impl IntoView {
+    let (class, icon) = match verdict {
+        Verdict::Confirmed => ("verdict confirmed", Icon::Check),
+        Verdict::Corrected => ("verdict corrected", Icon::Pencil),
+    };
+    view! {
+        <p class=class data-testid="verdict" data-verdict=verdict.label().to_lowercase()>
+            <IconView icon=icon /> <strong>{verdict.label()}</strong> <span>{verdict.explanation()}</span>
+        </p>
+    }
+}
+
+#[component]
+fn CopyButton(text: String) -> impl IntoView {
+    let page = use_page();
+    let copied = RwSignal::new(false);
+    let copy = move |_| {
+        let text = text.clone();
+        leptos::task::spawn_local(async move {
+            if clipboard::write(&text).await {
+                copied.set(true);
+                set_timeout(
+                    move || {
+                        copied.try_set(false);
+                    },
+                    Duration::from_secs(2),
+                );
+            } else {
+                page.notices
+                    .error("The browser did not allow copying. Select the answer and copy it by hand.");
+            }
+        });
+    };
+    view! {
+        <button type="button" class="quiet" data-testid="copy" on:click=copy>
+            {move || view! { <IconView icon=if copied.get() { Icon::Check } else { Icon::Copy } /> }}
+            {move || if copied.get() { "Copied" } else { "Copy" }}
+        </button>
+    }
+}

@@ -1,0 +1,28 @@
+//! The page of MSAO: camera, microphone and a question in; the device's answer and the cloud's, side by side,
+//! out.
+//!
+//! The modules above the line are plain Rust: rules, numbers and words, tested natively. Those below draw the
+//! page and talk to the browser, and exist only there. Nothing here knows a tensor: the models are behind
+//! `msao_runtime`'s two clients.
+
+pub mod answer;
+pub mod format;
+pub mod input;
+pub mod options;
+pub mod samples;
+pub mod status;
+pub mod verdict;
+
+#[cfg(target_arch = "wasm32")]
+#[expect(unreachable_pub, reason = "the component macro writes `pub` items of its own")]
+mod components;
+#[cfg(target_arch = "wasm32")]
+mod media;
+#[cfg(target_arch = "wasm32")]
+#[expect(unreachable_pub, reason = "the component macro writes `pub` items of its own")]
+mod pages;
+#[cfg(target_arch = "wasm32")]
+mod state;
+
+#[cfg(target_arch = "wasm32")]
+pub use pages::App;

@@ -1,0 +1,97 @@
+//! The conversation: what is given on one side, what is answered on the other.
+
+use leptos::{ev, prelude::*, task::spawn_local};
+use web_sys::{DataTransfer, File};
+
+use crate::{
+    components::{
+        about::{About, Welcome},
+        cards::CardsDialog,
+        gallery::GalleryDialog,
+        header::PageHeader,
+        microphone::Microphone,
+        notices::NoticeList,
+        prompt::PromptBox,
+        stage::Stage,
+        turn::TurnView,
+    },
+    state::{Side, use_page},
+};
+
+/// The page.
+#[component]
+pub(crate) fn Assistant() -> impl IntoView {
+    let page = use_page();
+    let dragging = RwSignal::new(false);
+    let show_cards = RwSignal::new(false);
+    let show_gallery = RwSignal::new(false);
+    let add = move |files: Vec<File>| {
+        spawn_local(page.draft.add_files(files, page.limits.get_untracked(), page.notices));
+    };
+
+    // Files may be dropped and pasted anywhere on the page.
+    let paste = window_event_listener(ev::paste, move |event| {
+        let files = event.clipboard_data().map(|data| files_of(&data)).unwrap_or_default();
+        if !files.is_empty() {
+            event.prevent_default();
+            add(files);
+        }
+    });
+    on_cleanup(move || paste.remove());
+    let carries_files = |event: &ev::DragEvent| {
+        event.data_transfer().is_some_and(|data| data.types().includes(&"Files".into(), 0))
+    };
+    let on_drop = move |event: ev::DragEvent| {
+        if !carries_files(&event) {
+            return;
+        }
+        event.prevent_default();
+        dragging.set(false);
+        add(event.data_transfer().map(|data| files_of(&data)).unwrap_or_default());
+    };
+    let on_drag_over = move |event: ev::DragEvent| {
+        if carries_files(&event) {
+            event.prevent_default();
+            dragging.set(true);
+        }
+    };
+    let is_new = move || page.turns.with(Vec::is_empty);
+
+    view! {
+        <div class="page" class:dragging=dragging on:dragover=on_drag_over on:drop=on_drop
+            on:dragleave=move |_| dragging.set(false)>
+            <PageHeader />
+            <main class="columns">
+                <section class="inputs" aria-label="Your question">
+                    <Stage on_gallery=move || show_gallery.set(true) on_cards=move || show_cards.set(true) />
+                    <Microphone />
+                    <PromptBox />
+                </section>
+                <section class="answers" aria-label="Answers" data-testid="answers">
+                    <Show when=is_new>
+                        <Welcome />
+                    </Show>
+                    <ol class="turns">
+                        <For each=move || page.turns.get() key=|turn| turn.id let:turn>
+                            <li><TurnView turn=turn /></li>
+                        </For>
+                    </ol>
+                </section>
+            </main>
+            <footer class="page-footer">
+                <About />
+            </footer>
+            <NoticeList />
+            <GalleryDialog open=show_gallery />
+            <CardsDialog open=show_cards />
+            <div class="sr-only" role="status" data-testid="announce-edge">{page.announcement(Side::Edge)}</div>
+            <div class="sr-only" role="status" data-testid="announce-cloud">{page.announcement(Side::Cloud)}</div>
+            <div class="drop-hint" aria-hidden="true">"Drop pictures or a sound"</div>
+        </div>
+    }
+}
+
+fn files_of(data: &DataTransfer) -> Vec<File> {
+    let Some(files) = data.files() else { return Vec::new() };
+    (0..files.length()).filter_map(|index| files.get(index)).collect()
+}

@@ -1,0 +1,182 @@
+//! From a draft to two answers, and what may be done to them: stop, retry, take back.
+
+use leptos::{prelude::*, task::spawn_local};
+use msao_planner::{Conditions, NoRoute, Route, choose_route};
+use msao_protocol::{Ask, RequestId};
+use msao_runtime::messages::{EdgeAsk, PcmSamples, RgbaPixels};
+
+use super::{Asked, PageState, Side, Turn, now_ms};
+use crate::{
+    answer::Phase,
+    input::{
+        pcm,
+        refusal::{Refusal, check_question},
+    },
+    media::picture::Picture,
+};
+
+/// Tokens of the longest answer asked for: the models' descriptions end well below.
+const MAX_NEW_TOKENS: u32 = 96;
+
+impl PageState {
+    /// Asks what is in the draft. With a live camera and no picture in the draft, the picture is taken now.
+    pub(crate) fn ask(self) {
+        if untrack(|| self.is_busy()) || self.draft.reading.get_untracked() {
+            return;
+        }
+        if let Err(refusal) = self.check() {
+            self.notices.error(refusal.to_string());
+            return;
+        }
+        self.preparing.set(true);
+        spawn_local(async move {
+            let mut asked = self.draft.to_asked();
+            let video = self.viewfinder.get_value().filter(|_| asked.pictures.is_empty());
+            if let Some(video) = video {
+                match Picture::from_video(&video).await {
+                    Ok(picture) => asked.pictures.push(picture),
+                    Err(_) => self
+                        .notices
+                        .info("The camera showed no picture yet, so the question was asked without one."),
+                }
+            }
+            self.ask_now(asked);
+            self.preparing.set(false);
+        });
+    }
+
+    fn check(self) -> Result<(), Refusal> {
+        let spoken = self.draft.sound.with_untracked(Option::is_some);
+        let limit = self.limits.with_untracked(|limits| limits.question_chars);
+        self.draft.question.with_untracked(|question| check_question(question, spoken, limit))?;
+        self.route().map(|_| ()).map_err(|NoRoute| Refusal::NobodyAnswers)
+    }
+
+    fn route(self) -> Result<Route, NoRoute> {
+        choose_route(Conditions {
+            edge_ready: self.edge.with_untracked(|status| status.is_ready()),
+            cloud_connected: self.cloud.with_untracked(|status| status.is_connected()),
+        })
+    }
+
+    fn ask_now(self, asked: Asked) {
+        let id = self.turns.with_untracked(Vec::len) as u32;
+        let turn = Turn::new(id, asked);
+        self.turns.update(|turns| turns.push(turn.clone()));
+        self.notices.clear();
+        self.draft.was_asked();
+        self.run(&turn);
+    }
+
+    /// Asks the same again, of whoever can answer now.
+    pub(crate) fn retry(self, turn: &Turn) {
+        if !untrack(|| self.is_busy()) {
+            self.run(turn);
+        }
+    }
+
+    fn run(self, turn: &Turn) {
+        let Ok(route) = self.route() else {
+            self.notices.error(Refusal::NobodyAnswers.to_string());
+            return;
+        };
+        let request_id = self.next_request_id();
+        turn.begin(request_id, route, now_ms());
+        for side in [Side::Edge, Side::Cloud] {
+            self.announcement(side).set(String::new());
+        }
+        if route.uses_edge() {
+            let posted = self.clients.with_value(|clients| {
+                clients.edge.as_ref().map(|edge| edge.ask(edge_ask(request_id, &turn.asked)))
+            });
+            if let Some(Err(error)) = posted {
+                self.fail(request_id, Side::Edge, &error.to_string());
+            }
+        }
+        if route.uses_cloud() {
+            let sent = self.clients.with_value(|clients| {
+                let cloud = clients.cloud.as_ref()?;
+                let traffic = cloud.traffic();
+                turn.traffic_before.set_value((traffic.sent_bytes, traffic.received_bytes));
+                Some(cloud.ask(cloud_ask(request_id, &turn.asked)))
+            });
+            if let Some(Err(report)) = sent {
+                self.fail(request_id, Side::Cloud, &report.message);
+            }
+        }
+    }
+
+    /// Stops the answers under way; what is written stays.
+    pub(crate) fn stop(self) {
+        let Some(turn) = self.turns.with_untracked(|turns| turns.last().cloned()) else { return };
+        let request_id = turn.request_id.get_untracked();
+        self.clients.with_value(|clients| {
+            if let Some(edge) = &clients.edge {
+                // A Worker that takes no messages has failed by itself, and says so.
+                let _ = edge.cancel(request_id);
+            }
+            if let Some(cloud) = &clients.cloud {
+                cloud.cancel(request_id);
+            }
+        });
+        // Not left to the models: whatever they do, the button has done its work.
+        for side in [Side::Edge, Side::Cloud] {
+            turn.answer(side).update(|answer| answer.stop(now_ms()));
+        }
+        self.announcement(Side::Edge).set("Stopped.".to_owned());
+    }
+
+    /// Says a finished answer, and the verdict with the second one. Each side has its own live region, so that
+    /// of two that end within a breath none is swallowed.
+    pub(super) fn announce(self, turn: &Turn, side: Side) {
+        let who = match side {
+            Side::Edge => "On this device",
+            Side::Cloud => "Cloud",
+        };
+        let said = turn.answer(side).with_untracked(|answer| match (&answer.phase, answer.final_text()) {
+            (_, Some(text)) => Some(format!("{who}: {text}.")),
+            (Phase::Failed(message), _) => Some(format!("{who}: {message}")),
+            _ => None,
+        });
+        if let Some(mut said) = said {
+            if let Some(verdict) = untrack(|| turn.verdict()) {
+                said = format!("{said} {}. {}", verdict.label(), verdict.explanation());
+            }
+            self.announcement(side).set(said);
+        }
+    }
+
+    fn next_request_id(self) -> RequestId {
+        self.turns.with_untracked(|turns| {
+            turns.iter().map(|turn| turn.request_id.get_untracked()).max().unwrap_or_default() + 1
+        })
+    }
+}
+
+fn edge_ask(request_id: RequestId, asked: &Asked) -> EdgeAsk {
+    let image = |picture: &Picture| RgbaPixels {
+        width: picture.side,
+        height: picture.side,
+        pixels: picture.rgba.to_vec(),
+    };
+    EdgeAsk {
+        request_id,
+        question: asked.words(),
+        images: asked.pictures.iter().map(image).collect(),
+        audio: asked
+            .sound
+            .as_ref()
+            .map(|sound| PcmSamples { sample_rate_hz: pcm::SAMPLE_RATE_HZ, samples: sound.samples.to_vec() }),
+        max_new_tokens: MAX_NEW_TOKENS,
+    }
+}
+
+fn cloud_ask(request_id: RequestId, asked: &Asked) -> Ask {
+    Ask {
+        request_id,
+        question: asked.words(),
+        images: asked.pictures.iter().map(|picture| (*picture.encoded).clone()).collect(),
+        audio: asked.sound.as_ref().map(|sound| (*sound.encoded).clone()),
+        max_new_tokens: MAX_NEW_TOKENS,
+    }
+}

@@ -1,0 +1,95 @@
+//! The question being put together: words, pictures, sound.
+
+use leptos::prelude::*;
+use msao_protocol::Limits;
+use web_sys::File;
+
+use super::{Asked, Notices};
+use crate::{
+    input::refusal::Refusal,
+    media::{
+        file::{self, Loaded},
+        picture::Picture,
+        sound::Sound,
+    },
+};
+
+/// Frames of a clip, as the models were trained.
+pub(crate) const CLIP_FRAMES: usize = 4;
+
+/// A question before it is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draft {
+    /// The words.
+    pub(crate) question: RwSignal<String>,
+    /// One picture, or the frames of a clip.
+    pub(crate) pictures: RwSignal<Vec<Picture>>,
+    /// A recording.
+    pub(crate) sound: RwSignal<Option<Sound>>,
+    /// Files are being read.
+    pub(crate) reading: RwSignal<bool>,
+}
+
+impl Draft {
+    pub(super) fn new() -> Self {
+        Self {
+            question: RwSignal::new(String::new()),
+            pictures: RwSignal::new(Vec::new()),
+            sound: RwSignal::new(None),
+            reading: RwSignal::new(false),
+        }
+    }
+
+    /// What would be asked now.
+    pub(super) fn to_asked(self) -> Asked {
+        Asked {
+            question: self.question.get_untracked().trim().to_owned(),
+            pictures: self.pictures.get_untracked(),
+            sound: self.sound.get_untracked(),
+        }
+    }
+
+    /// The question was asked. Its words go, and its recording too if that was the question; pictures, and a
+    /// recording that was asked about, stay for the next question.
+    pub(super) fn was_asked(self) {
+        if self.question.with_untracked(|question| question.trim().is_empty()) {
+            self.sound.set(None);
+        }
+        self.question.set(String::new());
+    }
+
+    /// Puts a question back, with all that belongs to it.
+    pub(crate) fn restore(self, asked: &Asked) {
+        self.question.set(asked.question.clone());
+        self.pictures.set(asked.pictures.clone());
+        self.sound.set(asked.sound.clone());
+    }
+
+    /// Reads files that were chosen, dropped or pasted: pictures replace pictures, a sound replaces the sound.
+    /// Whatever cannot be used is said, and what was there before stays.
+    pub(crate) async fn add_files(self, files: Vec<File>, limits: Limits, notices: Notices) {
+        if files.is_empty() {
+            return;
+        }
+        self.reading.set(true);
+        let mut pictures = Vec::new();
+        for file in &files {
+            match file::load(file, &limits).await {
+                Ok(Loaded::Picture(picture)) => pictures.push(picture),
+                Ok(Loaded::Sound(sound, notice)) => {
+                    self.sound.set(Some(sound));
+                    if let Some(notice) = notice {
+                        notices.info(notice);
+                    }
+                }
+                Err(refusal) => notices.error(refusal.to_string()),
+            }
+        }
+        if pictures.len() > CLIP_FRAMES {
+            notices.error(Refusal::TooManyImages { actual: pictures.len(), limit: CLIP_FRAMES }.to_string());
+        } else if !pictures.is_empty() {
+            self.pictures.set(pictures);
+        }
+        self.reading.set(false);
+    }
+}

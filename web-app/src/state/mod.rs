@@ -1,0 +1,124 @@
+//! What the page knows at this moment, as signals, and what may be done with it.
+//!
+//! [`PageState`] is one value, copied to where it is needed; components read its signals and call its methods,
+//! and no component talks to a model's client itself.
+
+mod asking;
+mod clients;
+mod draft;
+mod notices;
+mod turn;
+
+use leptos::prelude::*;
+use msao_protocol::Limits;
+use wasm_bindgen::JsCast;
+use web_sys::{HtmlElement, HtmlVideoElement};
+
+pub(crate) use draft::{CLIP_FRAMES, Draft};
+pub(crate) use notices::Notices;
+pub(crate) use turn::{Asked, Side, Turn};
+
+use crate::{
+    options::PageOptions,
+    samples::Sample,
+    status::{CloudStatus, EdgeStatus},
+};
+use clients::Clients;
+
+/// Id of the prompt box.
+pub(crate) const PROMPT_ID: &str = "question";
+
+/// The page's state.
+#[derive(Clone, Copy)]
+pub(crate) struct PageState {
+    /// The question being put together.
+    pub(crate) draft: Draft,
+    /// Messages about inputs.
+    pub(crate) notices: Notices,
+    /// The engine on this device.
+    pub(crate) edge: RwSignal<EdgeStatus>,
+    /// The session with the cloud.
+    pub(crate) cloud: RwSignal<CloudStatus>,
+    /// The server's budgets; the protocol's own until it has told them.
+    pub(crate) limits: RwSignal<Limits>,
+    /// Questions asked, in order.
+    pub(crate) turns: RwSignal<Vec<Turn>>,
+    edge_announcement: RwSignal<String>,
+    cloud_announcement: RwSignal<String>,
+    /// The shipped samples; `None` while they load.
+    pub(crate) samples: RwSignal<Option<Result<Vec<Sample>, String>>>,
+    /// The live camera picture, while there is one.
+    pub(crate) viewfinder: StoredValue<Option<HtmlVideoElement>, LocalStorage>,
+    /// A question is being prepared: its picture is taken.
+    preparing: RwSignal<bool>,
+    options: StoredValue<PageOptions>,
+    clients: StoredValue<Clients, LocalStorage>,
+}
+
+impl PageState {
+    /// Reads the address, starts the engine and connects to the server.
+    pub(crate) fn start() -> Self {
+        let query = window().location().search().unwrap_or_default();
+        let query = web_sys::UrlSearchParams::new_with_str(&query).ok();
+        let parameter = |name: &str| query.as_ref().and_then(|query| query.get(name));
+        let (options, complaints) =
+            PageOptions::from_parameters(parameter("engine").as_deref(), parameter("server").as_deref());
+        let state = Self {
+            draft: Draft::new(),
+            notices: Notices::new(),
+            edge: RwSignal::new(EdgeStatus::Off),
+            cloud: RwSignal::new(CloudStatus::Connecting),
+            limits: RwSignal::new(Limits::default()),
+            turns: RwSignal::new(Vec::new()),
+            edge_announcement: RwSignal::new(String::new()),
+            cloud_announcement: RwSignal::new(String::new()),
+            samples: RwSignal::new(None),
+            viewfinder: StoredValue::new_local(None),
+            preparing: RwSignal::new(false),
+            options: StoredValue::new(options),
+            clients: StoredValue::new_local(Clients::default()),
+        };
+        for complaint in complaints {
+            state.notices.error(complaint);
+        }
+        state.load_edge();
+        state.connect_cloud();
+        state
+    }
+
+    /// What a screen reader says next of a side: finished answers only.
+    pub(crate) fn announcement(self, side: Side) -> RwSignal<String> {
+        match side {
+            Side::Edge => self.edge_announcement,
+            Side::Cloud => self.cloud_announcement,
+        }
+    }
+
+    /// Puts the cursor where the next word goes.
+    pub(crate) fn focus_prompt(self) {
+        let prompt =
+            document().get_element_by_id(PROMPT_ID).and_then(|prompt| prompt.dyn_into::<HtmlElement>().ok());
+        if let Some(prompt) = prompt {
+            // Fails only for an element that is gone.
+            let _ = prompt.focus();
+        }
+    }
+
+    /// Whether an answer is under way.
+    pub(crate) fn is_busy(self) -> bool {
+        self.preparing.get() || self.turns.with(|turns| turns.last().is_some_and(Turn::is_pending))
+    }
+}
+
+/// The page's state, from anywhere below the root.
+///
+/// # Panics
+/// Above the root, where it is not provided.
+pub(crate) fn use_page() -> PageState {
+    expect_context()
+}
+
+/// Milliseconds of a clock that never runs backwards.
+pub(crate) fn now_ms() -> f64 {
+    window().performance().map_or_else(js_sys::Date::now, |clock| clock.now())
+}

@@ -1,0 +1,111 @@
+//! A question that was asked, with both answers.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use msao_planner::Route;
+use msao_protocol::RequestId;
+
+use crate::{
+    answer::Answer,
+    media::{picture::Picture, sound::Sound},
+    verdict::Verdict,
+};
+
+/// What the models are told when the recording asks: they were trained to be told so.
+const LISTEN: &str = "Listen and answer.";
+
+/// What was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Asked {
+    /// The typed words; empty where the recording asks.
+    pub(crate) question: String,
+    /// One picture, or the frames of a clip.
+    pub(crate) pictures: Vec<Picture>,
+    /// A recording.
+    pub(crate) sound: Option<Sound>,
+}
+
+impl Asked {
+    /// The words for the models.
+    pub(crate) fn words(&self) -> String {
+        if self.question.is_empty() { LISTEN.to_owned() } else { self.question.clone() }
+    }
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The model in this page.
+    Edge,
+    /// The model on the server.
+    Cloud,
+}
+
+/// A question and what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn {
+    /// Position on the page.
+    pub(crate) id: u32,
+    /// What was asked.
+    pub(crate) asked: Arc<Asked>,
+    /// The request under way or last made; a retry gets a new one.
+    pub(crate) request_id: RwSignal<RequestId>,
+    /// Bytes sent and received before the request, for the difference.
+    pub(super) traffic_before: StoredValue<(u64, u64)>,
+    edge: RwSignal<Answer>,
+    cloud: RwSignal<Answer>,
+}
+
+impl Turn {
+    pub(super) fn new(id: u32, asked: Asked) -> Self {
+        Self {
+            id,
+            asked: Arc::new(asked),
+            request_id: RwSignal::new(0),
+            traffic_before: StoredValue::new((0, 0)),
+            edge: RwSignal::new(Answer::not_asked("")),
+            cloud: RwSignal::new(Answer::not_asked("")),
+        }
+    }
+
+    /// The answer of one side.
+    pub(crate) fn answer(&self, side: Side) -> RwSignal<Answer> {
+        match side {
+            Side::Edge => self.edge,
+            Side::Cloud => self.cloud,
+        }
+    }
+
+    /// Begins both answers afresh, as the route says.
+    pub(super) fn begin(&self, request_id: RequestId, route: Route, now_ms: f64) {
+        self.request_id.set(request_id);
+        self.edge.set(if route.uses_edge() {
+            Answer::asked(now_ms)
+        } else {
+            Answer::not_asked("The model on this device was not ready.")
+        });
+        self.cloud.set(if route.uses_cloud() {
+            Answer::asked(now_ms)
+        } else {
+            Answer::not_asked("The server was away. Nothing left this device.")
+        });
+    }
+
+    /// Whether an answer is still to come.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.edge.with(Answer::is_pending) || self.cloud.with(Answer::is_pending)
+    }
+
+    /// The answers compared, once both are complete.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        let edge = self.edge.with(Answer::final_text)?;
+        let cloud = self.cloud.with(Answer::final_text)?;
+        Some(Verdict::of(&edge, &cloud))
+    }
+
+    /// The answer that counts: the cloud's if it is complete, else the device's.
+    pub(crate) fn best_text(&self) -> Option<String> {
+        self.cloud.with(Answer::final_text).or_else(|| self.edge.with(Answer::final_text))
+    }
+}

@@ -1,0 +1,201 @@
+//! Whether each side can answer, and the words that say so.
+
+use msao_planner::EngineKind;
+use msao_protocol::ModelInfo;
+use msao_runtime::messages::{AdapterInfo, LoadStage, Progress};
+
+use crate::format;
+
+/// The engine on this device.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EdgeStatus {
+    /// Not loaded, because the user wished so.
+    Off,
+    /// Being fetched and prepared.
+    Loading(Progress),
+    /// Answers.
+    Ready(EdgeReady),
+    /// Cannot answer.
+    Failed(String),
+}
+
+/// An engine that answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EdgeReady {
+    /// Which engine.
+    pub engine: EngineKind,
+    /// The GPU, for WebGPU.
+    pub adapter: Option<AdapterInfo>,
+    /// Name of the checkpoint.
+    pub model: String,
+    /// Weights in the model.
+    pub parameters: u64,
+    /// Another engine is being tried in the background.
+    pub trying_other: bool,
+}
+
+impl EdgeStatus {
+    /// Whether questions are answered here.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
+    /// State in a word or two.
+    pub fn headline(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::Loading(progress) => stage(progress),
+            Self::Ready(ready) => format!("ready · {}", engine(ready.engine)),
+            Self::Failed(_) => "not available".to_owned(),
+        }
+    }
+
+    /// The rest of what there is to say.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Off => "Questions go to the cloud alone.".to_owned(),
+            Self::Loading(_) => String::new(),
+            Self::Ready(ready) => {
+                let mut detail = format!("{}, {} weights", ready.model, format::parameters(ready.parameters));
+                if let Some(adapter) = ready.adapter.as_ref().map(adapter) {
+                    detail += &format!(", {adapter}");
+                }
+                if ready.trying_other {
+                    detail += "; trying WebGPU";
+                }
+                detail
+            }
+            Self::Failed(message) => message.clone(),
+        }
+    }
+
+    /// Share of the download that is here, in 0..=1; `None` while unknown.
+    pub fn fraction(&self) -> Option<f64> {
+        match self {
+            Self::Loading(progress) if progress.total_bytes > 0 => {
+                Some((progress.loaded_bytes as f64 / progress.total_bytes as f64).min(1.0))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn stage(progress: &Progress) -> String {
+    match progress.stage {
+        LoadStage::Engine => format!("loading {}", engine(progress.engine)),
+        LoadStage::Weights => {
+            let total = Some(progress.total_bytes).filter(|&total| total > 0);
+            format!("downloading {}", format::progress(progress.loaded_bytes, total))
+        }
+        LoadStage::Model => "building the model".to_owned(),
+        LoadStage::WarmUp => "warming up".to_owned(),
+        LoadStage::Measure => "measuring".to_owned(),
+    }
+}
+
+/// Name of an engine.
+pub fn engine(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Simd => "SIMD",
+        EngineKind::Webgpu => "WebGPU",
+    }
+}
+
+/// Name of a GPU: the most telling of what the browser says.
+pub fn adapter(adapter: &AdapterInfo) -> String {
+    let name = if adapter.description.is_empty() {
+        [adapter.vendor.as_str(), adapter.architecture.as_str()].join(" ").trim().to_owned()
+    } else {
+        adapter.description.clone()
+    };
+    let name = if name.is_empty() { "unnamed GPU".to_owned() } else { name };
+    if adapter.is_fallback { format!("{name} (software)") } else { name }
+}
+
+/// The session with the cloud.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CloudStatus {
+    /// Being opened for the first time.
+    Connecting,
+    /// Open.
+    Connected(ModelInfo),
+    /// The server is away.
+    Away {
+        /// What happened.
+        reason: String,
+        /// When it is tried again, in milliseconds of the page's clock; `None` while it is being tried.
+        retry_at_ms: Option<f64>,
+    },
+}
+
+impl CloudStatus {
+    /// Whether questions are answered there.
+    pub fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected(_))
+    }
+
+    /// State in a word or two, at `now_ms`.
+    pub fn headline(&self, now_ms: f64) -> String {
+        match self {
+            Self::Connecting => "connecting".to_owned(),
+            Self::Connected(_) => "connected".to_owned(),
+            Self::Away { retry_at_ms: None, .. } => "away · trying again".to_owned(),
+            Self::Away { retry_at_ms: Some(at_ms), .. } => {
+                let left_s = ((at_ms - now_ms) / 1_000.0).ceil().max(0.0);
+                format!("away · trying again in {left_s:.0} s")
+            }
+        }
+    }
+
+    /// The rest of what there is to say.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Connecting => String::new(),
+            Self::Connected(model) => {
+                format!(
+                    "{}, {} weights, on {}",
+                    model.name,
+                    format::parameters(model.parameters),
+                    model.device
+                )
+            }
+            Self::Away { reason, .. } => reason.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_shows_both_numbers() {
+        let status = EdgeStatus::Loading(Progress {
+            stage: LoadStage::Weights,
+            engine: EngineKind::Simd,
+            loaded_bytes: 1_200_000,
+            total_bytes: 2_400_000,
+        });
+        assert_eq!(status.headline(), "downloading 1.2 of 2.4 MB");
+        assert_eq!(status.fraction(), Some(0.5));
+    }
+
+    #[test]
+    fn a_software_adapter_is_called_one() {
+        let swiftshader = AdapterInfo {
+            vendor: "google".into(),
+            architecture: "swiftshader".into(),
+            is_fallback: true,
+            ..Default::default()
+        };
+        assert_eq!(adapter(&swiftshader), "google swiftshader (software)");
+        assert_eq!(adapter(&AdapterInfo::default()), "unnamed GPU");
+    }
+
+    #[test]
+    fn the_countdown_never_goes_below_zero() {
+        let away = CloudStatus::Away { reason: "refused".into(), retry_at_ms: Some(5_000.0) };
+        assert_eq!(away.headline(1_200.0), "away · trying again in 4 s");
+        assert_eq!(away.headline(9_000.0), "away · trying again in 0 s");
+    }
+}
