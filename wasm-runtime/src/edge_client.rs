@@ -10,7 +10,7 @@ use std::{cell::RefCell, rc::Rc};
 use js_sys::{Array, Float32Array, JSON, Object, Reflect, Uint8Array};
 use msao_protocol::RequestId;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{ErrorEvent, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
+use web_sys::{Event, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
 
 use crate::{
     RuntimeError,
@@ -143,7 +143,7 @@ impl Shared {
 struct RunningWorker {
     worker: Worker,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
-    _on_error: Closure<dyn FnMut(ErrorEvent)>,
+    _on_error: Closure<dyn FnMut(Event)>,
 }
 
 impl RunningWorker {
@@ -165,9 +165,9 @@ impl RunningWorker {
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
 
         let listener = Rc::clone(shared);
-        let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
+        let on_error = Closure::<dyn FnMut(Event)>::new(move |error: Event| {
             // An event without a message means that the script itself could not be fetched.
-            let reason = Some(error.message()).filter(|text| !text.is_empty() && text != "undefined");
+            let reason = Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
             let reason = reason.unwrap_or_else(|| "its script could not be loaded".to_owned());
             let message = format!("the edge engine stopped: {reason}; it can be started again");
             listener.fail_all(&message);

@@ -8,7 +8,7 @@ use msao_models::{
     device,
 };
 use msao_planner::EngineKind;
-use msao_protocol::{FinishReason, Modality, ModalityReceipt, Receipt, Span, SpanKind, Token};
+use msao_protocol::{FinishReason, Limits, Modality, ModalityReceipt, Receipt, Span, SpanKind, Token};
 use serde::Serialize;
 
 /// Milliseconds since some fixed moment, never going back.
@@ -71,6 +71,7 @@ impl EdgeEngine {
         max_new_tokens: usize,
         mut on_token: impl AsyncFnMut(u32, &Token) -> bool,
     ) -> Result<EdgeAnswer, ModelError> {
+        check(prompt)?;
         let mut receipt = Receipt::default();
         let (encoded, generation) = self.start(prompt, &mut receipt).await?;
         receipt.prompt_tokens = encoded.num_tokens() as u32;
@@ -154,4 +155,23 @@ impl EdgeEngine {
             .map(|(modality, tokens, _)| ModalityReceipt { modality, bytes: 0, prompt_tokens: tokens as u32 })
             .collect()
     }
+}
+
+/// Refuses what the cloud would refuse as well, so that both sides say the same.
+fn check(prompt: &Prompt) -> Result<(), ModelError> {
+    let refuse = |reason: String| Err(ModelError::Prompt { reason });
+    let Some(audio) = &prompt.audio else {
+        return if prompt.question.trim().is_empty() {
+            refuse("the question is empty; type one or record one".to_owned())
+        } else {
+            Ok(())
+        };
+    };
+    let (seconds, limit) = (audio.seconds(), f64::from(Limits::default().audio_s));
+    if seconds > limit {
+        return refuse(format!(
+            "the recording lasts {seconds:.1} s, the limit is {limit} s; record a shorter one"
+        ));
+    }
+    Ok(audio.require_audible()?)
 }

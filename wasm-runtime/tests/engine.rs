@@ -92,6 +92,19 @@ fn a_measurement_gives_plausible_times() {
 }
 
 #[test]
+fn what_nobody_can_answer_is_refused() {
+    let engine = engine();
+    let recording = |seconds: usize, level| Pcm::from_mono(16_000, vec![level; seconds * 16_000]).unwrap();
+    let silent = Prompt { audio: Some(recording(1, 0.0)), ..prompt() };
+    let long = Prompt { audio: Some(recording(31, 0.1)), ..prompt() };
+    let empty = Prompt { question: "  ".into(), audio: None, ..prompt() };
+    for prompt in [silent, long, empty] {
+        let refused = block_on(engine.ask(&prompt, 4, async |_, _| true)).unwrap_err();
+        assert_eq!(EdgeErrorCode::of(&refused), EdgeErrorCode::InvalidInput, "{refused}");
+    }
+}
+
+#[test]
 fn whose_fault_it_is_decides_the_code() {
     let code = |error: ModelError| EdgeErrorCode::of(&error);
     let too_long = Prompt { question: "why ".repeat(25_000), ..Prompt::default() };
