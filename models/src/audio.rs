@@ -1,0 +1,149 @@
+//! The Whisper-style audio encoder and the frame-stacking projector, as Ultravox has it.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{gelu, silu};
+use burn::tensor::module::conv1d;
+use burn::tensor::ops::ConvOptions;
+
+use crate::attention::SelfAttention;
+use crate::checkpoint::Scope;
+use crate::config::AudioConfig;
+use crate::error::ModelError;
+use crate::linear::Linear;
+use crate::norm::{LayerNorm, RmsNorm};
+
+/// Epsilon of Whisper's layer norms; its configuration does not carry it.
+const LAYER_NORM_EPS: f64 = 1e-5;
+/// Epsilon of the projector's RMS norms, as Ultravox fixes it.
+const PROJECTOR_NORM_EPS: f64 = 1e-6;
+
+/// Turns a log-mel spectrogram into one vector per 20 ms.
+#[derive(Debug)]
+pub struct AudioTower {
+    conv1: Conv,
+    conv2: Conv,
+    /// `[1, positions, d_model]`
+    embed_positions: Tensor<3>,
+    layers: Vec<AudioLayer>,
+    layer_norm: LayerNorm,
+}
+
+/// A convolution with three taps over time.
+#[derive(Debug)]
+struct Conv {
+    weight: Tensor<3>,
+    bias: Tensor<1>,
+    stride: usize,
+}
+
+#[derive(Debug)]
+struct AudioLayer {
+    self_attn_layer_norm: LayerNorm,
+    self_attn: SelfAttention,
+    final_layer_norm: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl AudioTower {
+    pub(crate) fn load(scope: &Scope<'_>, config: &AudioConfig) -> Result<Self, ModelError> {
+        let size = config.d_model;
+        let positions: Tensor<2> =
+            scope.tensor("embed_positions.weight", [config.max_source_positions, size])?;
+        let layers = (0..config.encoder_layers)
+            .map(|index| AudioLayer::load(&scope.child(&format!("layers.{index}")), config))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            conv1: Conv::load(&scope.child("conv1"), config.num_mel_bins, size, 1)?,
+            conv2: Conv::load(&scope.child("conv2"), size, size, 2)?,
+            embed_positions: positions.unsqueeze(),
+            layers,
+            layer_norm: LayerNorm::load(&scope.child("layer_norm"), size, LAYER_NORM_EPS)?,
+        })
+    }
+
+    /// # Shapes
+    /// - mel: `[batch, mel bins, 2 * positions]`
+    /// - output: `[batch, positions, d_model]`
+    pub fn forward(&self, mel: Tensor<3>) -> Tensor<3> {
+        let frames = gelu(self.conv2.forward(gelu(self.conv1.forward(mel))));
+        let mut x = frames.swap_dims(1, 2) + self.embed_positions.clone();
+        for layer in &self.layers {
+            x = layer.forward(x);
+        }
+        self.layer_norm.forward(x)
+    }
+}
+
+impl Conv {
+    fn load(scope: &Scope<'_>, inputs: usize, outputs: usize, stride: usize) -> Result<Self, ModelError> {
+        let weight = scope.tensor("weight", [outputs, inputs, 3])?;
+        Ok(Self { weight, bias: scope.tensor("bias", [outputs])?, stride })
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let options = ConvOptions::new([self.stride], [1], [1], 1);
+        conv1d(x, self.weight.clone(), Some(self.bias.clone()), options)
+    }
+}
+
+impl AudioLayer {
+    fn load(scope: &Scope<'_>, config: &AudioConfig) -> Result<Self, ModelError> {
+        let (size, inner) = (config.d_model, config.encoder_ffn_dim);
+        let heads = config.encoder_attention_heads;
+        let norm = |name: &str| LayerNorm::load(&scope.child(name), size, LAYER_NORM_EPS);
+        Ok(Self {
+            self_attn_layer_norm: norm("self_attn_layer_norm")?,
+            self_attn: SelfAttention::load(&scope.child("self_attn"), size, heads, false)?,
+            final_layer_norm: norm("final_layer_norm")?,
+            fc1: Linear::load(&scope.child("fc1"), size, inner, true)?,
+            fc2: Linear::load(&scope.child("fc2"), inner, size, true)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.self_attn_layer_norm.forward(x));
+        let inner = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
+        x + self.fc2.forward(inner)
+    }
+}
+
+/// Stacks neighbouring frames into audio tokens and projects them into the decoder's space.
+#[derive(Debug)]
+pub struct AudioProjector {
+    ln_pre: RmsNorm,
+    linear_1: Linear,
+    linear_2: Linear,
+    ln_post: RmsNorm,
+    stack_factor: usize,
+}
+
+impl AudioProjector {
+    pub(crate) fn load(
+        scope: &Scope<'_>,
+        config: &AudioConfig,
+        text_hidden: usize,
+    ) -> Result<Self, ModelError> {
+        let stacked = config.d_model * config.stack_factor;
+        Ok(Self {
+            ln_pre: RmsNorm::load(&scope.child("ln_pre"), stacked, PROJECTOR_NORM_EPS)?,
+            linear_1: Linear::load(&scope.child("linear_1"), stacked, 2 * text_hidden, false)?,
+            linear_2: Linear::load(&scope.child("linear_2"), text_hidden, text_hidden, false)?,
+            ln_post: RmsNorm::load(&scope.child("ln_post"), text_hidden, PROJECTOR_NORM_EPS)?,
+            stack_factor: config.stack_factor,
+        })
+    }
+
+    /// # Shapes
+    /// - frames: `[batch, positions, d_model]`
+    /// - output: `[batch, positions / stack, text hidden]`
+    pub fn forward(&self, frames: Tensor<3>) -> Tensor<3> {
+        let [batch, positions, size] = frames.dims();
+        let stacked = frames.reshape([batch, positions / self.stack_factor, size * self.stack_factor]);
+        let both = self.linear_1.forward(self.ln_pre.forward(stacked));
+        let half = both.dims()[2] / 2;
+        // Ultravox gates with the second half, unlike Llama's feed-forward layer.
+        let (value, gate) = (both.clone().narrow(2, 0, half), both.narrow(2, half, half));
+        self.ln_post.forward(self.linear_2.forward(silu(gate) * value))
+    }
+}

@@ -1,0 +1,96 @@
+//! The key/value cache of the decoder: preallocated, written in place, rolled back by forgetting.
+//!
+//! It stores what the decoder gives it and knows nothing of tokens. Rows beyond the length are free space: a
+//! roll-back only lowers the length, and later writes overwrite what is there.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::config::TextConfig;
+
+/// Keys and values of all layers for `len` positions of a batch of equally long sequences.
+#[derive(Debug, Clone)]
+pub struct KvCache {
+    layers: Vec<LayerCache>,
+    batch: usize,
+    len: usize,
+    capacity: usize,
+}
+
+/// One layer's keys and values, each `[batch, kv heads, capacity, head_dim]`.
+///
+/// `None` only while a write is under way: the write must own the tensor to happen in place.
+#[derive(Debug, Clone)]
+struct LayerCache {
+    keys: Option<Tensor<4>>,
+    values: Option<Tensor<4>>,
+}
+
+impl KvCache {
+    /// An empty cache for `batch` sequences of up to `capacity` positions.
+    pub(crate) fn new(config: &TextConfig, batch: usize, capacity: usize, device: &Device) -> Self {
+        let shape = [batch, config.num_key_value_heads, capacity, config.head_dim()];
+        let zeros = || Some(Tensor::zeros(shape, device));
+        let layers =
+            (0..config.num_hidden_layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
+        Self { layers, batch, len: 0, capacity }
+    }
+
+    /// Positions held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no position is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Sequences held.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Positions that fit.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Forgets all positions from `len` on.
+    ///
+    /// # Panics
+    /// If fewer positions are held.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len <= self.len, "cannot truncate a cache of {} positions to {len}", self.len);
+        self.len = len;
+    }
+
+    /// Counts positions that every layer has written by [`Self::write`].
+    pub(crate) fn advance(&mut self, positions: usize) {
+        self.len += positions;
+        assert!(self.len <= self.capacity, "cache of {} positions overflows to {}", self.capacity, self.len);
+    }
+
+    /// Writes one layer's keys and values behind the held positions, and returns the first `window` positions.
+    ///
+    /// # Shapes
+    /// - keys, values: `[batch, kv heads, new, head_dim]`
+    /// - output: two of `[batch, kv heads, window, head_dim]`
+    pub(crate) fn write(
+        &mut self,
+        layer: usize,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+        window: usize,
+    ) -> (Tensor<4>, Tensor<4>) {
+        let (start, capacity) = (self.len, self.capacity);
+        let cache = &mut self.layers[layer];
+        let write = |slot: &mut Option<Tensor<4>>, new: Tensor<4>| {
+            let [batch, heads, count, head_dim] = new.dims();
+            let old = slot.take().expect("the cache is whole between writes");
+            let whole = old.slice_assign([0..batch, 0..heads, start..start + count, 0..head_dim], new);
+            *slot = Some(whole.clone());
+            if window == capacity { whole } else { whole.narrow(2, 0, window) }
+        };
+        (write(&mut cache.keys, keys), write(&mut cache.values, values))
+    }
+}

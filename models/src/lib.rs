@@ -1,0 +1,36 @@
+//! One multimodal LLM for both sides: a vision tower, an audio tower and a decoder in burn, with everything
+//! from raw media to text around them.
+//!
+//! - [`Assistant`] is a loaded checkpoint; [`Prompt`] goes in, a [`Generation`] comes out.
+//! - [`Generation`] writes token by token, or checks a run of drafts in one pass.
+//! - [`CheckpointFiles`] holds a checkpoint's files; [`device`] opens the device to run it on.
+//!
+//! The modules know tensors and nothing of networks, browsers or plans.
+
+pub mod assistant;
+mod attention;
+pub mod audio;
+pub mod checkpoint;
+pub mod config;
+pub mod decoder;
+pub mod device;
+mod error;
+pub mod generation;
+pub mod kv_cache;
+mod linear;
+pub mod model;
+mod norm;
+pub mod preprocess;
+mod rope;
+pub mod shapes;
+pub mod text;
+pub mod vision;
+
+pub use assistant::{Assistant, DEFAULT_MAX_NEW_TOKENS, EncodedPrompt, Prompt};
+pub use checkpoint::CheckpointFiles;
+pub use config::ModelConfig;
+pub use device::{Device, DeviceKind};
+pub use error::ModelError;
+pub use generation::{Generation, TokenProposal, VerificationOutcome};
+pub use preprocess::{Pcm, RgbImage};
+pub use text::TextTokenizer;

@@ -1,0 +1,79 @@
+//! The composite model: towers, projections and decoder under one configuration.
+//!
+//! It works on tensors only; pictures, sounds and text become tensors elsewhere.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::audio::{AudioProjector, AudioTower};
+use crate::checkpoint::Weights;
+use crate::config::ModelConfig;
+use crate::decoder::Decoder;
+use crate::error::ModelError;
+use crate::vision::{Connector, VisionTower};
+
+/// All modules of one checkpoint.
+#[derive(Debug)]
+pub struct MultimodalModel {
+    /// Image to patch vectors.
+    pub vision: VisionTower,
+    /// Patch vectors to image tokens.
+    pub connector: Connector,
+    /// Sound to audio tokens, where the checkpoint can hear.
+    pub audio: Option<Hearing>,
+    /// Tokens to tokens.
+    pub decoder: Decoder,
+}
+
+/// The two modules of a checkpoint that can hear.
+#[derive(Debug)]
+pub struct Hearing {
+    /// Spectrogram to frame vectors.
+    pub tower: AudioTower,
+    /// Frame vectors to audio tokens.
+    pub projector: AudioProjector,
+}
+
+impl MultimodalModel {
+    /// Loads the modules alone, without tokenizer and preprocessing.
+    ///
+    /// # Errors
+    /// As [`Assistant::load`](crate::Assistant::load).
+    pub fn from_bytes(config: &ModelConfig, safetensors: &[u8], device: &Device) -> Result<Self, ModelError> {
+        Self::load(&Weights::parse(safetensors, device)?, config)
+    }
+
+    pub(crate) fn load(weights: &Weights<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let scope = weights.scope("model");
+        let text_hidden = config.text_config.hidden_size;
+        let load_hearing = |audio| -> Result<Hearing, ModelError> {
+            Ok(Hearing {
+                tower: AudioTower::load(&scope.child("audio_model"), audio)?,
+                projector: AudioProjector::load(&scope.child("audio_projector"), audio, text_hidden)?,
+            })
+        };
+        Ok(Self {
+            vision: VisionTower::load(&scope.child("vision_model"), &config.vision_config)?,
+            connector: Connector::load(&scope.child("connector"), config)?,
+            audio: config.audio_config.as_ref().map(load_hearing).transpose()?,
+            decoder: Decoder::load(&scope.child("text_model"), &config.text_config)?,
+        })
+    }
+
+    /// Image tokens of a batch of images.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, side, side]`; output: `[batch, image tokens, text hidden]`
+    pub fn encode_images(&self, images: Tensor<4>) -> Tensor<3> {
+        self.connector.forward(self.vision.forward(images))
+    }
+}
+
+impl Hearing {
+    /// Audio tokens of a batch of clips.
+    ///
+    /// # Shapes
+    /// - mel: `[batch, mel bins, mel frames]`; output: `[batch, audio tokens, text hidden]`
+    pub fn encode(&self, mel: Tensor<3>) -> Tensor<3> {
+        self.projector.forward(self.tower.forward(mel))
+    }
+}

@@ -1,0 +1,133 @@
+//! The SigLIP-style vision tower and the pixel-shuffle connector, as SmolVLM (Idefics3) has them.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::sigmoid;
+
+use crate::attention::SelfAttention;
+use crate::checkpoint::Scope;
+use crate::config::{ModelConfig, VisionConfig};
+use crate::error::ModelError;
+use crate::linear::Linear;
+use crate::norm::LayerNorm;
+
+/// Turns an image into one vector per patch.
+#[derive(Debug)]
+pub struct VisionTower {
+    patch_embedding: Linear,
+    /// `[1, patches, hidden]`
+    position_embedding: Tensor<3>,
+    layers: Vec<VisionLayer>,
+    post_layernorm: LayerNorm,
+    patch_size: usize,
+}
+
+#[derive(Debug)]
+struct VisionLayer {
+    layer_norm1: LayerNorm,
+    self_attn: SelfAttention,
+    layer_norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl VisionTower {
+    pub(crate) fn load(scope: &Scope<'_>, config: &VisionConfig) -> Result<Self, ModelError> {
+        let hidden = config.hidden_size;
+        let patch = config.patch_size;
+        let embeddings = scope.child("embeddings");
+        let kernel: Tensor<4> =
+            embeddings.tensor("patch_embedding.weight", [hidden, config.num_channels, patch, patch])?;
+        let bias = embeddings.tensor("patch_embedding.bias", [hidden])?;
+        let positions: Tensor<2> =
+            embeddings.tensor("position_embedding.weight", [config.num_patches(), hidden])?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| VisionLayer::load(&scope.child(&format!("encoder.layers.{index}")), config))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            // A convolution whose stride is its kernel is a dense layer over each patch.
+            patch_embedding: Linear::new(kernel.reshape([hidden as i32, -1]), Some(bias)),
+            position_embedding: positions.unsqueeze(),
+            layers,
+            post_layernorm: LayerNorm::load(&scope.child("post_layernorm"), hidden, config.layer_norm_eps)?,
+            patch_size: patch,
+        })
+    }
+
+    /// # Shapes
+    /// - images: `[batch, channels, side, side]`, values in -1..1
+    /// - output: `[batch, patches, hidden]`, patches row by row
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<3> {
+        let [batch, channels, height, width] = images.dims();
+        let patch = self.patch_size;
+        let (rows, columns) = (height / patch, width / patch);
+        let patches = images
+            .reshape([batch, channels, rows, patch, columns, patch])
+            .permute([0, 2, 4, 1, 3, 5]) // [batch, rows, columns, channels, patch, patch]
+            .reshape([batch, rows * columns, channels * patch * patch]);
+        let mut x = self.patch_embedding.forward(patches) + self.position_embedding.clone();
+        for layer in &self.layers {
+            x = layer.forward(x);
+        }
+        self.post_layernorm.forward(x)
+    }
+}
+
+impl VisionLayer {
+    fn load(scope: &Scope<'_>, config: &VisionConfig) -> Result<Self, ModelError> {
+        let (hidden, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
+        let heads = config.num_attention_heads;
+        Ok(Self {
+            layer_norm1: LayerNorm::load(&scope.child("layer_norm1"), hidden, eps)?,
+            self_attn: SelfAttention::load(&scope.child("self_attn"), hidden, heads, true)?,
+            layer_norm2: LayerNorm::load(&scope.child("layer_norm2"), hidden, eps)?,
+            fc1: Linear::load(&scope.child("mlp.fc1"), hidden, inner, true)?,
+            fc2: Linear::load(&scope.child("mlp.fc2"), inner, hidden, true)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
+        let inner = gelu_tanh(self.fc1.forward(self.layer_norm2.forward(x.clone())));
+        x + self.fc2.forward(inner)
+    }
+}
+
+/// The tanh form of GELU, written with a sigmoid: `0.5 (1 + tanh z) = sigmoid(2 z)`.
+fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
+    const TWICE_SQRT_2_OVER_PI: f64 = 1.595_769_121_605_730_7;
+    let cubic = x.clone().square() * 0.044_715 + 1.0;
+    let z = x.clone() * cubic * TWICE_SQRT_2_OVER_PI;
+    x * sigmoid(z)
+}
+
+/// Folds squares of patches into image tokens and projects them into the decoder's space.
+#[derive(Debug)]
+pub struct Connector {
+    proj: Linear,
+    scale_factor: usize,
+}
+
+impl Connector {
+    pub(crate) fn load(scope: &Scope<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
+        let folded = config.vision_config.hidden_size * config.scale_factor.pow(2);
+        let proj = scope.child("modality_projection.proj");
+        Ok(Self {
+            proj: Linear::load(&proj, folded, config.text_config.hidden_size, false)?,
+            scale_factor: config.scale_factor,
+        })
+    }
+
+    /// # Shapes
+    /// - patches: `[batch, side * side, vision hidden]`
+    /// - output: `[batch, (side / scale)^2, text hidden]`
+    pub fn forward(&self, patches: Tensor<3>) -> Tensor<3> {
+        let [batch, positions, hidden] = patches.dims();
+        let side = positions.isqrt();
+        let scale = self.scale_factor;
+        let tokens = patches
+            .reshape([batch, side / scale, scale, side / scale, scale, hidden])
+            .permute([0, 1, 3, 2, 4, 5]) // [batch, rows, columns, scale, scale, hidden]
+            .reshape([batch, positions / (scale * scale), hidden * scale * scale]);
+        self.proj.forward(tokens)
+    }
+}

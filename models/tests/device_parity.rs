@@ -1,0 +1,51 @@
+//! The same checkpoint on the CPU and on a GPU through Vulkan: towers and scores within 1e-3, same greedy text.
+//!
+//! Needs the feature `vulkan`; skipped loudly where no adapter answers.
+#![cfg(feature = "vulkan")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may fail loudly and says what it skips"
+)]
+#![allow(dead_code, reason = "the parity helpers are shared between test binaries")]
+
+mod support;
+
+use burn::tensor::{Device, Tensor};
+use msao_models::device::{self, DeviceKind};
+use support::{Golden, assert_close, greedy, run, values};
+
+const TOLERANCE: f32 = 1e-3;
+
+#[test]
+fn vulkan_equals_the_cpu() {
+    let gpu = match pollster::block_on(device::open(DeviceKind::Vulkan)) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            eprintln!("SKIPPED: {error}");
+            return;
+        }
+    };
+    let (cpu, gpu) = (Golden::load(&Device::flex()), Golden::load(&gpu));
+    let towers = |golden: &Golden| -> [Tensor<3>; 2] {
+        let hearing = golden.model.audio.as_ref().unwrap();
+        [golden.model.encode_images(golden.tensor("pixels")), hearing.encode(golden.tensor("mel"))]
+    };
+    for (name, (cpu, gpu)) in ["images", "audio"].into_iter().zip(towers(&cpu).into_iter().zip(towers(&gpu)))
+    {
+        assert_close(name, gpu, &values(cpu), TOLERANCE);
+    }
+    let logits = |golden: &Golden| {
+        let mut cache = golden.model.decoder.new_cache(1, 192);
+        let prompt = run(&golden.model.decoder, golden.prompt_embeddings(), &mut cache);
+        let drafts = golden.model.decoder.embed(&[vec![40, 41, 42, 43, 44]]);
+        [prompt, run(&golden.model.decoder, drafts, &mut cache)]
+    };
+    for (name, (cpu, gpu)) in
+        ["prefill", "verify"].into_iter().zip(logits(&cpu).into_iter().zip(logits(&gpu)))
+    {
+        assert_close(name, gpu, &values(cpu), TOLERANCE);
+    }
+    let text = |golden: &Golden| greedy(&golden.model.decoder, golden.prompt_embeddings(), 64);
+    assert_eq!(text(&gpu), text(&cpu));
+}
