@@ -54,6 +54,12 @@ pub enum ErrorCode {
     ShuttingDown,
     /// A fault of the server's own; its log says more.
     Internal,
+    /// A request carries the id of another one that is not over yet.
+    DuplicateRequest,
+    /// The model cannot take this kind of input.
+    Unsupported,
+    /// The other side kept silent for longer than allowed.
+    TimedOut,
 }
 
 /// Why bytes are not a frame.

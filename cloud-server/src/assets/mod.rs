@@ -1,0 +1,34 @@
+//! The files that are served: the page at `/` and the checkpoints under `/weights/`.
+
+mod file;
+mod mime;
+mod page;
+mod policy;
+mod range;
+mod weights;
+
+use std::path::PathBuf;
+
+use actix_web::guard;
+use actix_web::web::{self, ServiceConfig};
+
+pub(crate) use policy::content_security_policy;
+
+/// Where the files are.
+#[derive(Debug, Clone)]
+pub struct Assets {
+    /// The built page; may be missing, and then a page says how to build it.
+    pub page: PathBuf,
+    /// The folder of checkpoint folders.
+    pub weights: PathBuf,
+    /// Names of the checkpoint folders that may be downloaded.
+    pub checkpoints: Vec<String>,
+}
+
+/// Registers the routes; the page takes whatever no other route has taken.
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    let readable = || guard::Any(guard::Get()).or(guard::Head());
+    config
+        .route("/weights/{checkpoint}/{file}", web::route().guard(readable()).to(weights::serve))
+        .route("/{path:.*}", web::route().guard(readable()).to(page::serve));
+}

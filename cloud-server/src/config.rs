@@ -1,0 +1,144 @@
+//! What an operator can set, by flag or environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use msao_models::DeviceKind;
+use msao_protocol::Limits;
+
+/// Serves the MSAO page, the edge model's weights, and answers of the cloud model.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "msao-server", version)]
+pub struct ServerConfig {
+    /// Address and port to listen on
+    #[arg(long, env = "MSAO_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Folder of the built page
+    #[arg(long, env = "MSAO_PAGE", default_value = "dist")]
+    pub page: PathBuf,
+    /// Folder that holds the checkpoint folders
+    #[arg(long, env = "MSAO_WEIGHTS", default_value = "models/weights")]
+    pub weights: PathBuf,
+    /// Checkpoint that answers here
+    #[arg(long, env = "MSAO_MODEL", default_value = "pocket-cloud")]
+    pub model: String,
+    /// Checkpoint that the page downloads
+    #[arg(long, env = "MSAO_EDGE_MODEL", default_value = "pocket-edge")]
+    pub edge_model: String,
+    /// Where the model runs: cpu, vulkan or cuda
+    #[arg(long, env = "MSAO_DEVICE", default_value = "cpu")]
+    pub device: DeviceKind,
+    /// Limits that differ from the defaults, as JSON: '{"image_bytes": 1000000, "images": 4}'
+    #[arg(long, env = "MSAO_LIMITS", default_value = "{}", value_parser = parse_limits)]
+    pub limits: Limits,
+    /// Questions that may wait or be answered at a time
+    #[arg(long, env = "MSAO_QUEUE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub queue: u16,
+    /// Sessions that may be open at a time
+    #[arg(long, env = "MSAO_MAX_SESSIONS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_sessions: u16,
+    /// Origin of another site whose pages may open sessions, such as https://example.org; may be repeated
+    #[arg(long = "allow-origin", env = "MSAO_ALLOW_ORIGIN", value_delimiter = ',')]
+    pub allow_origins: Vec<String>,
+    /// Seconds without a question after which a session ends
+    #[arg(long, env = "MSAO_IDLE_S", default_value_t = 3600)]
+    pub idle_s: u32,
+    /// Seconds that running answers get when the server is told to stop
+    #[arg(long, env = "MSAO_DRAIN_S", default_value_t = 20)]
+    pub drain_s: u32,
+}
+
+/// Reads limits from JSON and refuses those that no message could meet.
+fn parse_limits(json: &str) -> Result<Limits, InvalidLimits> {
+    let limits: Limits = serde_json::from_str(json)?;
+    let largest = limits.image_bytes.max(limits.audio_bytes);
+    if largest >= limits.message_bytes {
+        return Err(InvalidLimits::MessageBytes { message: limits.message_bytes, largest });
+    }
+    if limits.requests_in_flight == 0 || limits.max_new_tokens == 0 || limits.question_chars == 0 {
+        return Err(InvalidLimits::Zero);
+    }
+    if !limits.audio_s.is_finite() || limits.audio_s < 0.0 {
+        return Err(InvalidLimits::AudioSeconds(limits.audio_s));
+    }
+    Ok(limits)
+}
+
+/// Why limits are of no use.
+#[derive(Debug, thiserror::Error)]
+enum InvalidLimits {
+    #[error("not a JSON object of limits: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(
+        "message_bytes is {message}; it must be above image_bytes and audio_bytes, of which one is {largest}"
+    )]
+    MessageBytes { message: u32, largest: u32 },
+    #[error("requests_in_flight, max_new_tokens and question_chars must be at least 1")]
+    Zero,
+    #[error("audio_s is {0}; it must be 0 or more")]
+    AudioSeconds(f32),
+}
+
+/// How long a session waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the first message.
+    pub hello: Duration,
+    /// Between two pings.
+    pub ping: Duration,
+    /// For any byte of the client; it answers pings, so silence means that it is gone.
+    pub silence: Duration,
+    /// For the next question.
+    pub idle: Duration,
+    /// For the client to read what is written to it.
+    pub write: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            ping: Duration::from_secs(15),
+            silence: Duration::from_secs(45),
+            idle: Duration::from_secs(3600),
+            write: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Timeouts {
+    /// How often the clock is looked at.
+    pub(crate) fn tick(&self) -> Duration {
+        let shortest = [self.hello, self.ping, self.silence, self.idle].into_iter().min().unwrap_or_default();
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        ServerConfig::command().debug_assert();
+        let config = ServerConfig::parse_from(["msao-server", "--limits", r#"{"images": 2}"#]);
+        assert_eq!(config.limits, Limits { images: 2, ..Limits::default() });
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_refused() {
+        for json in [
+            r#"{"image_bytes": 99000000}"#,
+            r#"{"max_new_tokens": 0}"#,
+            r#"{"audio_s": -1}"#,
+            r#"{"x": 1}"#,
+            "8",
+        ] {
+            assert!(parse_limits(json).is_err(), "{json}");
+        }
+    }
+}

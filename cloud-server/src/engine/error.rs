@@ -1,0 +1,49 @@
+//! Why an engine has no answer.
+
+use msao_models::ModelError;
+use msao_protocol::ErrorCode;
+
+use crate::intake::Refusal;
+
+/// Why a job has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The job's own content cannot be used.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The model failed.
+    #[error("the model failed: {0}")]
+    Model(#[source] ModelError),
+    /// A bug in the engine; it caught itself and serves the next request.
+    #[error("the model stopped on a fault of its own; ask again, and tell the operator if it happens again")]
+    Panicked,
+    /// The engine has ended.
+    #[error("the engine has stopped; the operator has to restart the server")]
+    Stopped,
+}
+
+impl EngineError {
+    /// The code that tells this error to the client.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(refusal) => refusal.code,
+            Self::Model(_) | Self::Panicked | Self::Stopped => ErrorCode::Internal,
+        }
+    }
+}
+
+impl From<ModelError> for EngineError {
+    /// What the prompt is to blame for becomes a refusal; the rest is the model's own.
+    fn from(error: ModelError) -> Self {
+        let code = match error {
+            ModelError::Media(error) => return Self::Refused(error.into()),
+            ModelError::PromptTooLong { .. } | ModelError::QuestionTooLong { .. } => {
+                ErrorCode::QuestionTooLong
+            }
+            ModelError::Prompt { .. } => ErrorCode::Unsupported,
+            error => return Self::Model(error),
+        };
+        Self::Refused(Refusal { code, message: error.to_string() })
+    }
+}

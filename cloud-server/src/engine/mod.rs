@@ -1,0 +1,50 @@
+//! The seam between sessions and whatever answers them.
+//!
+//! A session hands a checked [`Job`] to an [`Engine`] and reads [`EngineEvent`]s until one of them is final.
+//! [`EmbeddedEngine`] runs the model in this process. Nothing in here knows a web framework, a socket or the
+//! wire's frames; media arrive as the files they were sent as, since another engine may pass them on unopened.
+
+mod admission;
+mod embedded;
+mod error;
+mod job;
+mod stage;
+
+pub use admission::{Busy, Place};
+pub use embedded::{EmbeddedConfig, EmbeddedEngine};
+pub use error::EngineError;
+pub use job::{Answer, CancelToken, EngineEvent, Events, Job, job};
+
+use msao_protocol::ModelInfo;
+
+/// Something that answers questions.
+pub trait Engine: Send + Sync {
+    /// What answers, and what it can take.
+    fn info(&self) -> &EngineInfo;
+
+    /// Takes a place in the queue, before anything is spent on the request.
+    ///
+    /// # Errors
+    /// [`Busy`] when the queue is full.
+    fn reserve(&self) -> Result<Place, Busy>;
+
+    /// Hands in a job; never waits. Its events end with exactly one final event, unless its receiver is
+    /// dropped, which cancels it.
+    fn submit(&self, place: Place, job: Job);
+
+    /// Requests that wait or run at this moment.
+    fn occupancy(&self) -> usize;
+}
+
+/// What an engine is and what it can take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineInfo {
+    /// The model, as told to clients.
+    pub model: ModelInfo,
+    /// Seconds of sound the model hears at once; `None` when it cannot hear.
+    pub audio_window_s: Option<f64>,
+    /// Longest answer in tokens.
+    pub max_new_tokens: u32,
+    /// Longest question in characters.
+    pub question_chars: u32,
+}

@@ -1,0 +1,29 @@
+//! The MSAO cloud server: one WebSocket a session, the page and the weights beside it.
+//!
+//! - [`engine`] answers: a trait and the model in this process. It knows no web framework.
+//! - `intake` holds every input against its budget before decoding it.
+//! - `session` knows what may be said when; `ws` connects it to a socket.
+//! - `assets` serves files; [`create_app`] puts the routes together.
+//!
+//! The wire protocol is told in docs/protocol.md and declared in `msao-protocol`.
+
+mod app;
+mod assets;
+pub mod config;
+mod drain;
+pub mod engine;
+mod frame_guard;
+mod intake;
+mod origin;
+mod outgoing;
+mod session;
+mod startup;
+mod ws;
+
+pub use app::{AppState, create_app};
+pub use assets::Assets;
+pub use config::{ServerConfig, Timeouts};
+pub use drain::Drain;
+pub use intake::Refusal;
+pub use origin::Origins;
+pub use startup::{StartupError, listen, prepare};

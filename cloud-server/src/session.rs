@@ -1,0 +1,229 @@
+//! One client's session: what may be said when, and the requests that are under way.
+//!
+//! It reads frames and writes [`Outgoing`](crate::outgoing::Outgoing)s and knows neither actix nor sockets. A
+//! fault in one request ends that request; a breach of the protocol ends the session. Dropping a session
+//! cancels everything it asked for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use msao_protocol::{Ask, ClientMessage, ErrorCode, ErrorReport, Receipt, RequestId, ServerMessage, frame};
+use tokio::task::JoinSet;
+
+use crate::app::AppState;
+use crate::engine::{Answer, CancelToken, EngineError, EngineEvent, Events, job};
+use crate::intake;
+use crate::outgoing::{Closing, Farewell, Gone, Outbox, Outgoing, send};
+
+pub(crate) struct Session {
+    id: String,
+    state: Arc<AppState>,
+    outbox: Outbox,
+    greeted: bool,
+    in_flight: InFlight,
+    /// Carries each answer from the engine to the outbox; aborted with the session.
+    forwarding: JoinSet<()>,
+}
+
+impl Session {
+    pub(crate) fn new(id: String, state: Arc<AppState>, outbox: Outbox) -> Self {
+        let (in_flight, forwarding) = (InFlight::default(), JoinSet::new());
+        Self { id, state, outbox, greeted: false, in_flight, forwarding }
+    }
+
+    /// Whether `Hello` has come.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.lock().is_empty()
+    }
+
+    /// Takes one message.
+    ///
+    /// # Errors
+    /// A [`Farewell`] when the session has to end.
+    pub(crate) async fn receive(&mut self, bytes: &[u8]) -> Result<(), Farewell> {
+        let message = frame::decode::<ClientMessage>(bytes).map_err(|error| {
+            Farewell::because(report(None, error.code(), error.to_string()), Closing::Protocol)
+        })?;
+        match message {
+            ClientMessage::Hello { client } => self.greet(&client).await,
+            ClientMessage::Ping { nonce } => Ok(send(&self.outbox, ServerMessage::Pong { nonce }).await?),
+            ClientMessage::Cancel { request_id } => {
+                self.in_flight.cancel(request_id);
+                Ok(())
+            }
+            ClientMessage::Ask(ask) if !self.greeted => {
+                let message = "the session is not open yet: send Hello first".to_owned();
+                let report = report(Some(ask.request_id), ErrorCode::OutOfOrder, message);
+                Err(Farewell::because(report, Closing::Policy))
+            }
+            ClientMessage::Ask(ask) => Ok(self.ask(ask).await?),
+        }
+    }
+
+    async fn greet(&mut self, client: &str) -> Result<(), Farewell> {
+        if self.greeted {
+            let message = "Hello came twice: send it once, as the first message".to_owned();
+            return Err(Farewell::because(report(None, ErrorCode::OutOfOrder, message), Closing::Policy));
+        }
+        self.greeted = true;
+        // What a client calls itself is logged, so it is cut and stripped of what could forge a line.
+        let client: String = client.chars().filter(|c| !c.is_control()).take(80).collect();
+        tracing::info!(session = self.id, client, "session opened");
+        let welcome = ServerMessage::Welcome {
+            session_id: self.id.clone(),
+            model: self.state.engine.info().model.clone(),
+            limits: self.state.limits,
+        };
+        Ok(send(&self.outbox, welcome).await?)
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Result<(), Gone> {
+        let request_id = ask.request_id;
+        match self.admit(ask) {
+            Ok(()) => Ok(()),
+            Err(report) => {
+                tracing::debug!(session = self.id, request_id, code = ?report.code, "refused");
+                send(&self.outbox, ServerMessage::Error(report)).await
+            }
+        }
+    }
+
+    fn admit(&mut self, ask: Ask) -> Result<(), ErrorReport> {
+        let request_id = ask.request_id;
+        let refuse = |code, message| report(Some(request_id), code, message);
+        // Finished tasks are cleared away here, so their number is bounded by the requests in flight.
+        while self.forwarding.try_join_next().is_some() {}
+        if self.state.drain.has_begun() {
+            let message = "the server is shutting down: connect again in a moment".to_owned();
+            return Err(refuse(ErrorCode::ShuttingDown, message));
+        }
+        let limits = &self.state.limits;
+        intake::check(&ask, limits).map_err(|refusal| refuse(refusal.code, refusal.message))?;
+        let cancel = CancelToken::default();
+        self.in_flight.begin(request_id, &cancel, limits.requests_in_flight)?;
+        let place = self.state.engine.reserve().map_err(|busy| {
+            self.in_flight.end(request_id);
+            ErrorReport {
+                retry_after_ms: Some(busy.retry_after_ms),
+                ..refuse(ErrorCode::Busy, busy.to_string())
+            }
+        })?;
+        let max_new_tokens = ask.max_new_tokens.min(limits.max_new_tokens);
+        let (job, events) = job(ask, max_new_tokens, cancel);
+        self.state.engine.submit(place, job);
+        let (outbox, in_flight, session) = (self.outbox.clone(), self.in_flight.clone(), self.id.clone());
+        self.forwarding.spawn(async move {
+            // `Gone` needs no word: the session that this task belongs to is about to end.
+            let _ = forward(events, request_id, &outbox, &in_flight, &session).await;
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.in_flight.cancel_all();
+    }
+}
+
+/// Carries one answer to the client.
+async fn forward(
+    mut events: Events,
+    request_id: RequestId,
+    outbox: &Outbox,
+    in_flight: &InFlight,
+    session: &str,
+) -> Result<(), Gone> {
+    let mut index = 0;
+    let last = loop {
+        match events.next().await {
+            Some(EngineEvent::Token(token)) => {
+                send(outbox, ServerMessage::Token { request_id, index, token }).await?;
+                index += 1;
+            }
+            Some(EngineEvent::Done(answer)) => break done(request_id, answer, session),
+            Some(EngineEvent::Failed(error)) => break failed(request_id, &error, session),
+            None => break failed(request_id, &EngineError::Stopped, session),
+        }
+    };
+    let room = outbox.reserve().await.map_err(|_closed| Gone)?;
+    // Before the client hears of the end, so that its next question is not one too many.
+    in_flight.end(request_id);
+    room.send(Outgoing::Message(last));
+    Ok(())
+}
+
+fn done(request_id: RequestId, answer: Answer, session: &str) -> ServerMessage {
+    let Answer { text, finish_reason, prompt_tokens, completion_tokens, modalities, spans } = answer;
+    let receipt = Receipt { modalities, prompt_tokens, completion_tokens, spans };
+    let total_ms = receipt.spans.iter().map(|span| span.ms).sum::<f64>().round();
+    // Neither question nor answer is logged: they belong to the person who asked.
+    tracing::info!(
+        session,
+        request_id,
+        prompt_tokens,
+        completion_tokens,
+        ?finish_reason,
+        total_ms,
+        "answered"
+    );
+    ServerMessage::Done { request_id, text, finish_reason, receipt }
+}
+
+fn failed(request_id: RequestId, error: &EngineError, session: &str) -> ServerMessage {
+    let code = error.code();
+    if code == ErrorCode::Internal {
+        tracing::error!(session, request_id, %error, "request failed");
+    } else {
+        tracing::debug!(session, request_id, ?code, "refused");
+    }
+    ServerMessage::Error(report(Some(request_id), code, error.to_string()))
+}
+
+pub(crate) fn report(request_id: Option<RequestId>, code: ErrorCode, message: String) -> ErrorReport {
+    ErrorReport { request_id, code, message, retry_after_ms: None }
+}
+
+/// The requests under way, each with what stops it. Locks are held for a look-up only.
+#[derive(Debug, Clone, Default)]
+struct InFlight(Arc<Mutex<HashMap<RequestId, CancelToken>>>);
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, CancelToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, request_id: RequestId, cancel: &CancelToken, limit: u32) -> Result<(), ErrorReport> {
+        let mut requests = self.lock();
+        if requests.contains_key(&request_id) {
+            let message =
+                format!("request {request_id} is still being answered: give each request its own id");
+            return Err(report(Some(request_id), ErrorCode::DuplicateRequest, message));
+        }
+        if requests.len() >= limit as usize {
+            let message = format!("{limit} requests of this session are under way: wait for one to end");
+            return Err(report(Some(request_id), ErrorCode::Busy, message));
+        }
+        requests.insert(request_id, cancel.clone());
+        Ok(())
+    }
+
+    fn end(&self, request_id: RequestId) {
+        self.lock().remove(&request_id);
+    }
+
+    fn cancel(&self, request_id: RequestId) {
+        if let Some(cancel) = self.lock().get(&request_id) {
+            cancel.cancel();
+        }
+    }
+
+    fn cancel_all(&self) {
+        self.lock().values().for_each(CancelToken::cancel);
+    }
+}

@@ -1,0 +1,107 @@
+//! From configuration to a listening server, with an error that says the remedy for each thing that can be
+//! missing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{HttpServer, web};
+use msao_models::{CheckpointFiles, ModelError};
+
+use crate::app::{AppState, create_app};
+use crate::assets::Assets;
+use crate::config::{ServerConfig, Timeouts};
+use crate::engine::{EmbeddedConfig, EmbeddedEngine};
+use crate::origin::Origins;
+
+/// HTTP is a few files and some upgrades; the cores belong to the model.
+const HTTP_WORKERS: usize = 2;
+/// Open connections of one worker; more wait to be accepted.
+const CONNECTIONS_PER_WORKER: usize = 1_024;
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartupError {
+    /// Another program listens there.
+    #[error("{0} is in use by another program: stop it, or choose another port with --listen")]
+    AddressInUse(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A checkpoint folder is not there.
+    #[error(
+        "there is no checkpoint in {0}: name the folder of checkpoints with --weights, and the checkpoints in it with --model and --edge-model"
+    )]
+    NoCheckpoint(PathBuf),
+    /// A checkpoint cannot be used.
+    #[error("the checkpoint in {path} cannot be used: {source}")]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ModelError,
+    },
+}
+
+/// Loads the model and puts the application's state together.
+///
+/// # Errors
+/// When a checkpoint is missing or cannot be used, or the device is not there.
+pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
+    for checkpoint in [&config.model, &config.edge_model] {
+        let path = config.weights.join(checkpoint);
+        if !path.join("config.json").is_file() {
+            return Err(StartupError::NoCheckpoint(path));
+        }
+    }
+    let path = config.weights.join(&config.model);
+    tracing::info!(checkpoint = %path.display(), device = %config.device, "loading the model");
+    let embedded = EmbeddedConfig {
+        name: config.model.clone(),
+        device: config.device,
+        limits: config.limits,
+        places: config.queue.into(),
+    };
+    let engine = CheckpointFiles::from_dir(&path)
+        .and_then(|files| EmbeddedEngine::start(&files, &embedded))
+        .map_err(|source| StartupError::Checkpoint { path, source })?;
+    let assets = Assets {
+        page: config.page.clone(),
+        weights: config.weights.clone(),
+        checkpoints: vec![config.model.clone(), config.edge_model.clone()],
+    };
+    let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
+    let origins = Origins::new(config.allow_origins.clone());
+    Ok(AppState::new(Arc::new(engine), config.limits, timeouts, origins, assets, config.max_sessions.into()))
+}
+
+/// Listens; port 0 takes a free one. The server runs once its future is polled, and leaves signals alone.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub fn listen(state: web::Data<AppState>, address: SocketAddr) -> Result<(Server, SocketAddr), StartupError> {
+    let bind = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => StartupError::AddressInUse(address),
+        _ => StartupError::Bind { address, source },
+    };
+    let server = HttpServer::new(move || create_app(state.clone()))
+        .workers(HTTP_WORKERS)
+        // A client that never reads holds its connection, though not its session, until its own side ends.
+        .max_connections(CONNECTIONS_PER_WORKER)
+        .disable_signals()
+        // Sessions have been told to finish before, so nothing worth waiting for is left.
+        .shutdown_timeout(1)
+        .bind(address)
+        .map_err(bind)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok((server.run(), bound))
+}

@@ -1,0 +1,10 @@
+//! The server in process, as its clients see it: HTTP, sessions, and what goes wrong.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod abuse;
+mod checkpoint;
+mod http;
+mod sessions;
+mod startup;
+mod support;

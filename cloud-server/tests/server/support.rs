@@ -1,0 +1,251 @@
+//! A server in this process on a port of its own, and a client that is another implementation than ours.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::web::Data;
+use futures_util::{SinkExt as _, StreamExt as _};
+use msao_models::{CheckpointFiles, DeviceKind};
+use msao_protocol::{
+    Ask, ClientMessage, ErrorCode, ErrorReport, FinishReason, Limits, Media, MediaKind, Receipt,
+    ServerMessage, frame,
+};
+use msao_server::engine::{EmbeddedConfig, EmbeddedEngine};
+use msao_server::{AppState, Assets, Origins, Timeouts, listen};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::checkpoint::checkpoint;
+
+/// Longest wait for anything; only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Options {
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) places: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) page: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            places: 8,
+            max_sessions: 8,
+            page: "no such page".into(),
+        }
+    }
+}
+
+pub(crate) fn state(options: Options) -> Data<AppState> {
+    let Options { limits, timeouts, places, max_sessions, page } = options;
+    let path = checkpoint();
+    let config = EmbeddedConfig { name: "tiny".into(), device: DeviceKind::Cpu, limits, places };
+    let files = CheckpointFiles::from_dir(&path).unwrap();
+    let engine = Arc::new(EmbeddedEngine::start(&files, &config).unwrap());
+    let weights = path.parent().unwrap().to_owned();
+    let assets = Assets { page, weights, checkpoints: vec!["tiny".into()] };
+    let origins = Origins::new(vec!["https://friend.test".into()]);
+    Data::new(AppState::new(engine, limits, timeouts, origins, assets, max_sessions))
+}
+
+pub(crate) struct TestServer {
+    pub(crate) state: Data<AppState>,
+    pub(crate) address: std::net::SocketAddr,
+}
+
+impl TestServer {
+    pub(crate) fn start(options: Options) -> Self {
+        let state = state(options);
+        let (server, address) = listen(state.clone(), ([127, 0, 0, 1], 0).into()).unwrap();
+        actix_web::rt::spawn(server);
+        Self { state, address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/v1/session", self.address)
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        let (socket, _response) = connect_async(self.url()).await.unwrap();
+        Client { socket }
+    }
+
+    /// A session that is open.
+    pub(crate) async fn session(&self) -> Client {
+        let mut client = self.connect().await;
+        client.send(&ClientMessage::Hello { client: "test".into() }).await;
+        let welcome = client.next().await;
+        assert!(matches!(welcome, ServerMessage::Welcome { .. }), "{welcome:?}");
+        client
+    }
+
+    /// Waits until nobody is connected and nothing runs.
+    pub(crate) async fn settle(&self) {
+        self.wait_for("sessions end", || self.state.open_sessions() == 0).await;
+        self.settle_requests().await;
+    }
+
+    /// Waits until a session was opened, and then as [`Self::settle`].
+    pub(crate) async fn settle_after_one(&self) {
+        self.wait_for("a session opens", || self.state.open_sessions() > 0).await;
+        self.settle().await;
+    }
+
+    /// Waits until nothing runs.
+    pub(crate) async fn settle_requests(&self) {
+        self.wait_for("requests end", || self.state.engine.occupancy() == 0).await;
+    }
+
+    async fn wait_for(&self, what: &str, holds: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !holds() {
+            assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The server answers a new client as if nothing had happened.
+    pub(crate) async fn assert_alive(&self) {
+        let mut client = self.session().await;
+        client.send(&ClientMessage::Ask(ask(99, "what is this?"))).await;
+        client.answer(99).await;
+    }
+}
+
+pub(crate) struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// A whole answer as it came in.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) tokens: u32,
+    pub(crate) finish_reason: FinishReason,
+    pub(crate) receipt: Receipt,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, message: &ClientMessage) {
+        self.send_raw(Message::Binary(frame::encode(message).unwrap().into())).await.unwrap();
+    }
+
+    pub(crate) async fn send_raw(
+        &mut self,
+        message: Message,
+    ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
+        timeout(PATIENCE, self.socket.send(message)).await.expect("the server reads")
+    }
+
+    /// The next message; pings are answered on the way.
+    pub(crate) async fn next(&mut self) -> ServerMessage {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("the server says something") {
+                Some(Ok(Message::Binary(bytes))) => return frame::decode(&bytes).unwrap(),
+                Some(Ok(Message::Ping(_))) => {}
+                other => panic!("not a message: {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn error(&mut self) -> ErrorReport {
+        match self.next().await {
+            ServerMessage::Error(report) => report,
+            other => panic!("not an error: {other:?}"),
+        }
+    }
+
+    /// How the server closes the connection.
+    pub(crate) async fn close_code(&mut self) -> Option<CloseCode> {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("the server closes") {
+                Some(Ok(Message::Close(close))) => return close.map(|close| close.code),
+                Some(Ok(Message::Ping(_))) => {}
+                None => return None,
+                other => panic!("not a close: {other:?}"),
+            }
+        }
+    }
+
+    /// Reads one answer and checks the order of its tokens.
+    pub(crate) async fn answer(&mut self, expected: u32) -> Answer {
+        let (mut so_far, mut tokens) = (String::new(), 0);
+        loop {
+            match self.next().await {
+                ServerMessage::Token { request_id, index, token } => {
+                    assert_eq!((request_id, index), (expected, tokens));
+                    assert!((0.0..=1.0).contains(&token.probability), "{token:?}");
+                    so_far.push_str(&token.text);
+                    tokens += 1;
+                }
+                ServerMessage::Done { request_id, text, finish_reason, receipt } => {
+                    assert_eq!((request_id, &text), (expected, &so_far));
+                    assert_eq!(receipt.completion_tokens, tokens);
+                    return Answer { text, tokens, finish_reason, receipt };
+                }
+                other => panic!("not part of an answer: {other:?}"),
+            }
+        }
+    }
+
+    /// Asks, expects a refusal of this one question, and that the session goes on.
+    pub(crate) async fn refused(&mut self, ask: Ask) -> ErrorReport {
+        let id = ask.request_id;
+        self.send(&ClientMessage::Ask(ask)).await;
+        let report = self.error().await;
+        assert_eq!(report.request_id, Some(id), "{report:?}");
+        self.send(&ClientMessage::Ping { nonce: id }).await;
+        assert_eq!(self.next().await, ServerMessage::Pong { nonce: id });
+        report
+    }
+
+    pub(crate) async fn refused_with(&mut self, ask: Ask, code: ErrorCode, words: &[&str]) {
+        let report = self.refused(ask).await;
+        assert_eq!(report.code, code, "{report:?}");
+        for word in words {
+            assert!(report.message.contains(word), "no `{word}` in {report:?}");
+        }
+    }
+}
+
+pub(crate) fn ask(request_id: u32, question: &str) -> Ask {
+    Ask { request_id, question: question.into(), images: vec![], audio: None, max_new_tokens: 16 }
+}
+
+pub(crate) fn with_image(ask: Ask, bytes: Vec<u8>) -> Ask {
+    Ask { images: vec![Media { kind: MediaKind::Png, bytes }], ..ask }
+}
+
+pub(crate) fn with_audio(ask: Ask, bytes: Vec<u8>) -> Ask {
+    Ask { audio: Some(Media { kind: MediaKind::Wav, bytes }), ..ask }
+}
+
+/// A PNG with a gradient, so that it does not shrink to nothing.
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
+    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8]));
+    let mut bytes = Vec::new();
+    image.write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    bytes
+}
+
+/// A mono WAV of 8-bit samples: a square tone of this height, 0 for silence.
+pub(crate) fn wav(seconds: u32, rate_hz: u32, height: u8) -> Vec<u8> {
+    let samples = seconds * rate_hz;
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend((36 + samples).to_le_bytes());
+    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    bytes.extend(rate_hz.to_le_bytes());
+    bytes.extend(rate_hz.to_le_bytes());
+    bytes.extend(b"\x01\0\x08\0data");
+    bytes.extend(samples.to_le_bytes());
+    bytes.extend((0..samples).map(|n| if n % 16 < 8 { 128 + height } else { 128 - height }));
+    bytes
+}
