@@ -1,0 +1,111 @@
+//! The edge model on WebGPU. Without a GPU this is Chromium's software adapter: slow, but the same arithmetic.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use msao_tests::{
+    app::{App, Engine},
+    chromium::Visitor,
+    evaluation, scenario,
+    server::Server,
+    tab::by_id,
+};
+use serde_json::json;
+
+/// A sample that both shipped models are right about.
+const PLAIN: &str = "01-colour";
+/// The largest difference between the logits of both engines, relative to the largest logit.
+const TOLERANCE: f64 = 1e-3;
+
+/// Compiling every kernel on the software adapter takes a while.
+const SLOW: Duration = Duration::from_secs(300);
+
+fn visitor() -> Visitor {
+    Visitor { webgpu: true, ..Visitor::default() }
+}
+
+#[test]
+fn webgpu_answers_rightly_when_it_is_asked_for() -> Result<()> {
+    let server = Server::shared()?;
+    let sample = evaluation::sample(PLAIN)?;
+    scenario::run("webgpu", &visitor(), |tab| {
+        let mut app = App::open(tab, &server, Engine::Webgpu)?;
+        let headline = app.tab.text(&by_id("edge-headline"))?;
+        ensure!(headline.contains("WebGPU"), "another engine answers: {headline:?}");
+        app.pick(&sample)?;
+        app.ask()?.expect_both(&sample.answer)?;
+        app.tab.screenshot("webgpu")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn without_webgpu_the_page_says_so_and_auto_takes_simd() -> Result<()> {
+    let server = Server::shared()?;
+    let sample = evaluation::sample(PLAIN)?;
+    scenario::run("no-webgpu", &Visitor::default(), |tab| {
+        let mut app = App::visit(tab, &server, Engine::Webgpu)?;
+        app.wait_for_status(msao_tests::app::Side::Edge, "failed")?;
+        let detail = app.tab.text(&by_id("edge-detail"))?;
+        ensure!(detail.contains("WebGPU"), "the page should say that there is no WebGPU: {detail:?}");
+
+        let mut app = App::open(app.tab, &server, Engine::Auto)?;
+        let headline = app.tab.text(&by_id("edge-headline"))?;
+        ensure!(headline.contains("SIMD"), "another engine answers: {headline:?}");
+        app.pick(&sample)?;
+        app.ask()?.expect_both(&sample.answer)
+    })
+}
+
+#[test]
+fn both_engines_compute_the_same_logits() -> Result<()> {
+    let server = Server::shared()?;
+    let sample = evaluation::sample(PLAIN)?;
+    let (picture, sound) =
+        (sample.images.first().context("no picture")?, sample.audio.as_ref().context("no sound")?);
+    let script = format!(
+        "(async () => {{
+            const bytes = async (path) => {{
+                const reply = await fetch(path);
+                if (!reply.ok) throw new Error(`${{path}}: ${{reply.status}}`);
+                return new Uint8Array(await reply.arrayBuffer());
+            }};
+            const names = ['config.json', 'tokenizer.json', 'preprocessor_config.json', 'model.safetensors'];
+            const files = await Promise.all(names.map((name) => bytes('/weights/pocket-edge/' + name)));
+            const bitmap = await createImageBitmap(new Blob([await bytes('/gallery/' + {picture})]));
+            const {{ width, height }} = bitmap;
+            const context = new OffscreenCanvas(width, height).getContext('2d');
+            context.drawImage(bitmap, 0, 0);
+            const pixels = context.getImageData(0, 0, width, height).data;
+            // 16-bit mono at 16 kHz, after a header of 44 bytes.
+            const wav = await bytes('/gallery/' + {sound});
+            const samples = Float32Array.from(new Int16Array(wav.slice(44).buffer), (sample) => sample / 32768);
+            const logits = [];
+            for (const kind of ['simd', 'webgpu']) {{
+                const module = await import(`/engine/${{kind}}/msao_runtime.js`);
+                await module.default();
+                const engine = await module.Engine.load(kind, ...files);
+                const image = {{ width, height, pixels: new Uint8ClampedArray(pixels) }};
+                const audio = {{ sample_rate_hz: 16000, samples: samples.slice() }};
+                logits.push(Array.from(await engine.first_token_logits({question}, [image], audio)));
+            }}
+            return logits;
+        }})()",
+        picture = json!(picture),
+        sound = json!(sound),
+        question = json!(sample.question),
+    );
+    scenario::run("logits", &visitor(), |tab| {
+        // Any document of this origin will do; the page itself would load engines of its own.
+        tab.go_to(&server.url("/gallery/gallery.json"))?;
+        let logits = tab.evaluate_within(&script, SLOW)?;
+        let [simd, webgpu]: [Vec<f64>; 2] = serde_json::from_value(logits)?;
+        ensure!(simd.len() == webgpu.len() && simd.len() > 100, "{} and {} logits", simd.len(), webgpu.len());
+        let largest = simd.iter().fold(0.0_f64, |largest, logit| largest.max(logit.abs()));
+        let apart = simd.iter().zip(&webgpu).fold(0.0_f64, |apart, (a, b)| apart.max((a - b).abs()));
+        eprintln!("logits up to {largest:.2}, at most {apart:.2e} apart");
+        ensure!(largest > 0.1, "the logits are all nothing");
+        ensure!(apart <= TOLERANCE * largest.max(1.0), "the engines are {apart} apart");
+        Ok(())
+    })
+}
