@@ -108,7 +108,7 @@ fn safe_path(path: &str) -> Option<PathBuf> {
     }
     let plain = |name: &&str| !name.is_empty() && !name.starts_with('.') && !name.contains(['\\', ':', '\0']);
     let names: Vec<&str> = path.split('/').collect();
-    names.iter().all(|name| plain(name)).then(|| names.iter().collect())
+    names.iter().all(plain).then(|| names.iter().collect())
 }
 
 /// Which of [`SIBLINGS`] the client takes. Parts are always of the plain file.

@@ -8,6 +8,9 @@ use serde_json::{Map, json};
 
 /// `models`' own test tokenizer: 479 tokens, capitals and digits one by one.
 const TOKENIZER: &[u8] = include_bytes!("../../../models/tests/golden/preprocess_tokenizer_signs.json");
+/// Names and shapes below one scope.
+type Entries<'a> = &'a [(&'a str, &'a [usize])];
+
 const VOCAB: usize = 480;
 const HIDDEN: usize = 32;
 const WIDE: usize = 64;
@@ -57,15 +60,14 @@ fn write_checkpoint(folder: &Path) {
 /// Names and shapes as the published checkpoints have them.
 fn tensors() -> Vec<(String, Vec<usize>)> {
     let mut tensors = Vec::new();
-    let mut add = |scope: &str, entries: &[(&str, &[usize])]| {
+    let mut add = |scope: &str, entries: Entries<'_>| {
         for (name, shape) in entries {
             tensors.push((format!("model.{scope}.{name}"), shape.to_vec()));
         }
     };
-    let linear =
-        |add: &mut dyn FnMut(&str, &[(&str, &[usize])]), scope: &str, rows: usize, columns: usize| {
-            add(scope, &[("weight", &[rows, columns]), ("bias", &[rows])]);
-        };
+    let linear = |add: &mut dyn FnMut(&str, Entries<'_>), scope: &str, rows: usize, columns: usize| {
+        add(scope, &[("weight", &[rows, columns]), ("bias", &[rows])]);
+    };
     add(
         "vision_model.embeddings",
         &[

@@ -24,7 +24,10 @@ impl Reply {
     }
 }
 
-async fn request(page: PathBuf, requests: &[(Method, &str, &[(&str, &str)])]) -> Vec<Reply> {
+/// Method, path and headers.
+type Request<'a> = (Method, &'a str, &'a [(&'a str, &'a str)]);
+
+async fn request(page: PathBuf, requests: &[Request<'_>]) -> Vec<Reply> {
     let app = init_service(create_app(state(Options { page, ..Options::default() }))).await;
     let mut replies = Vec::new();
     for (method, uri, headers) in requests {
