@@ -23,7 +23,7 @@ enum Weight {
     /// In the CPU kernel's order.
     Packed(PackedWeight),
     /// `[out, in]`
-    Plain(Tensor<2>),
+    Plain(Box<Tensor<2>>),
 }
 
 impl Linear {
@@ -45,7 +45,7 @@ impl Linear {
         let weight = if device::is_cpu(&weight.device()) {
             Weight::Packed(PackedWeight::new(&weight))
         } else {
-            Weight::Plain(weight)
+            Weight::Plain(Box::new(weight))
         };
         Self { weight, out_features, bias }
     }

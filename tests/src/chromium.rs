@@ -14,6 +14,8 @@ use crate::{devtools::Devtools, leash::Leash, tab::Tab};
 
 /// Environment variable that names the browser.
 pub const BROWSER_VARIABLE: &str = "MSAO_CHROMIUM";
+/// Environment variable with more flags for it, separated by spaces; CONTRIBUTING.md has those that reach a GPU.
+pub const FLAGS_VARIABLE: &str = "MSAO_CHROMIUM_FLAGS";
 
 /// Where distributions put the binary itself; their wrapper scripts add flags of their own.
 const KNOWN_PLACES: [&str; 6] = [
@@ -150,6 +152,7 @@ fn flags(visitor: &Visitor, profile: &Path) -> Vec<String> {
     if let Some(file) = &visitor.microphone {
         flags.push(format!("--use-file-for-fake-audio-capture={}", file.display()));
     }
+    flags.extend(std::env::var(FLAGS_VARIABLE).unwrap_or_default().split_whitespace().map(str::to_owned));
     flags.push("about:blank".into());
     flags
 }

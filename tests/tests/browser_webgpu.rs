@@ -17,6 +17,11 @@ const PLAIN: &str = "01-colour";
 /// The largest difference between the logits of both engines, relative to the largest logit.
 const TOLERANCE: f64 = 1e-3;
 
+/// An answer long enough to have a rate.
+const LONG: &str = "15-describe";
+/// Environment variable: the vendor that the GPU adapter must be of, such as `nvidia`.
+const VENDOR_VARIABLE: &str = "MSAO_WEBGPU_VENDOR";
+
 /// Compiling every kernel on the software adapter takes a while.
 const SLOW: Duration = Duration::from_secs(300);
 
@@ -35,6 +40,24 @@ fn webgpu_answers_rightly_when_it_is_asked_for() -> Result<()> {
         app.pick(&sample)?;
         app.ask()?.expect_both(&sample.answer)?;
         app.tab.screenshot("webgpu")?;
+        let vendor = app.tab.evaluate_within(
+            "(async () => ((await navigator.gpu.requestAdapter()) ?? await navigator.gpu.requestAdapter()).info.vendor)()",
+            SLOW,
+        )?;
+        if let Ok(wanted) = std::env::var(VENDOR_VARIABLE) {
+            ensure!(vendor == wanted.as_str(), "the adapter is of {vendor}, not of {wanted}");
+        }
+        app.pick(&evaluation::sample(LONG)?)?;
+        let turn = app.ask()?;
+        let shown = |app: &mut App, what: &str| -> Result<String> {
+            let id = json!(by_id(&format!("edge-answer-{what}")));
+            let text = app
+                .tab
+                .evaluate(&format!("Array.from(document.querySelectorAll({id})).at(-1)?.innerText"))?;
+            Ok(text.as_str().unwrap_or_default().to_owned())
+        };
+        let (first, speed) = (shown(&mut app, "first-token")?, shown(&mut app, "speed")?);
+        eprintln!("adapter of {vendor}: first token after {first}, {speed}; {:?}", turn.edge.text);
         Ok(())
     })
 }
