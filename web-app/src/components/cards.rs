@@ -7,7 +7,7 @@ use super::{
     icon::{Icon, IconView},
 };
 use crate::{
-    media::fetch,
+    media::fetch::{self, FetchError},
     samples::{Card, Cards},
     state::use_page,
 };
@@ -18,7 +18,7 @@ const FOLDER: &str = "cards/";
 /// The cards in a dialog.
 #[component]
 pub(crate) fn CardsDialog(open: RwSignal<bool>) -> impl IntoView {
-    let cards = RwSignal::new(None::<Result<Vec<Card>, String>>);
+    let cards = RwSignal::new(None::<Result<Vec<Card>, FetchError>>);
     Effect::new(move |_| {
         if open.get() && !matches!(cards.get_untracked(), Some(Ok(_))) {
             spawn_local(async move { cards.set(Some(load().await)) });
@@ -38,7 +38,11 @@ pub(crate) fn CardsDialog(open: RwSignal<bool>) -> impl IntoView {
             <div class="cards" data-testid="cards">
                 {move || match cards.get() {
                     None => view! { <p class="hint">"Loading the cards…"</p> }.into_any(),
-                    Some(Err(message)) => view! { <p class="hint" data-testid="cards-error">{message}</p> }.into_any(),
+                    Some(Err(error)) => view! {
+                        <p class="hint" data-testid="cards-error">
+                            {format!("The cards could not be loaded: {error}. Close this and open it again.")}
+                        </p>
+                    }.into_any(),
                     Some(Ok(cards)) => cards
                         .into_iter()
                         .map(|card| view! { <CardView card=card open=open /> })
@@ -79,9 +83,6 @@ fn CardView(card: Card, open: RwSignal<bool>) -> impl IntoView {
     }
 }
 
-async fn load() -> Result<Vec<Card>, String> {
-    let text = fetch::text(&format!("{FOLDER}cards.json")).await;
-    text.and_then(|text| serde_json::from_str::<Cards>(&text).map_err(|error| error.to_string()))
-        .map(|list| list.cards)
-        .map_err(|reason| format!("The cards could not be loaded ({reason}). Close this and open it again."))
+async fn load() -> Result<Vec<Card>, FetchError> {
+    fetch::json::<Cards>(&format!("{FOLDER}cards.json")).await.map(|list| list.cards)
 }

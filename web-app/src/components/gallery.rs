@@ -7,8 +7,9 @@ use super::{
     icon::{Icon, IconView},
 };
 use crate::{
+    input::refusal::Refusal,
     media::{
-        fetch,
+        fetch::{self, FetchError},
         file::{self, Loaded},
         picture::Picture,
         sound::Sound,
@@ -46,7 +47,11 @@ pub(crate) fn SampleGrid(
         <div class="samples" data-testid="samples">
             {move || match samples.get() {
                 None => view! { <p class="hint">"Loading the samples…"</p> }.into_any(),
-                Some(Err(message)) => view! { <p class="hint" data-testid="samples-error">{message}</p> }.into_any(),
+                Some(Err(error)) => view! {
+                    <p class="hint" data-testid="samples-error">
+                        {format!("The samples could not be loaded: {error}. Reload the page to try again.")}
+                    </p>
+                }.into_any(),
                 Some(Ok(samples)) => spread(&samples, most)
                     .map(|sample| view! { <SampleButton sample=sample.clone() on_pick=pick /> })
                     .collect_view()
@@ -85,13 +90,19 @@ fn SampleButton(sample: Sample, #[prop(into)] on_pick: Callback<Sample>) -> impl
 
 /// Loads the list once.
 pub(crate) async fn load_samples(page: PageState) {
-    let list = fetch::text(&format!("{FOLDER}gallery.json"))
-        .await
-        .and_then(|text| serde_json::from_str::<Gallery>(&text).map_err(|error| error.to_string()));
-    let list = list.map(|gallery| gallery.samples).map_err(|reason| {
-        format!("The samples could not be loaded ({reason}). Reload the page to try again.")
-    });
-    page.samples.set(Some(list));
+    let list = fetch::json::<Gallery>(&format!("{FOLDER}gallery.json")).await;
+    page.samples.set(Some(list.map(|gallery| gallery.samples)));
+}
+
+/// Why a sample's media are not there.
+#[derive(Debug, thiserror::Error)]
+enum SampleError {
+    /// A file did not come.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A file came and cannot be used.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// Puts a sample's media and question into the draft; whole, or not at all.
@@ -106,21 +117,20 @@ async fn fill(page: PageState, sample: Sample) {
             page.draft.question.set(sample.question);
             page.focus_prompt();
         }
-        Err(reason) => {
-            page.notices.error(format!("The sample “{}” could not be loaded: {reason}", sample.title));
+        Err(error) => {
+            page.notices.error(format!("The sample “{}” could not be loaded: {error}", sample.title));
         }
     }
 }
 
-async fn load_media(page: PageState, sample: &Sample) -> Result<(Vec<Picture>, Option<Sound>), String> {
+async fn load_media(page: PageState, sample: &Sample) -> Result<(Vec<Picture>, Option<Sound>), SampleError> {
     let limits = page.limits.get_untracked();
     let (mut pictures, mut sound) = (Vec::new(), None);
     for name in sample.images.iter().chain(&sample.audio) {
         let bytes = fetch::bytes(&format!("{FOLDER}{name}")).await?;
-        match file::from_bytes(name.clone(), &bytes, &limits).await {
-            Ok(Loaded::Picture(picture)) => pictures.push(picture),
-            Ok(Loaded::Sound(loaded, _)) => sound = Some(loaded),
-            Err(refusal) => return Err(refusal.to_string()),
+        match file::from_bytes(name.clone(), &bytes, &limits).await? {
+            Loaded::Picture(picture) => pictures.push(picture),
+            Loaded::Sound(loaded, _) => sound = Some(loaded),
         }
     }
     Ok((pictures, sound))

@@ -82,7 +82,7 @@ impl Talk {
                 Ok(given_up) => drop(given_up),
                 Err(exception) => {
                     self.button.update(PushToTalk::ended);
-                    self.page.notices.error(device_message(Device::Microphone, &exception));
+                    self.page.notices.error(device_message(Device::Microphone, exception.name()));
                 }
             }
         });
@@ -103,7 +103,7 @@ impl Talk {
                     }
                 }
                 Err(exception) => {
-                    self.page.notices.error(device_message(Device::Microphone, &exception));
+                    self.page.notices.error(device_message(Device::Microphone, exception.name()));
                 }
             }
         });

@@ -70,7 +70,7 @@ pub(crate) fn Stage(
                 }
                 Err(exception) => {
                     camera.set(Camera::Off);
-                    page.notices.error(device_message(Device::Camera, &exception));
+                    page.notices.error(device_message(Device::Camera, exception.name()));
                 }
             }
         });

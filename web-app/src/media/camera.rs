@@ -4,7 +4,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{MediaDeviceInfo, MediaDeviceKind, MediaStream, MediaStreamConstraints};
 
-use super::{exception_name, media_devices, stop_tracks};
+use super::{Exception, media_devices, stop_tracks};
 
 /// A camera to choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +18,17 @@ pub(crate) struct CameraChoice {
 /// Opens a camera: the chosen one, or the one that looks away from the user.
 ///
 /// # Errors
-/// Name of the browser's exception.
-pub(crate) async fn open(id: Option<&str>) -> Result<MediaStream, String> {
-    let devices = media_devices()?;
-    let asked = async {
-        let video = js_sys::JSON::parse(r#"{"width":{"ideal":1280},"height":{"ideal":720}}"#)?;
-        match id {
-            Some(id) => set(&video, "deviceId", "exact", id)?,
-            None => set(&video, "facingMode", "ideal", "environment")?,
-        }
-        let constraints = MediaStreamConstraints::new();
-        constraints.set_video(&video);
-        JsFuture::from(devices.get_user_media_with_constraints(&constraints)?).await?.dyn_into()
-    };
-    asked.await.map_err(|thrown| exception_name(&thrown))
+/// The browser's exception.
+pub(crate) async fn open(id: Option<&str>) -> Result<MediaStream, Exception> {
+    let video = js_sys::JSON::parse(r#"{"width":{"ideal":1280},"height":{"ideal":720}}"#)?;
+    match id {
+        Some(id) => set(&video, "deviceId", "exact", id)?,
+        None => set(&video, "facingMode", "ideal", "environment")?,
+    }
+    let constraints = MediaStreamConstraints::new();
+    constraints.set_video(&video);
+    let opened = media_devices()?.get_user_media_with_constraints(&constraints)?;
+    Ok(JsFuture::from(opened).await?.dyn_into()?)
 }
 
 /// Turns the camera off.
@@ -41,10 +38,8 @@ pub(crate) fn close(stream: &MediaStream) {
 
 /// Cameras there are; their names are known once one of them was allowed.
 pub(crate) async fn list() -> Vec<CameraChoice> {
-    let listed = async {
-        let devices = media_devices().map_err(JsValue::from)?;
-        JsFuture::from(devices.enumerate_devices()?).await?.dyn_into::<js_sys::Array>()
-    };
+    let listed =
+        async { JsFuture::from(media_devices()?.enumerate_devices()?).await?.dyn_into::<js_sys::Array>() };
     let Ok(listed) = listed.await else { return Vec::new() };
     listed
         .iter()

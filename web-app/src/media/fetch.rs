@@ -1,24 +1,45 @@
 //! The page's own files over HTTP.
 
-use gloo_net::http::{Request, Response};
+use std::sync::Arc;
 
-/// A text file.
+use gloo_net::http::{Request, Response};
+use serde::de::DeserializeOwned;
+
+/// Why a file did not come.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// No answer at all.
+    #[error("the server is away")]
+    Away,
+    /// An answer, but not the file.
+    #[error("the server says {0}")]
+    Status(u16),
+    /// The file ended too soon.
+    #[error("the connection was cut")]
+    Cut,
+    /// The file is not what it should be.
+    #[error("the list is damaged: {0}")]
+    Damaged(#[source] Arc<serde_json::Error>),
+}
+
+/// A JSON file.
 ///
 /// # Errors
-/// In words: the server is away, or has no such file.
-pub(crate) async fn text(url: &str) -> Result<String, String> {
-    get(url).await?.text().await.map_err(|error| error.to_string())
+/// Any [`FetchError`].
+pub(crate) async fn json<T: DeserializeOwned>(url: &str) -> Result<T, FetchError> {
+    let text = get(url).await?.text().await.map_err(|_| FetchError::Cut)?;
+    serde_json::from_str(&text).map_err(|error| FetchError::Damaged(Arc::new(error)))
 }
 
 /// Any file.
 ///
 /// # Errors
-/// In words: the server is away, or has no such file.
-pub(crate) async fn bytes(url: &str) -> Result<Vec<u8>, String> {
-    get(url).await?.binary().await.map_err(|error| error.to_string())
+/// Any [`FetchError`] but [`FetchError::Damaged`].
+pub(crate) async fn bytes(url: &str) -> Result<Vec<u8>, FetchError> {
+    get(url).await?.binary().await.map_err(|_| FetchError::Cut)
 }
 
-async fn get(url: &str) -> Result<Response, String> {
-    let response = Request::get(url).send().await.map_err(|_| "the server is away".to_owned())?;
-    if response.ok() { Ok(response) } else { Err(format!("the server says {}", response.status())) }
+async fn get(url: &str) -> Result<Response, FetchError> {
+    let response = Request::get(url).send().await.map_err(|_| FetchError::Away)?;
+    if response.ok() { Ok(response) } else { Err(FetchError::Status(response.status())) }
 }

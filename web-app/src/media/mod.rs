@@ -44,14 +44,27 @@ fn blob(bytes: &[u8], mime: &str) -> Result<Blob, JsValue> {
     Blob::new_with_u8_array_sequence_and_options(&parts, &options)
 }
 
-/// Name of a thrown `DOMException` or `Error`, such as `NotAllowedError`.
-fn exception_name(thrown: &JsValue) -> String {
-    if let Some(exception) = thrown.dyn_ref::<web_sys::DomException>() {
-        exception.name()
-    } else if let Some(error) = thrown.dyn_ref::<js_sys::Error>() {
-        String::from(error.name())
-    } else {
-        thrown.as_string().unwrap_or_else(|| "unknown error".to_owned())
+/// Name of what the browser threw, such as `NotAllowedError`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the browser says {0}")]
+pub(crate) struct Exception(String);
+
+impl Exception {
+    /// The name.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<JsValue> for Exception {
+    fn from(thrown: JsValue) -> Self {
+        Self(if let Some(exception) = thrown.dyn_ref::<web_sys::DomException>() {
+            exception.name()
+        } else if let Some(error) = thrown.dyn_ref::<js_sys::Error>() {
+            String::from(error.name())
+        } else {
+            thrown.as_string().unwrap_or_else(|| "unknown error".to_owned())
+        })
     }
 }
 
@@ -59,12 +72,10 @@ fn exception_name(thrown: &JsValue) -> String {
 ///
 /// # Errors
 /// `InsecureContext` where the page is not served securely: browsers hide it there.
-fn media_devices() -> Result<web_sys::MediaDevices, String> {
+fn media_devices() -> Result<web_sys::MediaDevices, JsValue> {
     let navigator = web_sys::window().ok_or("no window")?.navigator();
-    match js_sys::Reflect::get(&navigator, &"mediaDevices".into()) {
-        Ok(devices) if !devices.is_undefined() => Ok(devices.unchecked_into()),
-        _ => Err("InsecureContext".to_owned()),
-    }
+    let devices = js_sys::Reflect::get(&navigator, &"mediaDevices".into())?;
+    if devices.is_undefined() { Err("InsecureContext".into()) } else { Ok(devices.unchecked_into()) }
 }
 
 /// Ends every track, which turns the device's light off.

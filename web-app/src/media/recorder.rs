@@ -7,7 +7,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AudioContext, AudioWorkletNode, MediaStream, MediaStreamConstraints, MessageEvent};
 
-use super::{exception_name, media_devices, sound, stop_tracks};
+use super::{Exception, media_devices, sound, stop_tracks};
 use crate::input::pcm;
 
 /// Echo cancellers and gain controls distort what the models were trained to hear.
@@ -38,14 +38,14 @@ impl Recorder {
     /// Opens the microphone and records; `on_chunk` hears the meter about fifty times a second.
     ///
     /// # Errors
-    /// Name of the browser's exception.
-    pub(crate) async fn start(on_chunk: impl Fn(Meter) + 'static) -> Result<Self, String> {
+    /// The browser's exception.
+    pub(crate) async fn start(on_chunk: impl Fn(Meter) + 'static) -> Result<Self, Exception> {
         let stream = open().await?;
         match Self::record(&stream, on_chunk).await {
             Ok(recorder) => Ok(recorder),
             Err(thrown) => {
                 stop_tracks(&stream);
-                Err(exception_name(&thrown))
+                Err(thrown.into())
             }
         }
     }
@@ -78,12 +78,12 @@ impl Recorder {
     /// Closes the microphone and gives what it heard, at 16 kHz.
     ///
     /// # Errors
-    /// Name of the browser's exception.
-    pub(crate) async fn finish(self) -> Result<Vec<f32>, String> {
+    /// The browser's exception.
+    pub(crate) async fn finish(self) -> Result<Vec<f32>, Exception> {
         let rate_hz = self.context.sample_rate();
         let mut samples = self.samples.take();
         drop(self);
-        sound::resample(&mut samples, rate_hz).await.map_err(|thrown| exception_name(&thrown))
+        Ok(sound::resample(&mut samples, rate_hz).await?)
     }
 }
 
@@ -95,12 +95,9 @@ impl Drop for Recorder {
     }
 }
 
-async fn open() -> Result<MediaStream, String> {
-    let devices = media_devices()?;
-    let asked = async {
-        let constraints = MediaStreamConstraints::new();
-        constraints.set_audio(&js_sys::JSON::parse(CONSTRAINTS)?);
-        JsFuture::from(devices.get_user_media_with_constraints(&constraints)?).await?.dyn_into()
-    };
-    asked.await.map_err(|thrown| exception_name(&thrown))
+async fn open() -> Result<MediaStream, JsValue> {
+    let constraints = MediaStreamConstraints::new();
+    constraints.set_audio(&js_sys::JSON::parse(CONSTRAINTS)?);
+    let opened = media_devices()?.get_user_media_with_constraints(&constraints)?;
+    JsFuture::from(opened).await?.dyn_into()
 }

@@ -19,6 +19,7 @@ pub(crate) use notices::Notices;
 pub(crate) use turn::{Asked, Side, Turn};
 
 use crate::{
+    media::fetch::FetchError,
     options::PageOptions,
     samples::Sample,
     status::{CloudStatus, EdgeStatus},
@@ -46,7 +47,7 @@ pub(crate) struct PageState {
     edge_announcement: RwSignal<String>,
     cloud_announcement: RwSignal<String>,
     /// The shipped samples; `None` while they load.
-    pub(crate) samples: RwSignal<Option<Result<Vec<Sample>, String>>>,
+    pub(crate) samples: RwSignal<Option<Result<Vec<Sample>, FetchError>>>,
     /// The live camera picture, while there is one.
     pub(crate) viewfinder: StoredValue<Option<HtmlVideoElement>, LocalStorage>,
     /// A question is being prepared: its picture is taken.
