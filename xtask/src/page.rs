@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What the page is made from.
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 13] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
@@ -23,6 +23,7 @@ const INPUTS: [&str; 12] = [
     "protocol",
     "planner",
     "web-app",
+    "wasm-runtime/Cargo.toml",
     "wasm-runtime/src",
     "wasm-runtime/pkg",
     "models/eval/gallery",
