@@ -1,10 +1,6 @@
 //! What a visitor downloads: the built page and its engines, by gzip at its best level.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use flate2::{Compression, write::GzEncoder};
@@ -59,7 +55,7 @@ fn gzipped(folder: &Path) -> Result<u64> {
 }
 
 /// Whether a browser fetches this file to run the page. What is compressed already lies beside its original.
-fn is_code(path: &PathBuf) -> bool {
+fn is_code(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     path.is_file() && matches!(extension, Some("html" | "css" | "js" | "wasm" | "svg" | "json"))
 }

@@ -90,9 +90,11 @@ fn another_architecture_is_refused_by_name() {
     assert!(matches!(error, ModelError::Architecture { .. }));
 }
 
+type Edit = fn(&mut Value);
+
 #[test]
 fn contradictions_in_the_configuration_are_refused() {
-    let edits: [(&str, fn(&mut Value)); 12] = [
+    let edits: [(&str, Edit); 12] = [
         ("expected usize", |config| config["text_config"]["hidden_size"] = json!("wide")),
         ("num_key_value_heads", |config| config["text_config"]["num_key_value_heads"] = json!(3)),
         ("num_attention_heads", |config| config["vision_config"]["num_attention_heads"] = json!(0)),

@@ -1,4 +1,5 @@
 //! Preprocessing against Pillow, transformers and scipy; `reference/make_preprocess_golden.py` made the files.
+#![expect(clippy::print_stdout, reason = "how close it comes is worth reading")]
 
 use msao_models::ModelConfig;
 use msao_models::preprocess::{Pcm, Preprocessor, Resampler, ResizeFilter, RgbImage, resize};

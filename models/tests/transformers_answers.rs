@@ -26,7 +26,12 @@ fn holds_to_transformers(checkpoint: &str) {
     let golden = golden[checkpoint].as_array().unwrap();
     assert!(golden.len() >= 20);
     for expected in golden {
-        let sample = index["samples"].as_array().unwrap().iter().find(|sample| sample["id"] == expected["id"]).unwrap();
+        let sample = index["samples"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|sample| sample["id"] == expected["id"])
+            .unwrap();
         let names = sample["images"].as_array().unwrap().iter();
         let prompt = Prompt {
             question: sample["question"].as_str().unwrap().to_owned(),

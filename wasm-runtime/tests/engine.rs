@@ -1,4 +1,6 @@
 //! The engine on the shipped edge checkpoint, on the CPU: the same code that the Worker runs.
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+#![expect(clippy::disallowed_methods, reason = "natively there is a clock")]
 
 use std::{path::PathBuf, sync::OnceLock, time::Instant};
 

@@ -19,7 +19,7 @@ pub(crate) fn AnswerColumn(side: Side, answer: RwSignal<Answer>) -> impl IntoVie
     };
     let state = move || answer.with(|answer| phase_name(&answer.phase));
     let has_tokens = move || answer.with(|answer| !answer.tokens.is_empty());
-    let note = move || answer.with(|answer| note(answer));
+    let note = move || answer.with(note);
     view! {
         <div class=class role="group" aria-label=name data-testid=testid data-state=state>
             <h3><IconView icon=icon /> {name}</h3>
