@@ -68,8 +68,8 @@ def blur(x, sigma: float):
 
 @torch.no_grad()
 def photograph(images, labels=None, share: float = CAMERA_SHARE):
-    """u8 [b, frames, s, s, 3] -> f32 [b * frames, 3, s, s] in [0, 1], and labels u8 [b, frames, l, l, 2] warped
-    alike [b * frames, 2, l, l]. All frames of a clip share one camera; the noise differs."""
+    """u8 [b, frames, s, s, 3] -> f32 [b * frames, 3, s, s] in [0, 1], and labels u8 [b, frames, l, l, c] warped
+    alike [b * frames, c, l, l]. All frames of a clip share one camera; the noise differs."""
     b, frames, s = images.shape[:3]
     device, n = images.device, b * frames
     each = lambda t: t.repeat_interleave(frames, 0)
@@ -110,7 +110,7 @@ def photograph(images, labels=None, share: float = CAMERA_SHARE):
         return x, None
     side = labels.shape[2]
     where, _, _ = grid(side)
-    y = labels.reshape(n, side, side, 2).permute(0, 3, 1, 2).float()
+    y = labels.reshape(n, side, side, -1).permute(0, 3, 1, 2).float()
     return x, F.grid_sample(y, where, mode="nearest", padding_mode="zeros", align_corners=False).round().long()
 
 

@@ -39,6 +39,7 @@ class PocketConfig:
     ffn: int
     vocab_size: int = 768
     scale_factor: int = 2
+    sparse: bool = False  # trained to answer from kept tokens alone
 
     @property
     def patches_per_side(self) -> int:
@@ -85,7 +86,7 @@ class PocketConfig:
 CLOUD = PocketConfig(
     name="pocket-cloud", image_size=192, vision_hidden=256, vision_layers=6, vision_heads=4, vision_ffn=1024,
     audio_hidden=256, audio_layers=4, audio_heads=4, audio_ffn=1024, stack_factor=4,
-    hidden=384, layers=6, heads=6, kv_heads=2, head_dim=64, ffn=1024)
+    hidden=384, layers=6, heads=6, kv_heads=2, head_dim=64, ffn=1024, sparse=True)
 
 EDGE = PocketConfig(
     name="pocket-edge", image_size=128, vision_hidden=96, vision_layers=3, vision_heads=3, vision_ffn=384,

@@ -26,11 +26,12 @@ SIDE, LABEL_SIDE = 224, 112
 
 def fields(frames: int, width: int = SEGMENT_TOKENS):
     """Name -> (shape, dtype) of one scene."""
-    return {"images": ((frames, SIDE, SIDE, 3), torch.uint8), "labels": ((frames, LABEL_SIDE, LABEL_SIDE, 2), torch.uint8),
+    return {"images": ((frames, SIDE, SIDE, 3), torch.uint8), "labels": ((frames, LABEL_SIDE, LABEL_SIDE, 3), torch.uint8),
             "samples": ((SAMPLES,), torch.int16), "sounds": ((AUDIO_POSITIONS,), torch.uint8),
             "present": ((2,), torch.uint8), "tokens": ((width,), torch.int16), "segment": ((width,), torch.uint8),
             "position": ((width,), torch.uint8), "weight": ((width,), torch.float16),
-            "families": ((MAX_QUESTIONS,), torch.uint8)}
+            "families": ((MAX_QUESTIONS,), torch.uint8), "looks": ((MAX_QUESTIONS,), torch.int16),
+            "needs": ((MAX_QUESTIONS, 2), torch.uint8)}
 
 
 def fill(slot, i: int, split: str, seed: int, clip: bool):
@@ -47,7 +48,7 @@ def fill(slot, i: int, split: str, seed: int, clip: bool):
         slot["samples"][i], slot["sounds"][i] = synthesise(scene.sound)
     else:
         slot["samples"][i], slot["sounds"][i] = 0, 0
-    for name, value in zip(("tokens", "segment", "position", "weight", "families"), pack(scene.questions)):
+    for name, value in pack(scene.questions).items():
         slot[name][i] = value
     return scene
 

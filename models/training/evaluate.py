@@ -42,9 +42,9 @@ class Scores:
         return sorted(self.table().items(), key=lambda kv: kv[1])[:n]
 
 
-def score_batch(student, batch, scores: Scores):
-    (image,), (sound,), _, _ = student.encode([batch])
-    logits = student.answer_logits(batch, image, sound)
+def score_batch(student, batch, scores: Scores, kept=None):
+    (image,), (sound,), _, _ = student.encode([batch], kept and [kept])
+    logits = student.answer_logits(batch, image, sound, kept)
     scores.add(exact_match(logits, batch).cpu(), batch["families"].cpu())
 
 

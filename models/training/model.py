@@ -14,6 +14,13 @@ from torch import nn
 from config import AUDIO_POSITIONS, PATCH, PocketConfig
 
 
+def hide(keep):
+    """bool [b, n] of kept positions -> additive bf16 mask [b, 1, n, n]; rows that keep nothing see all (unused)."""
+    keep = keep | ~keep.any(1, keepdim=True)
+    mask = torch.zeros(keep.shape, dtype=torch.bfloat16, device=keep.device).masked_fill_(~keep, -30000.0)
+    return mask[:, None, None, :].expand(-1, 1, keep.shape[1], -1)
+
+
 class RmsNorm(nn.Module):
     def __init__(self, dim: int, eps: float):
         super().__init__()
@@ -34,11 +41,11 @@ class EncoderAttention(nn.Module):
         self.q_proj, self.v_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.k_proj, self.out_proj = nn.Linear(dim, dim, bias=key_bias), nn.Linear(dim, dim)
 
-    def forward(self, x):
+    def forward(self, x, mask=None):
         b, n, d = x.shape
         q, k, v = (p(x).view(b, n, self.heads, d // self.heads).transpose(1, 2)
                    for p in (self.q_proj, self.k_proj, self.v_proj))          # [b, h, n, d/h]
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask if mask is None else mask.to(q.dtype))
         return self.out_proj(y.transpose(1, 2).reshape(b, n, d))
 
 
@@ -59,8 +66,8 @@ class VisionLayer(nn.Module):
         self.layer_norm2 = nn.LayerNorm(c.vision_hidden, eps=1e-6)
         self.mlp = VisionMlp(c.vision_hidden, c.vision_ffn)
 
-    def forward(self, x):
-        x = x + self.self_attn(self.layer_norm1(x))
+    def forward(self, x, mask=None):
+        x = x + self.self_attn(self.layer_norm1(x), mask)
         return x + self.mlp(self.layer_norm2(x))
 
 
@@ -90,11 +97,15 @@ class VisionModel(nn.Module):
         self.encoder = Stack(VisionLayer(c) for _ in range(c.vision_layers))
         self.post_layernorm = nn.LayerNorm(c.vision_hidden, eps=1e-6)
 
-    def forward(self, pixels):
+    def forward(self, pixels, mask=None):
+        return self.post_layernorm(self.early(pixels, len(self.encoder.layers), mask))
+
+    def early(self, pixels, layers: int, mask=None):
+        """Patch vectors after the first `layers` layers [b, patches, d]."""
         x = self.embeddings(pixels)
-        for layer in self.encoder.layers:
-            x = layer(x)
-        return self.post_layernorm(x)
+        for layer in self.encoder.layers[:layers]:
+            x = layer(x, mask)
+        return x
 
 
 class Projection(nn.Module):
@@ -127,8 +138,8 @@ class AudioLayer(nn.Module):
         self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(d), nn.LayerNorm(d)
         self.fc1, self.fc2 = nn.Linear(d, c.audio_ffn), nn.Linear(c.audio_ffn, d)
 
-    def forward(self, x):
-        x = x + self.self_attn(self.self_attn_layer_norm(x))
+    def forward(self, x, mask=None):
+        x = x + self.self_attn(self.self_attn_layer_norm(x), mask)
         return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
 
 
@@ -143,12 +154,16 @@ class AudioModel(nn.Module):
         self.layers = nn.ModuleList(AudioLayer(c) for _ in range(c.audio_layers))
         self.layer_norm = nn.LayerNorm(d)
 
-    def forward(self, mel):
+    def forward(self, mel, mask=None):
+        return self.layer_norm(self.early(mel, len(self.layers), mask))
+
+    def early(self, mel, layers: int, mask=None):
+        """Frame vectors after the first `layers` layers [b, 240, d]."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.embed_positions.weight
-        for layer in self.layers:
-            x = layer(x)
-        return self.layer_norm(x)
+        for layer in self.layers[:layers]:
+            x = layer(x, mask)
+        return x
 
 
 class AudioProjector(nn.Module):
@@ -265,14 +280,24 @@ class PocketModel(nn.Module):
         elif isinstance(m, nn.Embedding):
             nn.init.normal_(m.weight, std=0.02 if m.weight.shape[0] > AUDIO_POSITIONS else 0.1)
 
-    def encode_image(self, pixels):
-        """[b, 3, s, s] in [-1, 1] -> image tokens [b, n, hidden], patch features [b, patches, vision_hidden]."""
-        patches = self.vision_model(pixels)
+    def encode_image(self, pixels, keep=None):
+        """[b, 3, s, s] in [-1, 1] -> image tokens [b, n, hidden], patch features [b, patches, vision_hidden].
+
+        With `keep`, bool [b, n], the patches of the other tokens are not attended to: the kept ones come out as if the
+        others were not there."""
+        patches = self.vision_model(pixels, None if keep is None else hide(self.patches_of(keep)))
         return self.connector(patches), patches
 
-    def encode_audio(self, mel):
-        """[b, 80, 480] -> audio tokens [b, m, hidden], frame features [b, 240, audio_hidden]."""
-        frames = self.audio_model(mel)
+    def patches_of(self, keep):
+        """bool [b, image tokens] -> [b, patches]."""
+        side, s = self.config.patches_per_side // self.config.scale_factor, self.config.scale_factor
+        grid = keep.view(-1, side, side).repeat_interleave(s, 1).repeat_interleave(s, 2)
+        return grid.reshape(len(keep), -1)
+
+    def encode_audio(self, mel, keep=None):
+        """[b, 80, 480] -> audio tokens [b, m, hidden], frame features [b, 240, audio_hidden]. `keep`: bool [b, m]."""
+        mask = None if keep is None else hide(keep.repeat_interleave(self.config.stack_factor, 1))
+        frames = self.audio_model(mel, mask)
         return self.audio_projector(frames), frames
 
     def hidden_states(self, ids, positions, mask, media=()):

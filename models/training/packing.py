@@ -36,13 +36,14 @@ def token(name: str) -> int:
 
 
 def pack(questions, width: int = SEGMENT_TOKENS):
-    """tokens, segment (1.. / PAD), position in the segment, weight of the token as a target, families."""
+    """Arrays by name: tokens, segment (1.. / PAD), position in the segment, weight of the token as a target; and by
+    question: family, `Question.looks`, whether it needs picture and sound."""
     tokens, segment = np.zeros(width, np.int16), np.full(width, PAD, np.uint8)
     position, weight = np.zeros(width, np.uint8), np.zeros(width, np.float16)
     families = np.full(MAX_QUESTIONS, 255, np.uint8)
+    looks, needs = np.zeros(MAX_QUESTIONS, np.int16), np.zeros((MAX_QUESTIONS, 2), np.uint8)
     end, middle = token("<end_of_utterance>"), encode("\nAssistant:")
     at = n = 0
-    used = []
     for q in questions:
         asked = [*encode(q.question), end, *middle]
         answer = [*encode(" " + q.answer), end]
@@ -53,11 +54,10 @@ def pack(questions, width: int = SEGMENT_TOKENS):
         segment[at:at + size] = n + 1
         position[at:at + size] = np.arange(size)
         weight[at + len(asked):at + size] = len(answer) ** -0.5
-        families[n] = FAMILY_NAMES.index(q.family)
+        families[n], looks[n], needs[n] = FAMILY_NAMES.index(q.family), q.looks, (q.vision, q.audio)
         at, n = at + size, n + 1
-        used.append(q)
-    return tokens, segment, position, weight, families, used
-
+    return {"tokens": tokens, "segment": segment, "position": position, "weight": weight, "families": families,
+            "looks": looks, "needs": needs}
 
 
 @dataclass
@@ -67,30 +67,41 @@ class Layout:
     kind: torch.Tensor      # [p] 0 text, 1 image, 2 audio
     image: torch.Tensor     # indices of image tokens, frame by frame
     audio: torch.Tensor
+    frame: torch.Tensor     # [p] frame of an image part, -1 elsewhere
 
     @staticmethod
     def build(c: PocketConfig, frames: int, device) -> "Layout":
         ids, kind, image, audio = [token("<|im_start|>"), *encode("User:")], [], [], []
-        kind = [0] * len(ids)
-        for _ in range(frames):
+        kind, frame = [0] * len(ids), [-1] * len(ids)
+        for f in range(frames):
             ids += [token("<fake_token_around_image>"), token("<global-img>")]
             image += range(len(ids), len(ids) + c.image_tokens)
             ids += [token("<image>")] * c.image_tokens + [token("<fake_token_around_image>")]
+            frame += [f] * (len(ids) - len(frame))
         kind += [1] * (len(ids) - len(kind))
         ids.append(token("<audio_start>"))
         audio += range(len(ids), len(ids) + c.audio_tokens)
         ids += [token("<audio>")] * c.audio_tokens + [token("<audio_end>")]
         kind += [2] * (len(ids) - len(kind))
+        frame += [-1] * (len(ids) - len(frame))
         make = lambda v: torch.tensor(v, device=device)
-        return Layout(make(ids), make(kind), make(image), make(audio))
+        return Layout(make(ids), make(kind), make(image), make(audio), make(frame))
 
 
-def assemble(layout: Layout, batch, multiple: int = 8):
-    """ids, positions [b, n], additive bf16 mask [b, 1, n, n], and where the segments start."""
+def assemble(layout: Layout, batch, kept=None, multiple: int = 8):
+    """ids, positions [b, n], additive bf16 mask [b, 1, n, n], and where the segments start.
+
+    `kept` (sparsity.Kept): tokens that are not kept, and frames of which none is, are hidden like absent media."""
     tokens = batch["tokens"].long()
     b, width = tokens.shape
     p = len(layout.ids)
     present = torch.stack([torch.ones_like(batch["present"][:, 0]), *batch["present"].unbind(1)], 1).bool()[:, layout.kind]
+    if kept is not None:
+        whole_frames = kept.image.any(2)                                       # [b, frames]
+        present = present & (whole_frames[:, layout.frame.clamp(min=0)] | (layout.frame < 0))
+        present[:, layout.image] &= kept.image.flatten(1)
+        present = present & (kept.audio.any(1, keepdim=True) | (layout.kind != 2))
+        present[:, layout.audio] &= kept.audio
     extra = -(p + width) % multiple
     fill = lambda value: torch.full((b, extra), value, device=tokens.device)
     ids = torch.cat([layout.ids.expand(b, -1), tokens, fill(0)], 1)

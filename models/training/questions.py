@@ -9,6 +9,7 @@ from random import Random
 
 import vocabulary as V
 from phrases import PHRASES, dress
+from relevance import looked_at
 from scene import Question, Scene
 
 FAMILIES = {}
@@ -530,7 +531,8 @@ def ask_one(scene: Scene, rng: Random, name: str) -> Question | None:
         if name not in VISUAL + AUDIBLE:
             return None
         name, answer, vision, audio = "absent", NO_PICTURE if vision else NO_SOUND, 0, 0
-    return Question(name, dress(rng, phrase), answer, bool(vision), bool(audio))
+    looks = looked_at(scene, name, slots) if vision else 0
+    return Question(name, dress(rng, phrase), answer, bool(vision), bool(audio), looks)
 
 
 def ask(scene: Scene, rng: Random, limit: int) -> list[Question]:

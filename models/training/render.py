@@ -12,7 +12,7 @@ import numpy as np
 
 import vocabulary as V
 from build_glyphs import CAP, PATH
-from scene import Frame, Sign, Thing
+from scene import FIRST_SIGN, Frame, Sign, Thing
 
 SHIFT = 4  # sub-pixel bits of cv2's polygon coordinates
 CARDS = [(255, 255, 255), (252, 250, 244), (244, 248, 252), (250, 244, 236), (240, 246, 238), (246, 240, 246), (232, 232, 228)]
@@ -168,12 +168,16 @@ def draw(frame: Frame, size: int, seed: int):
 
 
 def draw_labels(frame: Frame, size: int):
-    """u8 [size, size, 2]: index of THING_LABELS, and 1 + index of GLYPHS (0: no glyph)."""
-    things, letters = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
-    for t in frame.things:
-        cv2.fillPoly(things, [np.round(polygon(t, size) - 0.5).astype(np.int32)], V.THING_LABELS.index(t.name))
-    for s in frame.signs:
-        cv2.fillPoly(things, [np.round(plate_corners(s, size) - 0.5).astype(np.int32)], len(V.THING_LABELS) - 1)
+    """u8 [size, size, 3]: index of THING_LABELS, 1 + index of GLYPHS (0: no glyph), 1 + number of the item on top."""
+    things, letters, items = (np.zeros((size, size), np.uint8) for _ in range(3))
+    for i, t in enumerate(frame.things):
+        outline = [np.round(polygon(t, size) - 0.5).astype(np.int32)]
+        cv2.fillPoly(things, outline, V.THING_LABELS.index(t.name))
+        cv2.fillPoly(items, outline, 1 + i)
+    for i, s in enumerate(frame.signs):
+        outline = [np.round(plate_corners(s, size) - 0.5).astype(np.int32)]
+        cv2.fillPoly(things, outline, len(V.THING_LABELS) - 1)
+        cv2.fillPoly(items, outline, 1 + FIRST_SIGN + i)
         strip, ends, index = text_strip(s)
         matrix, _ = sign_frame(s, size, strip.shape[1])
         x = 4
@@ -181,4 +185,4 @@ def draw_labels(frame: Frame, size: int):
             box = np.array([(x, 8), (end + 4, 8), (end + 4, 56), (x, 56)]) @ matrix[:, :2].T + matrix[:, 2]
             cv2.fillPoly(letters, [np.round(box - 0.5).astype(np.int32)], g + 1)
             x = end + 4
-    return np.stack([things, letters], -1)
+    return np.stack([things, letters, items], -1)

@@ -11,6 +11,7 @@ import vocabulary as V
 
 RADII = {"small": (0.040, 0.050), "medium": (0.062, 0.078), "large": (0.098, 0.122)}
 SIGN_CAP = (0.043, 0.080)   # cap height of printed text; smaller is harder for a model that sees few pixels
+FIRST_SIGN = 12             # number of the first sign among a picture's items
 GLYPH_ASPECT = 0.86         # mean advance of a glyph in cap heights
 
 
@@ -89,6 +90,7 @@ class Question:
     answer: str
     vision: bool  # the answer needs the picture
     audio: bool   # the answer needs the sound
+    looks: int = 0  # bit set of the items (`Scene.items`) that decide the answer
 
 
 @dataclass
@@ -110,6 +112,11 @@ class Scene:
     @property
     def signs(self):
         return self.frames[0].signs
+
+    @property
+    def items(self):
+        """Things by number, signs from `FIRST_SIGN` on: what `Question.looks` counts."""
+        return {**dict(enumerate(self.things)), **{FIRST_SIGN + i: s for i, s in enumerate(self.signs)}}
 
 
 def free_of_things(x, y, r, things) -> bool:

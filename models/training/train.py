@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+import sparsity
 import vocabulary as V
 from capture import log_mel, photograph, record, resize
 from config import PRESETS
@@ -48,36 +49,45 @@ class Student:
             torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs eagerly
             self.model.compile_layers()
 
-    def encode(self, batches):
+    def encode(self, batches, kept=None):
         """Encodes all images and sounds of the batches in one pass each; features per batch."""
         pixels = torch.cat([resize(b["pixels"], self.config.image_size) for b in batches])
-        tokens, patches = self.model.encode_image(pixels)
-        audio, frames = self.model.encode_audio(torch.cat([b["mel"] for b in batches]))
+        keep_image = torch.cat([k.image.flatten(0, 1) for k in kept]) if kept else None
+        keep_audio = torch.cat([k.audio for k in kept]) if kept else None
+        waves = torch.cat([b["wave"] for b in batches])
+        if kept:  # a window that is not kept is not sent: it arrives as silence
+            waves = waves * keep_audio.repeat_interleave(waves.shape[1] // keep_audio.shape[1], 1)
+        tokens, patches = self.model.encode_image(pixels, keep_image)
+        audio, frames = self.model.encode_audio(log_mel(waves), keep_audio)
         images = tokens.split([len(b["pixels"]) for b in batches])
-        sounds = audio.split([len(b["mel"]) for b in batches])
+        sounds = audio.split([len(b["wave"]) for b in batches])
         return images, sounds, patches, frames
 
-    def answer_logits(self, batch, image, sound):
+    def answer_logits(self, batch, image, sound, kept=None):
         """Logits over the segment block [b, width, vocab]."""
         n_frames = batch["images"].shape[1]
         layout = self.layouts[n_frames]
-        ids, positions, mask, p = assemble(layout, batch)
+        ids, positions, mask, p = assemble(layout, batch, kept)
         image = image.reshape(len(ids), n_frames * image.shape[1], -1)
         h = self.model.hidden_states(ids, positions, mask, [(layout.image, image), (layout.audio, sound)])
         return self.model.logits(h[:, p:p + batch["tokens"].shape[1]])
 
     def loss(self, batches):
-        images, sounds, patches, frames = self.encode(batches)
+        kept = None
+        if self.config.sparse:
+            kept, answerable = zip(*(sparsity.sample(b, self.config) for b in batches))
+            batches = [sparsity.mute(b, a) for b, a in zip(batches, answerable)]
+        images, sounds, patches, frames = self.encode(batches, kept)
         total = weight = 0
-        for batch, image, sound in zip(batches, images, sounds):
-            logits = self.answer_logits(batch, image, sound)
+        for batch, image, sound, k in zip(batches, images, sounds, kept or [None] * len(batches)):
+            logits = self.answer_logits(batch, image, sound, k)
             want, w = targets(batch)
             total = total + (F.cross_entropy(logits.float().flatten(0, 1), want.flatten(), reduction="none") * w.flatten()).sum()
             weight = weight + w.sum()
-        auxiliary = self.auxiliary(batches, patches, frames)
+        auxiliary = self.auxiliary(batches, patches, frames, kept)
         return total / weight, auxiliary
 
-    def auxiliary(self, batches, patches, frames):
+    def auxiliary(self, batches, patches, frames, kept=None):
         side, cells = self.config.patches_per_side, self.heads.CELLS
         k = min(AUXILIARY_IMAGES, len(patches))
         labels = torch.cat([b["label_map"] for b in batches])[:k].float()
@@ -86,22 +96,31 @@ class Student:
             x = F.interpolate(labels[:, channel:channel + 1], size=(side * n, side * n), mode="nearest-exact")
             return x.view(k, side, n, side, n).permute(0, 1, 3, 2, 4).reshape(k, side * side, n * n).long()
 
+        unseen = unheard = None  # nothing is read out where nothing was looked at
+        if kept:
+            unseen = ~self.model.patches_of(torch.cat([x.image.flatten(0, 1) for x in kept])[:k])[..., None]
+            unheard = ~torch.cat([x.audio for x in kept]).repeat_interleave(self.config.stack_factor, 1)
+
         def cross(logits, want, weights):
+            if unseen is not None:
+                want = want.masked_fill(unseen, -100)
             return F.cross_entropy(logits.float().reshape(-1, len(weights)), want.flatten(), weight=weights)
 
         things = cross(self.heads.thing_head(patches[:k]), cell_labels(0, 2), self.thing_weights)
         glyphs = cross(self.heads.glyph_head(patches[:k]), cell_labels(1, cells), self.glyph_weights)
-        sound = F.cross_entropy(self.heads.sound_head(frames).float().flatten(0, 1),
-                                torch.cat([b["sounds"] for b in batches]).long().flatten())
+        sounds = torch.cat([b["sounds"] for b in batches]).long()
+        if unheard is not None:
+            sounds = sounds.masked_fill(unheard, -100)
+        sound = F.cross_entropy(self.heads.sound_head(frames).float().flatten(0, 1), sounds.flatten())
         return things + glyphs + sound
 
 
 @torch.no_grad()
 def capture(batch, share=None, room=None):
-    """Adds pixels, label_map and mel: what camera and microphone make of the batch."""
+    """Adds pixels, label_map and wave: what camera and microphone make of the batch."""
     kwargs = {} if share is None else {"share": share}
     batch["pixels"], batch["label_map"] = photograph(batch["images"], batch["labels"], **kwargs)
-    batch["mel"] = log_mel(record(batch["samples"], **({} if room is None else {"share": room})))
+    batch["wave"] = record(batch["samples"], **({} if room is None else {"share": room}))
     return batch
 
 
