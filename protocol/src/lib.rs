@@ -10,12 +10,17 @@ mod client;
 mod error;
 pub mod frame;
 mod limits;
+mod plan;
 mod receipt;
 mod server;
 
 pub use client::{Ask, ClientMessage, Media, MediaKind};
 pub use error::{ErrorCode, ErrorReport, FrameError};
 pub use limits::Limits;
+pub use plan::{
+    AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityAction, ModalityPlanReceipt, PlanReason,
+    PlanReceipt, Policy, PredictedCost, Strategy, TokenFate, TokenOrigin, TokenSource,
+};
 pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
 pub use server::{FinishReason, ModelInfo, ServerMessage, Token};
 
