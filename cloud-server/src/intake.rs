@@ -103,7 +103,7 @@ pub(crate) fn decode(ask: &Ask, limits: &Limits) -> Result<Prompt, Refusal> {
         None => None,
         Some(audio) => Some(decode_audio(&audio.bytes, limits)?),
     };
-    Ok(Prompt { question: ask.question.clone(), images, audio })
+    Ok(Prompt { question: ask.question.clone(), images, audio, ..Prompt::default() })
 }
 
 fn decode_audio(bytes: &[u8], limits: &Limits) -> Result<Pcm, MediaError> {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::checkpoint::{CheckpointFiles, Weights};
-use crate::config::ModelConfig;
+use crate::config::{AudioConfig, ModelConfig};
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
+use crate::kept::KeptTokens;
+use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
 use crate::model::MultimodalModel;
 use crate::preprocess::{Pcm, Preprocessor, RgbImage};
 use crate::shapes::MAX_STEP_ROWS;
-use crate::text::{PromptTemplate, TextTokenizer};
+use crate::text::{PromptTemplate, PromptTokens, TextTokenizer};
 
 /// Tokens of an answer where the caller sets no other bound.
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 128;
@@ -26,6 +28,8 @@ pub struct Prompt {
     pub images: Vec<RgbImage>,
     /// A recording.
     pub audio: Option<Pcm>,
+    /// Which of their tokens are looked at.
+    pub kept: KeptTokens,
 }
 
 /// A prompt whose media went through their towers; ready for prefill.
@@ -46,6 +50,17 @@ impl EncodedPrompt {
     pub fn token_ids(&self) -> &[u32] {
         &self.token_ids
     }
+}
+
+/// A prompt whose media went through the first layers of their towers, as far as a probe needs them.
+#[derive(Debug)]
+pub struct LookedAt {
+    tokens: PromptTokens,
+    question: Vec<u32>,
+    early: EarlyFeatures,
+    vision_layers: usize,
+    audio_layers: usize,
+    num_images: usize,
 }
 
 /// A loaded checkpoint on its device. Cloning shares the weights.
@@ -135,32 +150,107 @@ impl Assistant {
     /// [`ModelError::PromptTooLong`] and [`ModelError::Prompt`] for what does not fit this checkpoint.
     pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt, ModelError> {
         let parts = &*self.parts;
-        let tokens = parts.template.prompt(
-            &parts.tokenizer,
-            &prompt.question,
-            prompt.images.len(),
-            prompt.audio.is_some(),
-        )?;
+        prompt.kept.check(&parts.config, prompt.images.len())?;
+        let image_tokens: Vec<usize> = (0..prompt.images.len())
+            .map(|index| prompt.kept.image(index).map_or(parts.config.num_image_tokens(), <[usize]>::len))
+            .collect();
+        let tokens = self.tokens(prompt, &image_tokens)?;
+        let mut media = Vec::with_capacity(tokens.image_spans.len() + 1);
+        if prompt.kept.images.iter().all(Option::is_none) && !prompt.images.is_empty() {
+            let features = parts.model.encode_images(self.pixels(&prompt.images));
+            media.extend(spread(&tokens.image_spans, &features));
+        } else {
+            for (index, span) in tokens.image_spans.iter().enumerate() {
+                let pixels = self.pixels(&prompt.images[index..=index]);
+                let features = match prompt.kept.image(index) {
+                    Some(kept) => parts.model.encode_kept_images(pixels, kept),
+                    None => parts.model.encode_images(pixels),
+                };
+                media.push((span.clone(), features));
+            }
+        }
+        if let (Some(recording), Some(span)) = (&prompt.audio, &tokens.audio_span) {
+            media.push((span.clone(), self.encode_audio(recording, prompt.kept.audio.as_deref())?));
+        }
+        Ok(EncodedPrompt { token_ids: tokens.ids, media })
+    }
+
+    /// Runs whole pictures and recording through the first layers of their towers only; [`Self::encode_rest`] goes
+    /// on from there, so that a probe's look costs nothing twice.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; [`ModelError::Prompt`] too where tokens are to be left out.
+    pub fn look(&self, prompt: &Prompt, probe: &MasProbe) -> Result<LookedAt, ModelError> {
+        let parts = &*self.parts;
+        if prompt.kept != KeptTokens::default() {
+            let reason = "a probe looks at whole media; leave `kept` at its default".to_owned();
+            return Err(ModelError::Prompt { reason });
+        }
+        let tokens = self.tokens(prompt, &vec![parts.config.num_image_tokens(); prompt.images.len()])?;
+        let ProbeConfig { vision_layers, audio_layers, .. } = *probe.config();
+        let num_images = prompt.images.len();
+        let vision =
+            (num_images > 0).then(|| parts.model.vision.early(self.pixels(&prompt.images), vision_layers));
+        let audio = match (&prompt.audio, &parts.model.audio) {
+            (Some(recording), Some(hearing)) => Some(hearing.tower.early(self.mel(recording)?, audio_layers)),
+            _ => None,
+        };
+        let question = parts.tokenizer.encode(&prompt.question)?;
+        let early = EarlyFeatures { vision, audio };
+        Ok(LookedAt { tokens, question, early, vision_layers, audio_layers, num_images })
+    }
+
+    /// Scores what was looked at.
+    ///
+    /// # Errors
+    /// [`ModelError::ReadBack`] if the device fails.
+    pub async fn score(&self, looked: &LookedAt, probe: &MasProbe) -> Result<MasScores, ModelError> {
+        let mut question = looked.question.clone();
+        if question.is_empty() {
+            question.push(self.parts.config.pad_token_id);
+        }
+        let embedded = self.parts.model.decoder.embed(&[question]);
+        let early = &looked.early;
+        // Without the black images that fill a GPU's batch.
+        let vision = early.vision.clone().map(|vision| vision.narrow(0, 0, looked.num_images));
+        probe.score(embedded, &EarlyFeatures { vision, audio: early.audio.clone() }).await
+    }
+
+    /// The rest of the towers for what [`Self::look`] began.
+    pub fn encode_rest(&self, looked: LookedAt) -> EncodedPrompt {
+        let model = &self.parts.model;
+        let LookedAt { tokens, early, vision_layers, audio_layers, .. } = looked;
+        let mut media = Vec::with_capacity(tokens.image_spans.len() + 1);
+        if let Some(vision) = early.vision {
+            let features = model.connector.forward(model.vision.finish(vision, vision_layers));
+            media.extend(spread(&tokens.image_spans, &features));
+        }
+        if let (Some(audio), Some(hearing), Some(span)) = (early.audio, &model.audio, tokens.audio_span) {
+            media.push((span, hearing.projector.forward(hearing.tower.finish(audio, audio_layers))));
+        }
+        EncodedPrompt { token_ids: tokens.ids, media }
+    }
+
+    /// The prompt's tokens, held against the longest sequence.
+    fn tokens(&self, prompt: &Prompt, image_tokens: &[usize]) -> Result<PromptTokens, ModelError> {
+        let parts = &*self.parts;
+        let audio_tokens =
+            prompt.audio.as_ref().map(|_| match (&prompt.kept.audio, &parts.config.audio_config) {
+                (Some(kept), _) => kept.len(),
+                (None, audio) => audio.as_ref().map_or(0, AudioConfig::num_audio_tokens),
+            });
+        let tokens =
+            parts.template.prompt_of_kept(&parts.tokenizer, &prompt.question, image_tokens, audio_tokens)?;
         // At least one position is left for the answer.
         let limit = self.max_sequence() - 1;
         if tokens.ids.len() > limit {
             return Err(ModelError::PromptTooLong { tokens: tokens.ids.len(), limit });
         }
-        let mut media = Vec::with_capacity(tokens.image_spans.len() + 1);
-        if !prompt.images.is_empty() {
-            let images = self.encode_images(&prompt.images);
-            for (index, span) in tokens.image_spans.iter().enumerate() {
-                media.push((span.clone(), images.clone().narrow(0, index, 1)));
-            }
-        }
-        if let (Some(recording), Some(span)) = (&prompt.audio, &tokens.audio_span) {
-            media.push((span.clone(), self.encode_audio(recording)?));
-        }
-        Ok(EncodedPrompt { token_ids: tokens.ids, media })
+        Ok(tokens)
     }
 
-    /// `[images, image tokens, hidden]`; on a GPU padded with black images to a known batch.
-    fn encode_images(&self, images: &[RgbImage]) -> Tensor<3> {
+    /// `[images, 3, side, side]`; on a GPU padded with black images to a known batch.
+    fn pixels(&self, images: &[RgbImage]) -> Tensor<4> {
         let parts = &*self.parts;
         let side = parts.config.vision_config.image_size;
         let batch = parts.model.decoder.shapes().images(images.len());
@@ -169,21 +259,33 @@ impl Assistant {
             values.extend(parts.preprocessor.image(image));
         }
         values.resize(batch * 3 * side * side, 0.0);
-        let pixels = Tensor::from_data(TensorData::new(values, [batch, 3, side, side]), &parts.device);
-        parts.model.encode_images(pixels)
+        Tensor::from_data(TensorData::new(values, [batch, 3, side, side]), &parts.device)
     }
 
     /// `[1, audio tokens, hidden]`
-    fn encode_audio(&self, recording: &Pcm) -> Result<Tensor<3>, ModelError> {
-        let parts = &*self.parts;
-        let (Some(hearing), Some(config)) = (&parts.model.audio, &parts.config.audio_config) else {
+    fn encode_audio(&self, recording: &Pcm, kept: Option<&[usize]>) -> Result<Tensor<3>, ModelError> {
+        let Some(hearing) = &self.parts.model.audio else {
             return Err(ModelError::Prompt {
                 reason: "this checkpoint cannot hear; leave the recording out".into(),
             });
         };
-        let mel = parts.preprocessor.audio(recording)?;
-        let shape = [1, config.num_mel_bins, config.num_mel_frames()];
-        Ok(hearing.encode(Tensor::from_data(TensorData::new(mel, shape), &parts.device)))
+        let mel = self.mel(recording)?;
+        Ok(match kept {
+            Some(kept) => hearing.encode_kept(mel, kept),
+            None => hearing.encode(mel),
+        })
+    }
+
+    /// `[1, mel bins, frames]`
+    fn mel(&self, recording: &Pcm) -> Result<Tensor<3>, ModelError> {
+        let parts = &*self.parts;
+        let values = parts.preprocessor.audio(recording)?;
+        let (bins, frames) = parts
+            .config
+            .audio_config
+            .as_ref()
+            .map_or((0, 0), |audio| (audio.num_mel_bins, audio.num_mel_frames()));
+        Ok(Tensor::from_data(TensorData::new(values, [1, bins, frames]), &parts.device))
     }
 
     /// Runs a prompt through the decoder, up to the scores of the answer's first token.
@@ -239,4 +341,10 @@ impl Assistant {
         }
         Ok(())
     }
+}
+
+/// Each image's features with the place of its tokens.
+fn spread(spans: &[Range<usize>], features: &Tensor<3>) -> Vec<(Range<usize>, Tensor<3>)> {
+    let of = |(index, span): (usize, &Range<usize>)| (span.clone(), features.clone().narrow(0, index, 1));
+    spans.iter().enumerate().map(of).collect()
 }

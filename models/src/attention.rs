@@ -11,7 +11,7 @@ use crate::linear::Linear;
 ///
 /// # Shapes
 /// - q: `[batch, heads, queries, head_dim]`; k, v: `[batch, heads, keys, head_dim]`
-/// - mask: `[1, 1, queries, keys]`, added to the scores
+/// - mask: `[1, 1, queries or 1, keys]`, added to the scores
 /// - output: `[batch, heads, queries, head_dim]`
 pub(crate) fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
     let scale = 1.0 / (q.dims()[3] as f64).sqrt();
@@ -35,7 +35,7 @@ pub(crate) fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     x.swap_dims(1, 2).reshape([batch, positions, num_heads * head_dim])
 }
 
-/// Self-attention in which every position sees every other.
+/// Self-attention in which every position sees every other that is not masked.
 #[derive(Debug)]
 pub(crate) struct SelfAttention {
     q_proj: Linear,
@@ -65,10 +65,11 @@ impl SelfAttention {
 
     /// # Shapes
     /// - x, output: `[batch, positions, size]`
-    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// - mask: `[1, 1, 1, positions]`, added to the scores; `None` where all positions count
+    pub(crate) fn forward(&self, x: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<3> {
         let q = split_heads(self.q_proj.forward(x.clone()), self.num_heads);
         let k = split_heads(self.k_proj.forward(x.clone()), self.num_heads);
         let v = split_heads(self.v_proj.forward(x), self.num_heads);
-        self.out_proj.forward(merge_heads(attend(q, k, v, None)))
+        self.out_proj.forward(merge_heads(attend(q, k, v, mask)))
     }
 }

@@ -9,8 +9,10 @@ use crate::attention::SelfAttention;
 use crate::checkpoint::Scope;
 use crate::config::AudioConfig;
 use crate::error::ModelError;
+use crate::kept::Selection;
 use crate::linear::Linear;
 use crate::norm::{LayerNorm, RmsNorm};
+use crate::shapes::ShapePolicy;
 
 /// Epsilon of Whisper's layer norms; its configuration does not carry it.
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -66,11 +68,36 @@ impl AudioTower {
     /// - mel: `[batch, mel bins, 2 * positions]`
     /// - output: `[batch, positions, d_model]`
     pub fn forward(&self, mel: Tensor<3>) -> Tensor<3> {
+        self.finish(self.early(mel, 0), 0)
+    }
+
+    /// The frame vectors after the first `layers` layers; shapes as in [`Self::forward`].
+    pub fn early(&self, mel: Tensor<3>, layers: usize) -> Tensor<3> {
         let frames = gelu(self.conv2.forward(gelu(self.conv1.forward(mel))));
-        let mut x = frames.swap_dims(1, 2) + self.embed_positions.clone();
-        for layer in &self.layers {
-            x = layer.forward(x);
-        }
+        let embedded = frames.swap_dims(1, 2) + self.embed_positions.clone();
+        self.layers[..layers].iter().fold(embedded, |x, layer| layer.forward(x, None))
+    }
+
+    /// The rest of the tower for what [`Self::early`] gave.
+    pub fn finish(&self, early: Tensor<3>, layers: usize) -> Tensor<3> {
+        let x = self.layers[layers..].iter().fold(early, |x, layer| layer.forward(x, None));
+        self.layer_norm.forward(x)
+    }
+
+    /// The tower over selected positions only; the convolutions still see their neighbours' sound. Where shapes
+    /// must stay the same, on a GPU, the others run along and are not attended to.
+    ///
+    /// # Shapes
+    /// - mel: as in [`Self::forward`]; output: `[batch, selected, d_model]`
+    pub(crate) fn forward_selected(&self, mel: Tensor<3>, selection: &Selection) -> Tensor<3> {
+        let frames = self.early(mel, 0);
+        let x = match ShapePolicy::for_device(&frames.device()) {
+            ShapePolicy::Exact => {
+                self.layers.iter().fold(selection.of(frames), |x, layer| layer.forward(x, None))
+            }
+            ShapePolicy::Padded => selection
+                .of(self.layers.iter().fold(frames, |x, layer| layer.forward(x, Some(selection.mask())))),
+        };
         self.layer_norm.forward(x)
     }
 }
@@ -101,8 +128,8 @@ impl AudioLayer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.self_attn_layer_norm.forward(x));
+    fn forward(&self, x: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.self_attn_layer_norm.forward(x), mask);
         let inner = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
         x + self.fc2.forward(inner)
     }
@@ -132,6 +159,11 @@ impl AudioProjector {
             ln_post: RmsNorm::load(&scope.child("ln_post"), text_hidden, PROJECTOR_NORM_EPS)?,
             stack_factor: config.stack_factor,
         })
+    }
+
+    /// Frames stacked into one token.
+    pub(crate) fn stack_factor(&self) -> usize {
+        self.stack_factor
     }
 
     /// # Shapes

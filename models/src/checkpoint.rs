@@ -10,7 +10,8 @@
 //! | `model.connector.modality_projection.proj.weight` | [`Connector`](crate::vision::Connector) |
 //! | `model.audio_model.{conv1,conv2,embed_positions,layers.N,layer_norm}.*` (Whisper's encoder) | [`AudioTower`](crate::audio::AudioTower) |
 //! | `model.audio_projector.{ln_pre,linear_1,linear_2,ln_post}.weight` | [`AudioProjector`](crate::audio::AudioProjector) |
-//! | `model.text_model.{embed_tokens,layers.N.*,norm}.weight` | [`Decoder`](crate::decoder::Decoder), whose head is the embedding table |
+//! | `model.text_model.{embed_tokens,layers.N.*,norm}.weight` | [`Decoder`](crate::decoder::Decoder) |
+//! | `lm_head.weight` | the decoder's head, where config.json does not tie it to the embedding table |
 
 use std::cell::Cell;
 use std::fs;
@@ -73,6 +74,11 @@ impl<'a> Weights<'a> {
         Scope { weights: self, prefix: prefix.to_owned() }
     }
 
+    /// The tensors at the root of the tree, such as `lm_head.weight`.
+    pub(crate) fn root(&self) -> Scope<'_> {
+        self.scope("")
+    }
+
     /// Number of values in the tensors taken so far.
     pub(crate) fn num_parameters(&self) -> usize {
         self.parameters.get()
@@ -113,7 +119,11 @@ pub(crate) struct Scope<'a> {
 impl Scope<'_> {
     /// The scope below this one.
     pub(crate) fn child(&self, name: &str) -> Self {
-        Self { weights: self.weights, prefix: format!("{}.{name}", self.prefix) }
+        Self { weights: self.weights, prefix: self.full_name(name) }
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
 
     /// One tensor of exactly this shape.
@@ -122,7 +132,7 @@ impl Scope<'_> {
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, ModelError> {
-        self.weights.tensor(format!("{}.{name}", self.prefix), shape)
+        self.weights.tensor(self.full_name(name), shape)
     }
 
     /// The device that the tensors go to.

@@ -104,7 +104,7 @@ pub struct ModelConfig {
     pub scale_factor: usize,
     /// Token that pads a batch.
     pub pad_token_id: u32,
-    /// Whether the head shares the embedding table; only `true` is known.
+    /// Whether the head shares the embedding table; otherwise it is `lm_head.weight`.
     pub tie_word_embeddings: bool,
     /// The vision tower.
     pub vision_config: VisionConfig,

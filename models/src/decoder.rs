@@ -1,6 +1,8 @@
-//! The Llama-style decoder: RMS norm, rotary positions, grouped-query attention, SwiGLU, tied head.
+//! The Llama-style decoder: RMS norm, rotary positions, grouped-query attention, SwiGLU.
 //!
-//! One forward pass serves prefill, decoding and verification; they differ in the number of new positions.
+//! One forward pass serves prefill, decoding and verification; they differ in the number of new positions. Several
+//! sequences of different lengths share a pass too, each with its own cache: the dense layers see the rows of all,
+//! attention goes sequence by sequence.
 //! On a GPU every shape is padded to one of a few (see [`ShapePolicy`]), since a new shape means compiling and
 //! tuning kernels there; on the CPU shapes are exact.
 
@@ -11,13 +13,14 @@ use crate::attention::{attend, split_heads};
 use crate::checkpoint::Scope;
 use crate::config::TextConfig;
 use crate::error::ModelError;
+use crate::kept::MASKED;
 use crate::kv_cache::KvCache;
 use crate::linear::Linear;
 use crate::norm::RmsNorm;
 use crate::rope::{RotaryRows, RotaryTable};
 use crate::shapes::ShapePolicy;
 
-/// The decoder with its embedding table, which is also its head.
+/// The decoder with its embedding table and head, which most checkpoints share.
 #[derive(Debug)]
 pub struct Decoder {
     /// `[vocabulary, hidden]`
@@ -44,25 +47,47 @@ struct DecoderLayer {
     down_proj: Linear,
 }
 
-/// What all layers of one forward pass share.
+/// The new positions of one sequence in a pass over several.
+#[derive(Debug)]
+pub struct Segment<'a> {
+    /// The sequence's cache, which the positions are added to.
+    pub cache: &'a mut KvCache,
+    /// Rows of the pass that are its, padding included.
+    pub rows: usize,
+    /// How many of them are real.
+    pub count: usize,
+}
+
+/// What all layers of one forward pass share about one sequence (or a batch of equally long ones).
 struct Pass {
     rotary: RotaryRows,
     /// `[1, 1, group * new positions, window]`
     mask: Option<Tensor<4>>,
     window: usize,
+    first_row: usize,
+    rows: usize,
 }
 
 impl Decoder {
-    pub(crate) fn load(scope: &Scope<'_>, config: &TextConfig) -> Result<Self, ModelError> {
+    /// `untied_head` is the scope of a head of its own.
+    pub(crate) fn load(
+        scope: &Scope<'_>,
+        config: &TextConfig,
+        untied_head: Option<&Scope<'_>>,
+    ) -> Result<Self, ModelError> {
         let embed_tokens: Tensor<2> =
             scope.tensor("embed_tokens.weight", [config.vocab_size, config.hidden_size])?;
+        let head = match untied_head {
+            Some(head) => Linear::load(head, config.hidden_size, config.vocab_size, false)?,
+            None => Linear::new(embed_tokens.clone(), None),
+        };
         let layers = (0..config.num_hidden_layers)
             .map(|index| DecoderLayer::load(&scope.child(&format!("layers.{index}")), config))
             .collect::<Result<_, _>>()?;
         let shapes = ShapePolicy::for_device(scope.device());
         let num_positions = shapes.capacity(config.max_position_embeddings);
         Ok(Self {
-            head: Linear::new(embed_tokens.clone(), None),
+            head,
             embed_tokens,
             layers,
             norm: RmsNorm::load(&scope.child("norm"), config.hidden_size, config.rms_norm_eps)?,
@@ -109,19 +134,36 @@ impl Decoder {
     /// If the cache has no room for the padded positions.
     pub fn forward(&self, embeddings: Tensor<3>, count: usize, cache: &mut KvCache) -> Tensor<3> {
         let positions = embeddings.dims()[1];
-        let start = cache.len();
-        assert!(start + positions <= cache.capacity(), "{start} + {positions} positions exceed the cache");
-        let window = self.shapes.window(start + count, cache.capacity());
-        let pass = Pass {
-            rotary: self.rotary.rows(start, positions),
-            mask: self.mask(start, positions, window),
-            window,
-        };
+        self.forward_packed(embeddings, &mut [Segment { cache, rows: positions, count }])
+    }
+
+    /// As [`Self::forward`] for several sequences at once, whose new positions stand one behind the other.
+    ///
+    /// # Shapes
+    /// - embeddings, output: `[1, sum of the segments' rows, hidden]`; with a single segment the first dimension is
+    ///   the batch of its cache
+    ///
+    /// # Panics
+    /// If a cache has no room for its padded positions, or the rows do not add up.
+    pub fn forward_packed(&self, embeddings: Tensor<3>, segments: &mut [Segment<'_>]) -> Tensor<3> {
+        let mut first_row = 0;
+        let mut passes = Vec::with_capacity(segments.len());
+        for Segment { cache, rows, count } in segments.iter() {
+            let (start, rows) = (cache.len(), *rows);
+            assert!(start + rows <= cache.capacity(), "{start} + {rows} positions exceed the cache");
+            let window = self.shapes.window(start + count, cache.capacity());
+            let (rotary, mask) = (self.rotary.rows(start, rows), self.mask(start, rows, window));
+            passes.push(Pass { rotary, mask, window, first_row, rows });
+            first_row += rows;
+        }
+        assert_eq!(embeddings.dims()[1], first_row, "the segments' rows are those of the pass");
         let mut x = embeddings;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, &pass, index, cache, &self.config);
+            x = layer.forward(x, &passes, index, segments, &self.config);
         }
-        cache.advance(count);
+        for Segment { cache, count, .. } in segments {
+            cache.advance(*count);
+        }
         self.norm.forward(x)
     }
 
@@ -150,9 +192,6 @@ impl Decoder {
     }
 }
 
-/// Score of a hidden key: far below any real one, and finite so that no row of a softmax is undefined.
-const MASKED: f32 = -1e9;
-
 impl DecoderLayer {
     fn load(scope: &Scope<'_>, config: &TextConfig) -> Result<Self, ModelError> {
         let (hidden, inner, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
@@ -175,13 +214,13 @@ impl DecoderLayer {
     fn forward(
         &self,
         x: Tensor<3>,
-        pass: &Pass,
+        passes: &[Pass],
         index: usize,
-        cache: &mut KvCache,
+        segments: &mut [Segment<'_>],
         config: &TextConfig,
     ) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x.clone());
-        let x = x + self.attention(normed, pass, index, cache, config);
+        let x = x + self.attention(normed, passes, index, segments, config);
         let normed = self.post_attention_layernorm.forward(x.clone());
         let inner = silu(self.gate_proj.forward(normed.clone())) * self.up_proj.forward(normed);
         x + self.down_proj.forward(inner)
@@ -190,25 +229,57 @@ impl DecoderLayer {
     fn attention(
         &self,
         x: Tensor<3>,
-        pass: &Pass,
+        passes: &[Pass],
         index: usize,
-        cache: &mut KvCache,
+        segments: &mut [Segment<'_>],
         config: &TextConfig,
     ) -> Tensor<3> {
-        let [batch, positions, _] = x.dims();
-        let (heads, kv_heads, head_dim) =
-            (config.num_attention_heads, config.num_key_value_heads, config.head_dim());
-        let group = heads / kv_heads;
-        let q = pass.rotary.rotate(split_heads(self.q_proj.forward(x.clone()), heads));
-        let k = pass.rotary.rotate(split_heads(self.k_proj.forward(x.clone()), kv_heads));
-        let v = split_heads(self.v_proj.forward(x), kv_heads);
-        let (k, v) = cache.write(index, k, v, pass.window);
-        // The query heads of a group stand as further rows before their one key head: nothing is repeated.
-        let q = q.reshape([batch, kv_heads, group * positions, head_dim]);
-        let attended = attend(q, k, v, pass.mask.clone())
-            .reshape([batch, heads, positions, head_dim])
-            .swap_dims(1, 2)
-            .reshape([batch, positions, heads * head_dim]);
+        let projected =
+            [self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x)];
+        let mut attended = Vec::with_capacity(passes.len());
+        for (pass, segment) in passes.iter().zip(segments) {
+            let rows = |x: &Tensor<3>| match passes.len() {
+                1 => x.clone(),
+                _ => x.clone().narrow(1, pass.first_row, pass.rows),
+            };
+            let [q, k, v] = [rows(&projected[0]), rows(&projected[1]), rows(&projected[2])];
+            attended.push(attend_to_cache(q, k, v, pass, index, segment.cache, config));
+        }
+        let attended = match attended.len() {
+            1 => attended.remove(0),
+            _ => Tensor::cat(attended, 1),
+        };
         self.o_proj.forward(attended)
     }
+}
+
+/// Attention of one sequence's new positions to all that its cache holds.
+///
+/// # Shapes
+/// - q: `[batch, positions, heads * head_dim]`; k, v: `[batch, positions, kv heads * head_dim]`
+/// - output: as q
+fn attend_to_cache(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    pass: &Pass,
+    layer: usize,
+    cache: &mut KvCache,
+    config: &TextConfig,
+) -> Tensor<3> {
+    let [batch, positions, _] = q.dims();
+    let (heads, kv_heads, head_dim) =
+        (config.num_attention_heads, config.num_key_value_heads, config.head_dim());
+    let group = heads / kv_heads;
+    let q = pass.rotary.rotate(split_heads(q, heads));
+    let k = pass.rotary.rotate(split_heads(k, kv_heads));
+    let v = split_heads(v, kv_heads);
+    let (k, v) = cache.write(layer, k, v, pass.window);
+    // The query heads of a group stand as further rows before their one key head: nothing is repeated.
+    let q = q.reshape([batch, kv_heads, group * positions, head_dim]);
+    attend(q, k, v, pass.mask.clone()).reshape([batch, heads, positions, head_dim]).swap_dims(1, 2).reshape([
+        batch,
+        positions,
+        heads * head_dim,
+    ])
 }

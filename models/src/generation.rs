@@ -1,13 +1,19 @@
 //! An answer in the making: greedy decoding, verification of drafts in one pass, and roll-back.
 //!
+//! Verification is two steps: [`Generation::score`] runs the drafts, [`Generation::settle`] makes stand what somebody
+//! accepted; [`Generation::verify`] is both under the greedy rule. Several answers share a pass.
+//!
 //! The state is the cache and the tokens that stand so far. Tokens that stand but have not gone through the
 //! decoder yet are pending; the next step runs them together with what it asks about and reads scores back
 //! once. It knows nothing of who makes drafts or why; see Leviathan et al. 2023 for the scheme, here in its
 //! greedy form.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 
 use crate::assistant::Assistant;
+use crate::decoder::Segment;
 use crate::error::ModelError;
 use crate::kv_cache::KvCache;
 use crate::text::TokenStream;
@@ -33,6 +39,40 @@ pub struct VerificationOutcome {
     /// The model's own next token: a correction of the first rejected draft, or one token more after the last
     /// accepted one; `None` if the answer ends here.
     pub next: Option<TokenProposal>,
+}
+
+/// Scores over the vocabulary, before softmax, after the last standing token and after each draft.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    values: Vec<f32>,
+    vocab_size: usize,
+}
+
+impl Scores {
+    /// One row for each place: the first says what follows the standing tokens, row `i` what follows draft `i - 1`.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.vocab_size)
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.vocab_size
+    }
+
+    /// Whether there are none, since the answer has ended.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+/// One answer's part of a pass.
+struct Rows {
+    ids: Vec<u32>,
+    count: usize,
+    /// The first row whose scores are asked for.
+    first_scored: usize,
+    /// Whether the first scores asked for are those of the answer's first token, which prefill left.
+    starts_answer: bool,
 }
 
 /// One answer being generated. Cloning forks it; a fork shares the weights and copies the cache when it writes.
@@ -117,40 +157,156 @@ impl Generation {
     /// # Errors
     /// [`ModelError::Prompt`] for a draft outside the vocabulary, [`ModelError::ReadBack`] if the device fails.
     pub async fn verify(&mut self, drafts: &[u32]) -> Result<VerificationOutcome, ModelError> {
-        self.check_vocabulary(drafts)?;
-        let mut outcome = VerificationOutcome::default();
-        if self.is_finished() {
-            return Ok(outcome);
+        let scores = self.score(drafts).await?;
+        self.settle_greedily(drafts, &scores)
+    }
+
+    /// [`Self::verify`] for several answers of one checkpoint in one pass of its decoder.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; the pass is shared, and so is its failure.
+    ///
+    /// # Panics
+    /// If the lists are not equally long, or the answers belong to different checkpoints.
+    pub async fn verify_many(
+        generations: &mut [&mut Self],
+        drafts: &[&[u32]],
+    ) -> Result<Vec<VerificationOutcome>, ModelError> {
+        let scores = Self::score_many(generations, drafts).await?;
+        let settle = |((generation, drafts), scores): ((&mut &mut Self, &&[u32]), Scores)| {
+            generation.settle_greedily(drafts, &scores)
+        };
+        generations.iter_mut().zip(drafts).zip(scores).map(settle).collect()
+    }
+
+    /// Scores after the last standing token and after each of a run of drafts, in one pass; nothing stands by that
+    /// yet, see [`Self::settle`].
+    ///
+    /// Drafts beyond [`Self::remaining`] are not looked at; a finished answer has no scores.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn score(&mut self, drafts: &[u32]) -> Result<Scores, ModelError> {
+        let mut scores = Self::score_many(&mut [self], &[drafts]).await?;
+        Ok(scores.remove(0))
+    }
+
+    /// [`Self::score`] for several answers of one checkpoint in one pass of its decoder.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    ///
+    /// # Panics
+    /// As [`Self::verify_many`].
+    pub async fn score_many(
+        generations: &mut [&mut Self],
+        drafts: &[&[u32]],
+    ) -> Result<Vec<Scores>, ModelError> {
+        assert_eq!(generations.len(), drafts.len(), "one run of drafts for each answer");
+        let Some(first) = generations.first() else { return Ok(Vec::new()) };
+        let assistant = first.assistant.clone();
+        let vocab_size = first.vocab_size();
+        let decoder = &assistant.parts.model.decoder;
+        let mut rows: Vec<Rows> = Vec::with_capacity(generations.len());
+        for (generation, drafts) in generations.iter().zip(drafts) {
+            assert!(Arc::ptr_eq(&generation.assistant.parts, &assistant.parts), "one checkpoint a pass");
+            generation.check_vocabulary(drafts)?;
+            rows.push(generation.rows(drafts));
         }
-        let drafts = &drafts[..drafts.len().min(self.remaining())];
+        let mut ids = Vec::new();
+        let mut segments = Vec::with_capacity(rows.len());
+        for (generation, rows) in generations.iter_mut().zip(&rows).filter(|(_, rows)| rows.count > 0) {
+            let padded = decoder.shapes().rows(rows.count);
+            ids.extend(&rows.ids);
+            ids.resize(ids.len() + padded - rows.count, assistant.config().pad_token_id);
+            segments.push(Segment { cache: &mut generation.cache, rows: padded, count: rows.count });
+        }
+        let values = if segments.is_empty() {
+            Vec::new()
+        } else {
+            let starts: Vec<usize> = segments.iter().map(|segment| segment.cache.len()).collect();
+            let hidden = decoder.forward_packed(decoder.embed(&[ids]), &mut segments);
+            let logits = decoder.logits(hidden);
+            // Only once the scores are here does the step count: the future may be dropped while it waits.
+            for (segment, start) in segments.iter_mut().zip(starts) {
+                segment.cache.truncate(start);
+            }
+            let values = read_back(logits).await?;
+            for segment in &mut segments {
+                segment.cache.advance(segment.count);
+            }
+            values
+        };
+        let mut at = 0;
+        let collect = |(generation, rows): (&&mut Self, Rows)| {
+            let mut scores = if rows.starts_answer { generation.first_logits.clone() } else { Vec::new() };
+            if rows.count > 0 {
+                scores.extend_from_slice(
+                    &values[(at + rows.first_scored) * vocab_size..(at + rows.count) * vocab_size],
+                );
+                at += decoder.shapes().rows(rows.count);
+            }
+            Scores { values: scores, vocab_size }
+        };
+        Ok(generations.iter().zip(rows).map(collect).collect())
+    }
+
+    /// Decides after [`Self::score`]: the first `accepted` drafts stand, then `next`, which may be the end token; the
+    /// cache is rolled back to what stands. Returns the tokens that now stand, with their text and the model's own
+    /// probabilities; an end token is not among them.
+    ///
+    /// # Errors
+    /// [`ModelError::ReadBack`] for scores that are not finite.
+    ///
+    /// # Panics
+    /// If more drafts are accepted than were scored.
+    pub fn settle(
+        &mut self,
+        drafts: &[u32],
+        scores: &Scores,
+        accepted: usize,
+        next: Option<u32>,
+    ) -> Result<Vec<TokenProposal>, ModelError> {
+        assert!(accepted <= drafts.len() && accepted <= scores.len(), "only scored drafts can be accepted");
         let before = self.tokens.len();
-        let scores = self.run(drafts).await?;
-        let mut candidates = Vec::with_capacity(drafts.len() + 1);
-        for row in scores.chunks_exact(self.vocab_size()) {
-            candidates.push(most_likely(row)?);
-        }
-        for (index, (token_id, probability)) in candidates.into_iter().enumerate() {
+        let mut standing = Vec::with_capacity(accepted + 1);
+        for (row, token_id) in scores.rows().zip(drafts[..accepted].iter().copied().chain(next)) {
             if self.remaining() == 0 {
                 break;
             }
-            let is_accepted = drafts.get(index) == Some(&token_id);
-            outcome.accepted += usize::from(is_accepted);
             if token_id == self.assistant.parts.template.end_of_utterance_id() {
                 self.ended = true;
                 break;
             }
+            let probability = probability_of(row, token_id)?;
             self.tokens.push(token_id);
             let text = self.stream.push(self.assistant.tokenizer(), token_id);
-            let proposal = TokenProposal { token_id, text, probability };
-            if is_accepted {
-                outcome.accepted_tokens.push(proposal);
-            } else {
-                outcome.next = Some(proposal);
-                break;
-            }
+            standing.push(TokenProposal { token_id, text, probability });
         }
-        self.cache.truncate(self.prompt_tokens + before + outcome.accepted_tokens.len());
-        Ok(outcome)
+        if !scores.is_empty() {
+            // The last standing token runs again unless what follows it is known: its scores are about to go.
+            let run = (before + accepted.min(standing.len())).min(self.tokens.len().saturating_sub(1));
+            self.cache.truncate(self.prompt_tokens + run);
+        }
+        Ok(standing)
+    }
+
+    fn settle_greedily(
+        &mut self,
+        drafts: &[u32],
+        scores: &Scores,
+    ) -> Result<VerificationOutcome, ModelError> {
+        let drafts = &drafts[..drafts.len().min(scores.len().saturating_sub(1))];
+        let mut best = Vec::with_capacity(scores.len());
+        for row in scores.rows() {
+            best.push(most_likely(row)?);
+        }
+        let accepted = best.iter().zip(drafts).take_while(|(best, draft)| best == draft).count();
+        let mut accepted_tokens = self.settle(drafts, scores, accepted, best.get(accepted).copied())?;
+        // An accepted end token counts as accepted, though it is no token of the answer.
+        let next = if accepted_tokens.len() > accepted { accepted_tokens.pop() } else { None };
+        let accepted = if self.ended { accepted.min(accepted_tokens.len() + 1) } else { accepted };
+        Ok(VerificationOutcome { accepted, accepted_tokens, next })
     }
 
     /// Adopts tokens that somebody else decided on; they go through the decoder with the next step.
@@ -186,27 +342,19 @@ impl Generation {
         self.cache.truncate(keep.min(self.cache.len()));
     }
 
-    /// Runs pending tokens and drafts, and returns the scores after the last standing token and after each draft.
-    async fn run(&mut self, drafts: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let start = self.cache.len();
-        let pending = &self.tokens[start - self.prompt_tokens..];
-        let (num_pending, mut ids) = (pending.len(), [pending, drafts].concat());
-        let count = ids.len();
-        let mut scores = if num_pending == 0 { self.first_logits.clone() } else { Vec::new() };
-        if count == 0 {
-            return Ok(scores);
+    /// What a pass about `drafts` runs: tokens that stand but have not been run, and the drafts.
+    fn rows(&self, drafts: &[u32]) -> Rows {
+        if self.is_finished() {
+            return Rows { ids: Vec::new(), count: 0, first_scored: 0, starts_answer: false };
         }
-        let decoder = &self.assistant.parts.model.decoder;
-        ids.resize(decoder.shapes().rows(count), self.assistant.config().pad_token_id);
-        let hidden = decoder.forward(decoder.embed(&[ids]), count, &mut self.cache);
-        let logits = decoder.logits(hidden);
-        // Only once the scores are here does the step count: the future may be dropped while it waits.
-        self.cache.truncate(start);
-        let rows = read_back(logits).await?;
-        self.cache.advance(count);
-        let first = num_pending.saturating_sub(1) * self.vocab_size();
-        scores.extend_from_slice(&rows[first..count * self.vocab_size()]);
-        Ok(scores)
+        let pending = &self.tokens[self.cache.len() - self.prompt_tokens..];
+        let ids = [pending, &drafts[..drafts.len().min(self.remaining())]].concat();
+        Rows {
+            count: ids.len(),
+            ids,
+            first_scored: pending.len().saturating_sub(1),
+            starts_answer: pending.is_empty(),
+        }
     }
 
     fn vocab_size(&self) -> usize {
@@ -232,39 +380,47 @@ pub(crate) async fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f
     data.try_into_vec::<f32>().map_err(|error| failed(format!("{error:?}")))
 }
 
-/// The token with the highest score, the first of equals, and its probability under softmax.
-fn most_likely(scores: &[f32]) -> Result<(u32, f32), ModelError> {
+/// The token with the highest score, the first of equals.
+fn most_likely(scores: &[f32]) -> Result<u32, ModelError> {
     let (mut best, mut highest) = (0, f32::NEG_INFINITY);
     for (token, &score) in scores.iter().enumerate() {
+        if score.is_nan() {
+            return Err(damaged());
+        }
         if score > highest {
             (best, highest) = (token as u32, score);
         }
     }
+    Ok(best)
+}
+
+/// A token's probability under softmax.
+fn probability_of(scores: &[f32], token: u32) -> Result<f32, ModelError> {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
-    if total.is_finite() {
-        Ok((best, total.recip()))
-    } else {
-        Err(ModelError::ReadBack {
-            reason: "the scores are not finite: the weights or the device are damaged".into(),
-        })
-    }
+    let probability = (scores[token as usize] - highest).exp() / total;
+    if probability.is_finite() { Ok(probability) } else { Err(damaged()) }
+}
+
+fn damaged() -> ModelError {
+    ModelError::ReadBack { reason: "the scores are not finite: the weights or the device are damaged".into() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::most_likely;
+    use super::{most_likely, probability_of};
 
     #[test]
     fn the_first_of_equal_scores_wins_and_probabilities_are_softmax() {
-        let (token, probability) = most_likely(&[0.0, 2.0, 2.0, -1.0]).unwrap();
-        assert_eq!(token, 1);
+        let scores = [0.0, 2.0, 2.0, -1.0];
+        assert_eq!(most_likely(&scores).unwrap(), 1);
         let expected = 2_f32.exp() / (1.0 + 2.0 * 2_f32.exp() + (-1_f32).exp());
-        assert!((probability - expected).abs() < 1e-6);
+        assert!((probability_of(&scores, 1).unwrap() - expected).abs() < 1e-6);
     }
 
     #[test]
     fn scores_of_damaged_weights_are_refused() {
-        assert!(most_likely(&[f32::NAN, 1.0]).is_err());
-        assert!(most_likely(&[f32::NAN, f32::NAN]).is_err());
+        assert!(most_likely(&[1.0, f32::NAN]).is_err());
+        assert!(probability_of(&[f32::NAN, f32::NAN], 0).is_err());
     }
 }

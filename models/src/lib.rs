@@ -3,6 +3,7 @@
 //!
 //! - [`Assistant`] is a loaded checkpoint; [`Prompt`] goes in, a [`Generation`] comes out.
 //! - [`Generation`] writes token by token, or checks a run of drafts in one pass.
+//! - [`MasProbe`] says which modalities and patches matter; [`KeptTokens`] leaves the others out.
 //! - [`CheckpointFiles`] holds a checkpoint's files; [`device`] opens the device to run it on.
 //!
 //! The modules know tensors and nothing of networks, browsers or plans.
@@ -15,9 +16,12 @@ pub mod config;
 pub mod decoder;
 pub mod device;
 mod error;
+pub mod flops;
 pub mod generation;
+pub mod kept;
 pub mod kv_cache;
 mod linear;
+pub mod mas_probe;
 pub mod model;
 mod norm;
 pub mod preprocess;
@@ -26,11 +30,14 @@ pub mod shapes;
 pub mod text;
 pub mod vision;
 
-pub use assistant::{Assistant, DEFAULT_MAX_NEW_TOKENS, EncodedPrompt, Prompt};
+pub use assistant::{Assistant, DEFAULT_MAX_NEW_TOKENS, EncodedPrompt, LookedAt, Prompt};
 pub use checkpoint::CheckpointFiles;
 pub use config::ModelConfig;
 pub use device::{Device, DeviceKind};
 pub use error::ModelError;
-pub use generation::{Generation, TokenProposal, VerificationOutcome};
+pub use flops::Flops;
+pub use generation::{Generation, Scores, TokenProposal, VerificationOutcome};
+pub use kept::KeptTokens;
+pub use mas_probe::{MasProbe, MasScores, ProbeFiles};
 pub use preprocess::{Pcm, RgbImage};
 pub use text::TextTokenizer;

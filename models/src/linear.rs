@@ -14,6 +14,7 @@ use crate::error::ModelError;
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Weight,
+    in_features: usize,
     out_features: usize,
     bias: Option<Tensor<1>>,
 }
@@ -41,13 +42,23 @@ impl Linear {
 
     /// A layer over tensors at hand; the weight is `[out, in]`.
     pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
-        let [out_features, _] = weight.dims();
+        let [out_features, in_features] = weight.dims();
         let weight = if device::is_cpu(&weight.device()) {
             Weight::Packed(PackedWeight::new(&weight))
         } else {
             Weight::Plain(Box::new(weight))
         };
-        Self { weight, out_features, bias }
+        Self { weight, in_features, out_features, bias }
+    }
+
+    /// Width of what goes in.
+    pub(crate) fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Width of what comes out.
+    pub(crate) fn out_features(&self) -> usize {
+        self.out_features
     }
 
     /// # Shapes

@@ -9,6 +9,7 @@ use crate::checkpoint::Weights;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::error::ModelError;
+use crate::kept::{Selection, patches_of, positions_of};
 use crate::vision::{Connector, VisionTower};
 
 /// All modules of one checkpoint.
@@ -45,6 +46,7 @@ impl MultimodalModel {
     pub(crate) fn load(weights: &Weights<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
         let scope = weights.scope("model");
         let text_hidden = config.text_config.hidden_size;
+        let untied_head = (!config.tie_word_embeddings).then(|| weights.root().child("lm_head"));
         let load_hearing = |audio| -> Result<Hearing, ModelError> {
             Ok(Hearing {
                 tower: AudioTower::load(&scope.child("audio_model"), audio)?,
@@ -55,7 +57,7 @@ impl MultimodalModel {
             vision: VisionTower::load(&scope.child("vision_model"), &config.vision_config)?,
             connector: Connector::load(&scope.child("connector"), config)?,
             audio: config.audio_config.as_ref().map(load_hearing).transpose()?,
-            decoder: Decoder::load(&scope.child("text_model"), &config.text_config)?,
+            decoder: Decoder::load(&scope.child("text_model"), &config.text_config, untied_head.as_ref())?,
         })
     }
 
@@ -66,6 +68,17 @@ impl MultimodalModel {
     pub fn encode_images(&self, images: Tensor<4>) -> Tensor<3> {
         self.connector.forward(self.vision.forward(images))
     }
+
+    /// As [`Self::encode_images`], looking at some of the image tokens only, the same of each image.
+    ///
+    /// # Shapes
+    /// - kept: rising indices below the number of image tokens; output: `[batch, kept, text hidden]`
+    pub fn encode_kept_images(&self, images: Tensor<4>, kept: &[usize]) -> Tensor<3> {
+        let (side, scale) = (images.dims()[3] / self.vision.patch_size(), self.connector.scale_factor());
+        let patches = patches_of(kept, side / scale, scale);
+        let selection = Selection::new(&patches, side * side, &images.device());
+        self.connector.forward_grouped(self.vision.forward_selected(images, &selection))
+    }
 }
 
 impl Hearing {
@@ -75,5 +88,15 @@ impl Hearing {
     /// - mel: `[batch, mel bins, mel frames]`; output: `[batch, audio tokens, text hidden]`
     pub fn encode(&self, mel: Tensor<3>) -> Tensor<3> {
         self.projector.forward(self.tower.forward(mel))
+    }
+
+    /// As [`Self::encode`], listening to some of the audio tokens' time only.
+    ///
+    /// # Shapes
+    /// - kept: rising indices below the number of audio tokens; output: `[batch, kept, text hidden]`
+    pub fn encode_kept(&self, mel: Tensor<3>, kept: &[usize]) -> Tensor<3> {
+        let positions = positions_of(kept, self.projector.stack_factor());
+        let selection = Selection::new(&positions, mel.dims()[2] / 2, &mel.device());
+        self.projector.forward(self.tower.forward_selected(mel, &selection))
     }
 }

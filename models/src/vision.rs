@@ -7,8 +7,10 @@ use crate::attention::SelfAttention;
 use crate::checkpoint::Scope;
 use crate::config::{ModelConfig, VisionConfig};
 use crate::error::ModelError;
+use crate::kept::Selection;
 use crate::linear::Linear;
 use crate::norm::LayerNorm;
+use crate::shapes::ShapePolicy;
 
 /// Turns an image into one vector per patch.
 #[derive(Debug)]
@@ -57,18 +59,56 @@ impl VisionTower {
     /// - images: `[batch, channels, side, side]`, values in -1..1
     /// - output: `[batch, patches, hidden]`, patches row by row
     pub fn forward(&self, images: Tensor<4>) -> Tensor<3> {
+        self.finish(self.early(images, 0), 0)
+    }
+
+    /// The patch vectors after the first `layers` layers; shapes as in [`Self::forward`].
+    pub fn early(&self, images: Tensor<4>, layers: usize) -> Tensor<3> {
+        let embedded = self.patch_embedding.forward(self.patches(images)) + self.position_embedding.clone();
+        self.layers[..layers].iter().fold(embedded, |x, layer| layer.forward(x, None))
+    }
+
+    /// The rest of the tower for what [`Self::early`] gave.
+    pub fn finish(&self, early: Tensor<3>, layers: usize) -> Tensor<3> {
+        let x = self.layers[layers..].iter().fold(early, |x, layer| layer.forward(x, None));
+        self.post_layernorm.forward(x)
+    }
+
+    /// The tower over selected patches only, as if the others were not there.
+    ///
+    /// Where shapes must stay the same, on a GPU, the others run along and are not attended to.
+    ///
+    /// # Shapes
+    /// - images: as in [`Self::forward`]; output: `[batch, selected, hidden]` in the selection's order
+    pub(crate) fn forward_selected(&self, images: Tensor<4>, selection: &Selection) -> Tensor<3> {
+        let (patches, positions) = (self.patches(images), self.position_embedding.clone());
+        let x = match ShapePolicy::for_device(&patches.device()) {
+            ShapePolicy::Exact => {
+                let x = self.patch_embedding.forward(selection.of(patches)) + selection.of(positions);
+                self.layers.iter().fold(x, |x, layer| layer.forward(x, None))
+            }
+            ShapePolicy::Padded => {
+                let x = self.patch_embedding.forward(patches) + positions;
+                selection.of(self.layers.iter().fold(x, |x, layer| layer.forward(x, Some(selection.mask()))))
+            }
+        };
+        self.post_layernorm.forward(x)
+    }
+
+    /// Side of a patch in pixels.
+    pub(crate) fn patch_size(&self) -> usize {
+        self.patch_size
+    }
+
+    /// `[batch, patches, values]`
+    fn patches(&self, images: Tensor<4>) -> Tensor<3> {
         let [batch, channels, height, width] = images.dims();
         let patch = self.patch_size;
         let (rows, columns) = (height / patch, width / patch);
-        let patches = images
+        images
             .reshape([batch, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5]) // [batch, rows, columns, channels, patch, patch]
-            .reshape([batch, rows * columns, channels * patch * patch]);
-        let mut x = self.patch_embedding.forward(patches) + self.position_embedding.clone();
-        for layer in &self.layers {
-            x = layer.forward(x);
-        }
-        self.post_layernorm.forward(x)
+            .reshape([batch, rows * columns, channels * patch * patch])
     }
 }
 
@@ -85,8 +125,8 @@ impl VisionLayer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x));
+    fn forward(&self, x: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), mask);
         let inner = gelu_tanh(self.fc1.forward(self.layer_norm2.forward(x.clone())));
         x + self.fc2.forward(inner)
     }
@@ -117,6 +157,11 @@ impl Connector {
         })
     }
 
+    /// Side of the square of patches folded into one token.
+    pub(crate) fn scale_factor(&self) -> usize {
+        self.scale_factor
+    }
+
     /// # Shapes
     /// - patches: `[batch, side * side, vision hidden]`
     /// - output: `[batch, (side / scale)^2, text hidden]`
@@ -129,5 +174,15 @@ impl Connector {
             .permute([0, 1, 3, 2, 4, 5]) // [batch, rows, columns, scale, scale, hidden]
             .reshape([batch, positions / (scale * scale), hidden * scale * scale]);
         self.proj.forward(tokens)
+    }
+
+    /// As [`Self::forward`] for patches of which each token's stand together already.
+    ///
+    /// # Shapes
+    /// - patches: `[batch, tokens * scale^2, vision hidden]`; output: `[batch, tokens, text hidden]`
+    pub(crate) fn forward_grouped(&self, patches: Tensor<3>) -> Tensor<3> {
+        let [batch, positions, hidden] = patches.dims();
+        let folded = self.scale_factor * self.scale_factor;
+        self.proj.forward(patches.reshape([batch, positions / folded, hidden * folded]))
     }
 }

@@ -1,16 +1,18 @@
 //! A checkpoint that is cut short, of another kind or put together wrongly is refused with a message that names
 //! what is wrong; nothing panics.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
-#![allow(dead_code, reason = "the parity helpers are shared between test binaries")]
-
-mod support;
 
 use burn::tensor::Device;
 use msao_models::model::MultimodalModel;
 use msao_models::{CheckpointFiles, ModelConfig, ModelError};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
-use support::read;
+
+/// A file that `models/tests/reference/make_golden.py` made.
+fn read(name: &str) -> Vec<u8> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
 
 fn config_with(edit: impl FnOnce(&mut Value)) -> Result<ModelConfig, ModelError> {
     let mut config: Value = serde_json::from_slice(&read("tiny_config.json")).unwrap();
@@ -94,7 +96,7 @@ type Edit = fn(&mut Value);
 
 #[test]
 fn contradictions_in_the_configuration_are_refused() {
-    let edits: [(&str, Edit); 12] = [
+    let edits: [(&str, Edit); 11] = [
         ("expected usize", |config| config["text_config"]["hidden_size"] = json!("wide")),
         ("num_key_value_heads", |config| config["text_config"]["num_key_value_heads"] = json!(3)),
         ("num_attention_heads", |config| config["vision_config"]["num_attention_heads"] = json!(0)),
@@ -102,7 +104,6 @@ fn contradictions_in_the_configuration_are_refused() {
         ("scale_factor", |config| config["scale_factor"] = json!(5)),
         ("vocab_size", |config| config["text_config"]["vocab_size"] = json!(1_u64 << 40)),
         ("hidden_act", |config| config["text_config"]["hidden_act"] = json!("relu")),
-        ("tie_word_embeddings", |config| config["tie_word_embeddings"] = json!(false)),
         ("image_token_id", |config| config["image_token_id"] = json!(4000)),
         ("audio_token_id", |config| config["audio_token_id"] = json!(null)),
         ("stack_factor", |config| config["audio_config"]["stack_factor"] = json!(7)),
@@ -114,6 +115,33 @@ fn contradictions_in_the_configuration_are_refused() {
         assert!(error.to_string().contains(word), "{word}: {error}");
     }
     assert!(matches!(ModelConfig::from_json(b"{"), Err(ModelError::Config { .. })));
+}
+
+#[test]
+fn a_head_of_its_own_is_read_and_asked_for() {
+    let bytes = read("tiny_model.safetensors");
+    let tied = ModelConfig::from_json(&read("tiny_config.json")).unwrap();
+    let untied = config_with(|config| config["tie_word_embeddings"] = json!(false)).unwrap();
+    let device = Device::flex();
+    let missing = MultimodalModel::from_bytes(&untied, &bytes, &device).unwrap_err();
+    assert!(matches!(&missing, ModelError::MissingTensor { name } if name == "lm_head.weight"), "{missing}");
+
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let embeddings = tensors.tensor("model.text_model.embed_tokens.weight").unwrap();
+    // Twice the embeddings: scores double.
+    let values = embeddings.data().as_chunks().0.iter().map(|bytes| 2.0 * f32::from_le_bytes(*bytes));
+    let head: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
+    let head = TensorView::new(Dtype::F32, embeddings.shape().to_vec(), &head).unwrap();
+    let all = tensors.iter().chain([("lm_head.weight", head)]);
+    let with_head = safetensors::serialize(all, None).unwrap();
+    let scores = |config, bytes| {
+        let decoder = MultimodalModel::from_bytes(config, bytes, &device).unwrap().decoder;
+        let mut cache = decoder.new_cache(1, 4);
+        let hidden = decoder.forward(decoder.embed(&[vec![3, 9, 27]]), 3, &mut cache);
+        decoder.logits(hidden).into_data().try_into_vec::<f32>().unwrap()
+    };
+    let (tied, untied) = (scores(&tied, &bytes), scores(&untied, &with_head));
+    assert!(tied.iter().zip(&untied).all(|(tied, untied)| (2.0 * tied - untied).abs() < 1e-5));
 }
 
 #[test]

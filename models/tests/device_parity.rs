@@ -8,13 +8,14 @@
     clippy::print_stderr,
     reason = "a test may fail loudly and says what it skips"
 )]
-#![allow(dead_code, reason = "the parity helpers are shared between test binaries")]
 
+mod comparison;
 mod support;
 
 use burn::tensor::{Device, Tensor};
+use comparison::{assert_close, values};
 use msao_models::device::{self, DeviceKind};
-use support::{Golden, assert_close, greedy, run, values};
+use support::{Golden, greedy, run};
 
 const TOLERANCE: f32 = 1e-3;
 

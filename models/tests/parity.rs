@@ -4,10 +4,12 @@
 //! `models/tests/reference/make_golden.py`.
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
+mod comparison;
 mod support;
 
 use burn::tensor::{Device, Tensor};
-use support::{Golden, assert_close, greedy, run, values};
+use comparison::{assert_close, values};
+use support::{Golden, greedy, run};
 
 const TOLERANCE: f32 = 1e-4;
 
@@ -62,7 +64,7 @@ fn prefill_equals_token_by_token() {
     let steps: Vec<f32> = (0..positions)
         .flat_map(|at| values(run(decoder, prompt.clone().narrow(1, at, 1), &mut cache)))
         .collect();
-    assert!(support::relative_error(&steps, &whole) < 1e-5);
+    assert!(comparison::relative_error(&steps, &whole) < 1e-5);
     assert_eq!(cache.len(), positions);
 }
 

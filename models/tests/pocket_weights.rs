@@ -54,7 +54,8 @@ fn gallery() -> Vec<(String, Prompt, String)> {
             let bytes = std::fs::read(folder.join(name)).unwrap();
             read_wav(&bytes, &AudioBudget::default()).unwrap()
         });
-        let prompt = Prompt { question: text("question"), images: images.collect(), audio };
+        let prompt =
+            Prompt { question: text("question"), images: images.collect(), audio, ..Prompt::default() };
         (text("id"), prompt, text("answer"))
     };
     index["samples"].as_array().unwrap().iter().map(sample).collect()
@@ -95,7 +96,7 @@ fn generation(assistant: &Assistant) -> Generation {
     let pixels = (0..64 * 64 * 3).map(|index| (index * 7 % 251) as u8).collect();
     let image = RgbImage::from_rgb(64, 64, pixels).unwrap();
     let question = "Describe the picture in detail.".to_owned();
-    let prompt = Prompt { question, images: vec![image], audio: None };
+    let prompt = Prompt { question, images: vec![image], ..Prompt::default() };
     pollster::block_on(assistant.start(&prompt)).unwrap().with_max_new_tokens(24)
 }
 
@@ -148,7 +149,7 @@ fn rolling_back_and_adopting_continue_as_if_nothing_had_been() {
 fn a_question_that_is_too_long_is_refused() {
     let Some(assistant) = assistant("pocket-edge") else { return };
     let image = RgbImage::from_rgb(8, 8, vec![0; 8 * 8 * 3]).unwrap();
-    let prompt = Prompt { question: "what".into(), images: vec![image; 64], audio: None };
+    let prompt = Prompt { question: "what".into(), images: vec![image; 64], ..Prompt::default() };
     let error = assistant.encode(&prompt).unwrap_err();
     assert!(error.to_string().contains("tokens"), "{error}");
 }

@@ -1,10 +1,12 @@
 //! Preprocessing against Pillow, transformers and scipy; `reference/make_preprocess_golden.py` made the files.
 #![expect(clippy::print_stdout, reason = "how close it comes is worth reading")]
 
-use msao_models::ModelConfig;
+mod tiny_config;
+
 use msao_models::preprocess::{Pcm, Preprocessor, Resampler, ResizeFilter, RgbImage, resize};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
+use tiny_config::config;
 
 /// Breaks a file.
 type Change = fn(&mut Value);
@@ -53,23 +55,6 @@ fn recording(count: i64, period: i64) -> Vec<f32> {
             ((triangle * level).div_euclid(4) + (noise * level).div_euclid(4)) as f32 / 32_768.0
         })
         .collect()
-}
-
-fn config(audio: bool) -> ModelConfig {
-    let mut config = json!({
-        "architectures": ["SmolVLMForConditionalGeneration"], "image_token_id": 5, "scale_factor": 1,
-        "tie_word_embeddings": true,
-        "vision_config": {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
-            "num_attention_heads": 1, "patch_size": 16, "image_size": 32},
-        "text_config": {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
-            "num_attention_heads": 1, "num_key_value_heads": 1, "max_position_embeddings": 64, "vocab_size": 480},
-    });
-    if audio {
-        config["audio_token_id"] = json!(7);
-        config["audio_config"] = json!({"d_model": 8, "encoder_layers": 1, "encoder_attention_heads": 1,
-            "encoder_ffn_dim": 8, "num_mel_bins": 80, "max_source_positions": 50, "stack_factor": 10});
-    }
-    ModelConfig::from_json(config.to_string().as_bytes()).expect("a valid configuration")
 }
 
 fn pocket_file() -> Value {

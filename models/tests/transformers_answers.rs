@@ -36,7 +36,7 @@ fn holds_to_transformers(checkpoint: &str) {
         let prompt = Prompt {
             question: sample["question"].as_str().unwrap().to_owned(),
             images: names.map(|name| image(&gallery.join(name.as_str().unwrap()))).collect(),
-            audio: None,
+            ..Prompt::default()
         };
         let mut generation = pollster::block_on(assistant.start(&prompt)).unwrap();
         while pollster::block_on(generation.next_token()).unwrap().is_some() {}

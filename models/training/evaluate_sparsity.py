@@ -76,7 +76,8 @@ def main(args):
         s.model.eval()
     c = edge.config
     probe = MasProbe(c.hidden, c.vision_hidden, c.audio_hidden).to(device).eval()
-    probe.load_state_dict({k: v.float() for k, v in load_file(args.weights / "mas_probe.safetensors").items()})
+    state = load_file(args.weights / "mas_probe.safetensors")
+    probe.load_state_dict({k: v.float() for k, v in state.items() if k != "frame_mean"})
     tail = 1 + len(encode("\nAssistant:"))
     ways = ["everything", "ground truth"] + [f"MAS tau {t} drop {d}" for t, d in [(t, 0.05) for t in TAUS] + [(0.99, d) for d in DROPS if d != 0.05]]
     tallies = {w: Tally() for w in ways}

@@ -147,12 +147,17 @@ def in_families(data, names):
     return torch.isin(data["family"], wanted)
 
 
+def cells(vision, frames: int):
+    """Early features [b, frames * patches, d] averaged over cells of 2 x 2 patches [b, frames, cells, d]."""
+    b, n, d = vision.shape
+    side = int((n // frames) ** 0.5)
+    return vision.reshape(b, frames, side // 2, 2, side // 2, 2, d).mean((3, 5)).view(b, frames, -1, d)
+
+
 def frame_hashes(data, frames: int = 4, bits: int = 64, seed: int = 1):
     """How well hashes of early features tell redundant frames: AUC and the distances of both kinds."""
-    x = data["vision"].float()
-    b, n, d = x.shape
-    side = int((n // frames) ** 0.5)
-    x = x.view(b, frames, side // 2, 2, side // 2, 2, d).mean((3, 5)).view(b, frames, -1, d)   # cells of 2 x 2 patches
+    x = cells(data["vision"].float(), frames)
+    b = len(x)
     x = x - x.mean((0, 1), keepdim=True)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     label = ~data["redundant"][:, 1:]
@@ -222,10 +227,10 @@ def main(args):
     results["wording_only"] = modal_table(relevance, stills, ~content)
     clips_relevance, _ = predict(edge, probe, tests[1])
     results["clips"] = modal_table(clips_relevance, tests[1], torch.ones_like(tests[1]["scene"], dtype=torch.bool))
-    _, cells, present = targets(stills, torch.arange(len(stills["scene"]), device=device))
+    _, wanted, present = targets(stills, torch.arange(len(stills["scene"]), device=device))
     looking = (stills["needs"][:, 0] & (present[:, 0] > 0))
-    results["patches"] = {"auc": auc(patches[looking].flatten(), cells[looking].bool().flatten()),
-                          "share_that_decides": float(cells[looking].mean())}
+    results["patches"] = {"auc": auc(patches[looking].flatten(), wanted[looking].bool().flatten()),
+                          "share_that_decides": float(wanted[looking].mean())}
     results["frames"] = frame_hashes(tests[1])
     print(json.dumps(results, indent=1), flush=True)
     names = [n for n in FAMILY_NAMES if n != "absent"]
@@ -248,7 +253,8 @@ def main(args):
     print("left out:", {k: v for k, v in results["left_out_families"].items() if k != "families"}, flush=True)
     for n, v in sorted(folds.items()):
         print(f"  {n:20} needs {v['needs'][0]:.2f} {v['needs'][1]:.2f}  mean r {v['mean_r'][0]:.3f} {v['mean_r'][1]:.3f}")
-    save_file({k: v.half().contiguous().cpu() for k, v in probe.state_dict().items()}, args.out / "mas_probe.safetensors")
+    state = probe.state_dict() | {"frame_mean": cells(sets[1]["vision"].float(), 4).mean((0, 1))}
+    save_file({k: v.half().contiguous().cpu() for k, v in state.items()}, args.out / "mas_probe.safetensors")
     (args.out / "mas_probe.json").write_text(json.dumps({
         "vision_layers": args.vision_layers, "audio_layers": 1, "window_frames": WINDOW,
         "max_question_tokens": MAX_QUESTION, "width": probe.text.out_features, "modal_hidden": probe.modal_1.out_features}) + "\n")

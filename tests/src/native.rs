@@ -35,7 +35,7 @@ pub fn prompt(sample: &Sample) -> Result<Prompt> {
     let images = images.iter().map(|image| decode(&image.bytes)).collect::<Result<_, _>>()?;
     let budget = AudioBudget { max_bytes: 1 << 24, max_seconds: 30.0 };
     let audio = audio.map(|audio| read_wav(&audio.bytes, &budget)).transpose()?;
-    Ok(Prompt { question: sample.question.clone(), images, audio })
+    Ok(Prompt { question: sample.question.clone(), images, audio, ..Prompt::default() })
 }
 
 /// A question about a picture, such as a frame of a film.
@@ -45,7 +45,7 @@ pub fn prompt(sample: &Sample) -> Result<Prompt> {
 pub fn prompt_about(picture: image::RgbImage, question: &str) -> Result<Prompt> {
     let (width, height) = picture.dimensions();
     let image = RgbImage::from_rgb(width, height, picture.into_raw())?;
-    Ok(Prompt { question: question.to_owned(), images: vec![image], audio: None })
+    Ok(Prompt { question: question.to_owned(), images: vec![image], ..Prompt::default() })
 }
 
 /// The whole answer.

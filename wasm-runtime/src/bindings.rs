@@ -148,7 +148,7 @@ async fn call(on_token: &Function, index: u32, token: &Token) -> Result<JsValue,
 fn prompt(question: String, images: &Array, audio: &JsValue) -> Result<Prompt, JsValue> {
     let images = images.iter().map(|image| rgb_image(&image)).collect::<Result<_, _>>()?;
     let audio = if audio.is_null() || audio.is_undefined() { None } else { Some(pcm(audio)?) };
-    Ok(Prompt { question, images, audio })
+    Ok(Prompt { question, images, audio, ..Prompt::default() })
 }
 
 fn rgb_image(image: &JsValue) -> Result<RgbImage, JsValue> {

@@ -60,6 +60,7 @@ impl EdgeEngine {
             question: "what color is the star?".to_owned(),
             images: vec![RgbImage::from_rgb(SIDE, SIDE, pixels)?],
             audio,
+            ..Prompt::default()
         })
     }
 }

@@ -31,6 +31,7 @@ fn prompt() -> Prompt {
         question: "what color is the star?".into(),
         images: vec![RgbImage::from_rgb(96, 64, pixels).unwrap()],
         audio: Some(Pcm::from_mono(16_000, (0..16_000).map(tone).collect()).unwrap()),
+        ..Prompt::default()
     }
 }
 

@@ -49,10 +49,6 @@ impl ModelConfig {
         ])?;
         known("vision_config.hidden_act", &vision.hidden_act, "gelu_pytorch_tanh")?;
         known("text_config.hidden_act", &text.hidden_act, "silu")?;
-        require(
-            self.tie_word_embeddings,
-            "tie_word_embeddings must be true: an untied head (lm_head.weight) is not supported",
-        )?;
         require(vision.num_channels == 3, "vision_config.num_channels must be 3")?;
         divides(("vision_config.num_attention_heads", vision.num_attention_heads), vision.hidden_size)?;
         divides(("vision_config.patch_size", vision.patch_size), vision.image_size)?;

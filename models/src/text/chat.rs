@@ -106,11 +106,10 @@ impl PromptTemplate {
         self.end_of_utterance
     }
 
-    /// The prompt for a question about pictures and a recording.
+    /// The prompt for a question about pictures and a recording, all of whose tokens are looked at.
     ///
     /// # Errors
-    /// [`ModelError::QuestionTooLong`], [`ModelError::Prompt`] for too many images or a recording that the
-    /// checkpoint cannot hear, and whatever [`TextTokenizer::encode`] refuses.
+    /// As [`Self::prompt_of_kept`].
     pub fn prompt(
         &self,
         tokenizer: &TextTokenizer,
@@ -118,17 +117,36 @@ impl PromptTemplate {
         num_images: usize,
         has_audio: bool,
     ) -> Result<PromptTokens, ModelError> {
+        let audio_tokens = has_audio.then(|| self.audio.map_or(0, |audio| audio.count));
+        // Bounded before anything of that size is made.
+        let images = vec![self.image.count; num_images.min(Self::MAX_IMAGES + 1)];
+        self.prompt_of_kept(tokenizer, question, &images, audio_tokens)
+    }
+
+    /// The prompt for a question about pictures and a recording of which these numbers of tokens are looked at.
+    ///
+    /// # Errors
+    /// [`ModelError::QuestionTooLong`], [`ModelError::Prompt`] for too many images or a recording that the
+    /// checkpoint cannot hear, and whatever [`TextTokenizer::encode`] refuses.
+    pub fn prompt_of_kept(
+        &self,
+        tokenizer: &TextTokenizer,
+        question: &str,
+        image_tokens: &[usize],
+        audio_tokens: Option<usize>,
+    ) -> Result<PromptTokens, ModelError> {
         check_question(question)?;
+        let num_images = image_tokens.len();
         if num_images > Self::MAX_IMAGES {
             let most = Self::MAX_IMAGES;
             return Err(ModelError::Prompt {
-                reason: format!("{num_images} images are given; use at most {most}"),
+                reason: format!("more than {most} images are given; use fewer"),
             });
         }
-        let audio = match (has_audio, self.audio) {
-            (false, _) => None,
-            (true, Some(audio)) => Some(audio),
-            (true, None) => {
+        let audio = match (audio_tokens, self.audio) {
+            (None, _) => None,
+            (Some(count), Some(audio)) => Some(AudioTokens { count, ..audio }),
+            (Some(_), None) => {
                 let reason = "this checkpoint has no audio tower; leave the recording out".to_owned();
                 return Err(ModelError::Prompt { reason });
             }
@@ -140,8 +158,8 @@ impl PromptTemplate {
             ids.extend(tokenizer.encode(&format!("User:{}{question}", self.before_bare_question))?);
         } else {
             ids.extend(&self.user);
-            for _ in 0..num_images {
-                let ImageTokens { around, global, placeholder, count } = self.image;
+            let ImageTokens { around, global, placeholder, count: _ } = self.image;
+            for &count in image_tokens {
                 ids.extend([around, global]);
                 image_spans.push(push_placeholders(&mut ids, placeholder, count));
                 ids.push(around);

@@ -1,6 +1,4 @@
-//! What the parity tests share: the golden files, comparison, and plain greedy decoding on modules.
-
-use std::path::PathBuf;
+//! What the parity tests share: the golden checkpoint, and plain greedy decoding on its modules.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use msao_models::ModelConfig;
@@ -9,8 +7,7 @@ use msao_models::kv_cache::KvCache;
 use msao_models::model::MultimodalModel;
 use safetensors::SafeTensors;
 
-/// Makes the golden files; named in every message about them.
-const SCRIPT: &str = "models/tests/reference/make_golden.py";
+use crate::comparison::{SCRIPT, read, values};
 
 /// The tiny random checkpoint with the reference's inputs and outputs.
 pub(crate) struct Golden {
@@ -64,32 +61,6 @@ impl Golden {
         let count = audio.dims()[1];
         embeddings.slice_assign([0..1, start..start + count, 0..hidden], audio)
     }
-}
-
-pub(crate) fn golden_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
-}
-
-pub(crate) fn read(name: &str) -> Vec<u8> {
-    std::fs::read(golden_path(name)).unwrap_or_else(|error| panic!("{name}: {error}; run {SCRIPT}"))
-}
-
-pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap()
-}
-
-/// Largest difference, as a share of the reference's largest value.
-pub(crate) fn relative_error(found: &[f32], reference: &[f32]) -> f32 {
-    assert_eq!(found.len(), reference.len());
-    let largest = reference.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let difference = found.iter().zip(reference).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
-    assert!(found.iter().all(|value| value.is_finite()));
-    difference / largest
-}
-
-pub(crate) fn assert_close<const D: usize>(name: &str, found: Tensor<D>, reference: &[f32], tolerance: f32) {
-    let error = relative_error(&values(found), reference);
-    assert!(error <= tolerance, "{name}: relative error {error:e} above {tolerance:e}");
 }
 
 pub(crate) fn argmax(scores: &[f32]) -> u32 {
