@@ -27,7 +27,11 @@ pub struct ServerConfig {
     /// Checkpoint that the page downloads
     #[arg(long, env = "MSAO_EDGE_MODEL", default_value = "pocket-edge")]
     pub edge_model: String,
-    /// Where the model runs: cpu, vulkan or cuda
+    /// Folder of a checkpoint that drafts beside the model, or `none`; pocket-cloud has pocket-edge unless told
+    /// otherwise
+    #[arg(long, env = "MSAO_DRAFT_MODEL")]
+    pub draft_model: Option<PathBuf>,
+    /// Where the models run: cpu, vulkan or cuda
     #[arg(long, env = "MSAO_DEVICE", default_value = "cpu")]
     pub device: DeviceKind,
     /// Limits that differ from the defaults, as JSON: '{"image_bytes": 1000000, "images": 4}'
@@ -36,6 +40,12 @@ pub struct ServerConfig {
     /// Questions that may wait or be answered at a time
     #[arg(long, env = "MSAO_QUEUE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub queue: u16,
+    /// Answers that share a pass of the model
+    #[arg(long, env = "MSAO_MAX_BATCH", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_batch: u16,
+    /// Seconds that media which a question announced are waited for
+    #[arg(long, env = "MSAO_ATTACH_S", default_value_t = 30)]
+    pub attach_s: u16,
     /// Sessions that may be open at a time
     #[arg(long, env = "MSAO_MAX_SESSIONS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_sessions: u16,

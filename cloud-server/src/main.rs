@@ -22,6 +22,7 @@ async fn main() -> anyhow::Result<()> {
         name = model.name,
         parameters = model.parameters,
         device = model.device,
+        co_located_draft = model.co_located_draft,
         "the model is ready"
     );
     let (server, address) = listen(state.clone(), config.listen)?;

@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use msao_protocol::{Ask, ClientMessage, ErrorCode, ErrorReport, Receipt, RequestId, ServerMessage, frame};
+use msao_protocol::{
+    Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, RequestId, ServerMessage, frame,
+};
 use tokio::task::JoinSet;
 
 use crate::app::AppState;
-use crate::engine::{Answer, CancelToken, EngineError, EngineEvent, Events, job};
+use crate::engine::{Answer, EngineError, EngineEvent, Events, JobHandle, job};
 use crate::intake;
 use crate::outgoing::{Closing, Farewell, Gone, Outbox, Outgoing, send};
 
@@ -49,17 +51,28 @@ impl Session {
         let message = frame::decode::<ClientMessage>(bytes).map_err(|error| {
             Farewell::because(report(None, error.code(), error.to_string()), Closing::Protocol)
         })?;
+        if let Some(request_id) = about(&message)
+            && !self.greeted
+        {
+            let message = "the session is not open yet: send Hello first".to_owned();
+            let report = report(Some(request_id), ErrorCode::OutOfOrder, message);
+            return Err(Farewell::because(report, Closing::Policy));
+        }
         match message {
             ClientMessage::Hello { client } => self.greet(&client).await,
             ClientMessage::Ping { nonce } => Ok(send(&self.outbox, ServerMessage::Pong { nonce }).await?),
+            // What follows a question may cross its end, so a request that is not under way is no mistake.
             ClientMessage::Cancel { request_id } => {
-                self.in_flight.cancel(request_id);
+                self.in_flight.with(request_id, JobHandle::cancel);
                 Ok(())
             }
-            ClientMessage::Ask(ask) if !self.greeted => {
-                let message = "the session is not open yet: send Hello first".to_owned();
-                let report = report(Some(ask.request_id), ErrorCode::OutOfOrder, message);
-                Err(Farewell::because(report, Closing::Policy))
+            ClientMessage::Attach(attach) => {
+                self.in_flight.with(attach.request_id, |handle| self.attach(handle, attach));
+                Ok(())
+            }
+            ClientMessage::Draft(draft) => {
+                self.in_flight.with(draft.request_id, |handle| self.draft(handle, draft));
+                Ok(())
             }
             ClientMessage::Ask(ask) => Ok(self.ask(ask).await?),
         }
@@ -93,6 +106,24 @@ impl Session {
         }
     }
 
+    /// Hands late media in; if they cannot be used, the request fails.
+    fn attach(&self, handle: &JobHandle, attach: Attach) {
+        let (limits, engine) = (&self.state.limits, self.state.engine.info());
+        match intake::check_attach(&attach, handle.announced(), limits, engine) {
+            Ok(()) => handle.attach(attach),
+            Err(refusal) => handle.refuse(refusal),
+        }
+    }
+
+    /// Hands drafts in; if they cannot be drafts at all, the request fails.
+    fn draft(&self, handle: &JobHandle, draft: Draft) {
+        let (limits, engine) = (&self.state.limits, self.state.engine.info());
+        match intake::check_draft(&draft, handle.speculation(), limits, engine) {
+            Ok(()) => handle.draft(draft),
+            Err(refusal) => handle.refuse(refusal),
+        }
+    }
+
     fn admit(&mut self, ask: Ask) -> Result<(), ErrorReport> {
         let request_id = ask.request_id;
         let refuse = |code, message| report(Some(request_id), code, message);
@@ -103,9 +134,11 @@ impl Session {
             return Err(refuse(ErrorCode::ShuttingDown, message));
         }
         let limits = &self.state.limits;
-        intake::check(&ask, limits).map_err(|refusal| refuse(refusal.code, refusal.message))?;
-        let cancel = CancelToken::default();
-        self.in_flight.begin(request_id, &cancel, limits.requests_in_flight)?;
+        intake::check_ask(&ask, limits, self.state.engine.info())
+            .map_err(|refusal| refuse(refusal.code, refusal.message))?;
+        let max_new_tokens = ask.max_new_tokens.min(limits.max_new_tokens);
+        let (job, handle, events) = job(ask, max_new_tokens);
+        self.in_flight.begin(request_id, handle, limits.requests_in_flight)?;
         let place = self.state.engine.reserve().map_err(|busy| {
             self.in_flight.end(request_id);
             ErrorReport {
@@ -113,8 +146,6 @@ impl Session {
                 ..refuse(ErrorCode::Busy, busy.to_string())
             }
         })?;
-        let max_new_tokens = ask.max_new_tokens.min(limits.max_new_tokens);
-        let (job, events) = job(ask, max_new_tokens, cancel);
         self.state.engine.submit(place, job);
         let (outbox, in_flight, session) = (self.outbox.clone(), self.in_flight.clone(), self.id.clone());
         self.forwarding.spawn(async move {
@@ -122,6 +153,16 @@ impl Session {
             let _ = forward(events, request_id, &outbox, &in_flight, &session).await;
         });
         Ok(())
+    }
+}
+
+/// The request that a message is about, if it must not come before `Hello`.
+fn about(message: &ClientMessage) -> Option<RequestId> {
+    match message {
+        ClientMessage::Ask(ask) => Some(ask.request_id),
+        ClientMessage::Attach(attach) => Some(attach.request_id),
+        ClientMessage::Draft(draft) => Some(draft.request_id),
+        ClientMessage::Hello { .. } | ClientMessage::Cancel { .. } | ClientMessage::Ping { .. } => None,
     }
 }
 
@@ -139,12 +180,13 @@ async fn forward(
     in_flight: &InFlight,
     session: &str,
 ) -> Result<(), Gone> {
-    let mut index = 0;
     let last = loop {
         match events.next().await {
-            Some(EngineEvent::Token(token)) => {
-                send(outbox, ServerMessage::Token { request_id, index, token }).await?;
-                index += 1;
+            Some(EngineEvent::Settled { start, tokens, revision }) => {
+                send(outbox, ServerMessage::Settled { request_id, start, tokens, revision }).await?;
+            }
+            Some(EngineEvent::Proposed { start, tokens }) => {
+                send(outbox, ServerMessage::Proposed { request_id, start, tokens }).await?;
             }
             Some(EngineEvent::Done(answer)) => break done(request_id, answer, session),
             Some(EngineEvent::Failed(error)) => break failed(request_id, &error, session),
@@ -159,15 +201,15 @@ async fn forward(
 }
 
 fn done(request_id: RequestId, answer: Answer, session: &str) -> ServerMessage {
-    let Answer { text, finish_reason, prompt_tokens, completion_tokens, modalities, spans } = answer;
-    let receipt = Receipt { modalities, prompt_tokens, completion_tokens, spans };
+    let Answer { text, finish_reason, receipt } = answer;
     let total_ms = receipt.spans.iter().map(|span| span.ms).sum::<f64>().round();
     // Neither question nor answer is logged: they belong to the person who asked.
     tracing::info!(
         session,
         request_id,
-        prompt_tokens,
-        completion_tokens,
+        prompt_tokens = receipt.prompt_tokens,
+        completion_tokens = receipt.completion_tokens,
+        rounds = receipt.rounds,
         ?finish_reason,
         total_ms,
         "answered"
@@ -189,16 +231,16 @@ pub(crate) fn report(request_id: Option<RequestId>, code: ErrorCode, message: St
     ErrorReport { request_id, code, message, retry_after_ms: None }
 }
 
-/// The requests under way, each with what stops it. Locks are held for a look-up only.
+/// The requests under way, each with the session's hold on it. Locks are held for a look-up only.
 #[derive(Debug, Clone, Default)]
-struct InFlight(Arc<Mutex<HashMap<RequestId, CancelToken>>>);
+struct InFlight(Arc<Mutex<HashMap<RequestId, JobHandle>>>);
 
 impl InFlight {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, CancelToken>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, JobHandle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, request_id: RequestId, cancel: &CancelToken, limit: u32) -> Result<(), ErrorReport> {
+    fn begin(&self, request_id: RequestId, handle: JobHandle, limit: u32) -> Result<(), ErrorReport> {
         let mut requests = self.lock();
         if requests.contains_key(&request_id) {
             let message =
@@ -209,7 +251,7 @@ impl InFlight {
             let message = format!("{limit} requests of this session are under way: wait for one to end");
             return Err(report(Some(request_id), ErrorCode::Busy, message));
         }
-        requests.insert(request_id, cancel.clone());
+        requests.insert(request_id, handle);
         Ok(())
     }
 
@@ -217,13 +259,15 @@ impl InFlight {
         self.lock().remove(&request_id);
     }
 
-    fn cancel(&self, request_id: RequestId) {
-        if let Some(cancel) = self.lock().get(&request_id) {
-            cancel.cancel();
+    /// Does something with a request, if it is under way.
+    fn with(&self, request_id: RequestId, act: impl FnOnce(&JobHandle)) {
+        let handle = self.lock().get(&request_id).cloned();
+        if let Some(handle) = handle {
+            act(&handle);
         }
     }
 
     fn cancel_all(&self) {
-        self.lock().values().for_each(CancelToken::cancel);
+        self.lock().values().for_each(JobHandle::cancel);
     }
 }

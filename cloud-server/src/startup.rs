@@ -14,11 +14,16 @@ use msao_models::{CheckpointFiles, ModelError};
 use crate::app::{AppState, create_app};
 use crate::assets::Assets;
 use crate::config::{ServerConfig, Timeouts};
-use crate::engine::{EmbeddedConfig, EmbeddedEngine};
+use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 use crate::origin::Origins;
 
 /// HTTP is a few files and some upgrades; the cores belong to the model.
 const HTTP_WORKERS: usize = 2;
+/// What `--draft-model` says for no draft model.
+const NO_DRAFT_MODEL: &str = "none";
+/// The shipped pair: the one drafts for the other.
+const SHIPPED_MODEL: &str = "pocket-cloud";
+const SHIPPED_DRAFT_MODEL: &str = "pocket-edge";
 /// Open connections of one worker; more wait to be accepted.
 const CONNECTIONS_PER_WORKER: usize = 1_024;
 
@@ -42,6 +47,9 @@ pub enum StartupError {
         "there is no checkpoint in {0}: name the folder of checkpoints with --weights, and the checkpoints in it with --model and --edge-model"
     )]
     NoCheckpoint(PathBuf),
+    /// The draft model's folder is not there.
+    #[error("there is no checkpoint in {0}: name the folder of a draft model with --draft-model, or `none`")]
+    NoDraftModel(PathBuf),
     /// A checkpoint cannot be used.
     #[error("the checkpoint in {path} cannot be used: {source}")]
     Checkpoint {
@@ -64,15 +72,21 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
         }
     }
     let path = config.weights.join(&config.model);
+    let draft_path = draft_model(config)?;
     tracing::info!(checkpoint = %path.display(), device = %config.device, "loading the model");
     let embedded = EmbeddedConfig {
         name: config.model.clone(),
         device: config.device,
         limits: config.limits,
         places: config.queue.into(),
+        max_batch: config.max_batch.into(),
+        attach_wait: Duration::from_secs(config.attach_s.into()),
     };
-    let engine = CheckpointFiles::from_dir(&path)
-        .and_then(|files| EmbeddedEngine::start(&files, &embedded))
+    let read = |path: PathBuf| {
+        CheckpointFiles::from_dir(&path).map_err(|source| StartupError::Checkpoint { path, source })
+    };
+    let checkpoints = Checkpoints { target: read(path.clone())?, draft: draft_path.map(read).transpose()? };
+    let engine = EmbeddedEngine::start(&checkpoints, &embedded)
         .map_err(|source| StartupError::Checkpoint { path, source })?;
     let assets = Assets {
         page: config.page.clone(),
@@ -82,6 +96,20 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
     let origins = Origins::new(config.allow_origins.clone());
     Ok(AppState::new(Arc::new(engine), config.limits, timeouts, origins, assets, config.max_sessions.into()))
+}
+
+/// The folder of the draft model: the one named, or the shipped model's own small sibling.
+fn draft_model(config: &ServerConfig) -> Result<Option<PathBuf>, StartupError> {
+    let is_checkpoint = |path: &PathBuf| path.join("config.json").is_file();
+    match &config.draft_model {
+        Some(none) if none.as_os_str() == NO_DRAFT_MODEL => Ok(None),
+        Some(path) if is_checkpoint(path) => Ok(Some(path.clone())),
+        Some(path) => Err(StartupError::NoDraftModel(path.clone())),
+        None if config.model == SHIPPED_MODEL => {
+            Ok(Some(config.weights.join(SHIPPED_DRAFT_MODEL)).filter(is_checkpoint))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Listens; port 0 takes a free one. The server runs once its future is polled, and leaves signals alone.

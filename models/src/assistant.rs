@@ -133,6 +133,17 @@ impl Assistant {
         self.parts.config.text_config.max_position_embeddings
     }
 
+    /// The token that ends an answer.
+    pub fn end_of_utterance_id(&self) -> u32 {
+        self.parts.template.end_of_utterance_id()
+    }
+
+    /// Sampling rate in Hz and number of samples of the recording that the audio tower hears at once; `None` where the
+    /// checkpoint cannot hear.
+    pub fn audio_chunk(&self) -> Option<(u32, usize)> {
+        self.parts.preprocessor.audio_chunk()
+    }
+
     /// Encodes media and prefills the decoder: [`Self::encode`], then [`Self::prefill`].
     ///
     /// # Errors

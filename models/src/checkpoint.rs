@@ -84,7 +84,7 @@ impl<'a> Weights<'a> {
         self.parameters.get()
     }
 
-    fn tensor<const D: usize>(&self, name: String, shape: [usize; D]) -> Result<Tensor<D>, ModelError> {
+    fn values(&self, name: String, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let Ok(view) = self.tensors.tensor(&name) else { return Err(ModelError::MissingTensor { name }) };
         if view.shape() != shape {
             return Err(ModelError::TensorShape {
@@ -105,8 +105,7 @@ impl<'a> Weights<'a> {
             other => return Err(ModelError::TensorType { name, found: format!("{other:?}") }),
         };
         self.parameters.set(self.parameters.get() + values.len());
-        let data = TensorData::from_bytes(Bytes::from_elems(values), shape, DType::F32);
-        Ok(Tensor::from_data(data, self.device))
+        Ok(values)
     }
 }
 
@@ -132,7 +131,15 @@ impl Scope<'_> {
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, ModelError> {
-        self.weights.tensor(self.full_name(name), shape)
+        let values = self.values(name, &shape)?;
+        let data = TensorData::from_bytes(Bytes::from_elems(values), shape, DType::F32);
+        Ok(Tensor::from_data(data, self.weights.device))
+    }
+
+    /// The values of one tensor of exactly this shape, which never go to the device: a browser cannot read them back at
+    /// once.
+    pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        self.weights.values(self.full_name(name), shape)
     }
 
     /// The device that the tensors go to.

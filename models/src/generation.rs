@@ -131,6 +131,11 @@ impl Generation {
         self.prompt_tokens
     }
 
+    /// Standing tokens that have not gone through the decoder yet; the next pass runs them before its drafts.
+    pub fn pending_tokens(&self) -> usize {
+        self.tokens.len() - (self.cache.len() - self.prompt_tokens)
+    }
+
     /// Whether the answer has ended, by its end token or its bound.
     pub fn is_finished(&self) -> bool {
         self.ended || self.remaining() == 0

@@ -4,6 +4,9 @@
 //! embeddings, and costs about one per cent of the towers. It is trained in `training/train_probe.py`, whose `mas_probe.py`
 //! is this network's reference. What is done with the scores is not known here.
 
+use std::fs;
+use std::path::Path;
+
 use burn::tensor::activation::{gelu, sigmoid, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
@@ -29,6 +32,24 @@ pub struct ProbeFiles {
     pub config_json: Vec<u8>,
     /// `mas_probe.safetensors`
     pub safetensors: Vec<u8>,
+}
+
+impl ProbeFiles {
+    /// Reads the files from a checkpoint's folder; `None` if it has no probe.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] naming the file that is there and could not be read.
+    pub fn from_dir(folder: impl AsRef<Path>) -> Result<Option<Self>, ModelError> {
+        let folder = folder.as_ref();
+        if !folder.join(FILE).exists() {
+            return Ok(None);
+        }
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read(&path).map_err(|source| ModelError::File { path: path.display().to_string(), source })
+        };
+        Ok(Some(Self { config_json: read(FILE)?, safetensors: read("mas_probe.safetensors")? }))
+    }
 }
 
 /// Shapes of a probe (`mas_probe.json`).
@@ -112,10 +133,7 @@ impl MasProbe {
         let scope = weights.root();
         let (width, vision_size) = (config.width, model.vision_config.hidden_size);
         let cells_per_side = side / CELL_PATCHES;
-        let frame_mean: Tensor<2> =
-            scope.tensor("frame_mean", [cells_per_side * cells_per_side, vision_size])?;
         let text_size = model.text_config.hidden_size;
-        let frame_mean = frame_mean.into_data().try_into_vec::<f32>();
         Ok(Self {
             config,
             text_norm: LayerNorm::load(&scope.child("text_norm"), text_size, LAYER_NORM_EPS)?,
@@ -124,7 +142,7 @@ impl MasProbe {
             audio: Side::load(&scope.child("audio"), audio.d_model, width, 1)?,
             modal_1: Linear::load(&scope.child("modal_1"), 6 * width, config.modal_hidden, true)?,
             modal_2: Linear::load(&scope.child("modal_2"), config.modal_hidden, 2, true)?,
-            frame_mean: frame_mean.map_err(|error| invalid(format!("frame_mean: {error:?}")))?,
+            frame_mean: scope.values("frame_mean", &[cells_per_side * cells_per_side, vision_size])?,
             cells_per_side,
         })
     }

@@ -60,19 +60,41 @@ impl SimHash {
     /// # Panics
     /// If a frame has another dimension than the planes.
     pub fn kept_frames(&self, frames: &[impl AsRef<[f32]>], max_hamming: u32) -> Vec<bool> {
-        let mut last_kept: Option<u64> = None;
-        frames
-            .iter()
-            .map(|frame| {
-                let hash = self.hash(frame.as_ref());
-                let kept = last_kept.is_none_or(|last| hamming(last, hash) > max_hamming);
-                if kept {
-                    last_kept = Some(hash);
-                }
-                kept
-            })
-            .collect()
+        keep(frames.iter().map(|frame| vec![self.hash(frame.as_ref())]), max_hamming)
     }
+
+    /// As [`Self::kept_frames`] for frames that are given region by region: a frame is redundant only if *every* region
+    /// is within `max_hamming` of the same region of the last kept frame. What is small in the picture moves one
+    /// region's hash far and that of the whole frame hardly.
+    ///
+    /// # Panics
+    /// If frames have different numbers of regions, or a region another dimension than the planes.
+    pub fn kept_frames_by_region<R: AsRef<[f32]>>(
+        &self,
+        frames: &[impl AsRef<[R]>],
+        max_hamming: u32,
+    ) -> Vec<bool> {
+        let regions = frames.first().map_or(0, |frame| frame.as_ref().len());
+        assert!(frames.iter().all(|frame| frame.as_ref().len() == regions), "frames of one grid of regions");
+        let hashes = |frame: &[R]| frame.iter().map(|region| self.hash(region.as_ref())).collect();
+        keep(frames.iter().map(|frame| hashes(frame.as_ref())), max_hamming)
+    }
+}
+
+/// Keeps the first frame and each in which some hash is more than `max_hamming` from the last kept one's.
+fn keep(frames: impl Iterator<Item = Vec<u64>>, max_hamming: u32) -> Vec<bool> {
+    let mut last_kept: Option<Vec<u64>> = None;
+    let mut is_kept = |hashes: Vec<u64>| {
+        let differs = |last: &Vec<u64>| {
+            last.iter().zip(&hashes).any(|(last, hash)| hamming(*last, *hash) > max_hamming)
+        };
+        let kept = last_kept.as_ref().is_none_or(differs);
+        if kept {
+            last_kept = Some(hashes);
+        }
+        kept
+    };
+    frames.map(&mut is_kept).collect()
 }
 
 /// Bits in which two hashes differ, 0..=64.
@@ -116,6 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn one_region_that_changes_keeps_its_frame() {
+        let planes = SimHash::new(3, 1);
+        let (still, changed) = ([1.0_f32, 0.0, 0.0], [0.0, 1.0, -1.0]);
+        let frames =
+            [[still; 16], [still; 16], std::array::from_fn(|cell| if cell == 5 { changed } else { still })];
+        assert_eq!(planes.kept_frames_by_region(&frames, 2), [true, false, true]);
+        assert!(planes.kept_frames_by_region::<[f32; 3]>(&[[]; 0], 2).is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "one grid")]
+    fn frames_of_different_grids_are_a_bug() {
+        let frames = [vec![[1.0_f32; 3]; 4], vec![[1.0; 3]; 9]];
+        SimHash::new(3, 1).kept_frames_by_region(&frames, 2);
+    }
+
+    #[test]
     fn slow_drift_is_noticed() {
         let planes = SimHash::new(2, 2);
         let frames: Vec<[f32; 2]> = (0..90)
@@ -140,6 +179,16 @@ mod tests {
             // Any other scale rounds each number, which can turn a bit whose plane the vector nearly lies in.
             let scaled: Vec<f32> = features.iter().map(|x| x * scale).collect();
             prop_assert!(hamming(hash, planes.hash(&scaled)) <= 1);
+        }
+
+        #[test]
+        fn frames_of_one_region_are_whole_frames(
+            frames in proptest::collection::vec(proptest::collection::vec(-1.0_f32..1.0, 4), 0..12),
+            max in 0..20_u32,
+        ) {
+            let planes = SimHash::new(4, 5);
+            let regions: Vec<[&Vec<f32>; 1]> = frames.iter().map(|frame| [frame]).collect();
+            prop_assert_eq!(planes.kept_frames_by_region(&regions, max), planes.kept_frames(&frames, max));
         }
 
         #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Modality, RequestId};
+use crate::{KeepMask, Modality, RequestId, TokenId};
 
 /// A message from the edge to the cloud.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub enum ClientMessage {
     },
     /// Answer this question.
     Ask(Ask),
+    /// The media that an [`Ask`] announced as [`pending`](Ask::pending), all of them.
+    Attach(Attach),
+    /// The edge's proposal for how the answer goes on.
+    Draft(Draft),
     /// Stop working on a request. The server ends it with
     /// [`FinishReason::Cancelled`](crate::FinishReason::Cancelled); an unknown id is ignored, since the answer
     /// may have crossed this message.
@@ -37,11 +41,16 @@ pub struct Ask {
     /// The typed question. May be empty when [`Self::audio`] holds a spoken one.
     pub question: String,
     /// A single picture, or the frames of a clip in order of time.
-    pub images: Vec<Media>,
+    pub images: Vec<ImageInput>,
     /// One recording.
-    pub audio: Option<Media>,
+    pub audio: Option<AudioInput>,
+    /// Modalities whose media follow in one [`Attach`]. The server begins without them; what it writes before they
+    /// are there is a proposal, which the full context verifies.
+    pub pending: Vec<Modality>,
     /// Most tokens the answer may have; the server lowers it to its own limit.
     pub max_new_tokens: u32,
+    /// Where drafts come from.
+    pub speculation: Speculation,
 }
 
 impl Ask {
@@ -49,10 +58,131 @@ impl Ask {
     pub fn bytes(&self, modality: Modality) -> u64 {
         match modality {
             Modality::Text => self.question.len() as u64,
-            Modality::Vision => self.images.iter().map(|image| image.bytes.len() as u64).sum(),
-            Modality::Audio => self.audio.iter().map(|audio| audio.bytes.len() as u64).sum(),
+            _ => media_bytes(&self.images, self.audio.as_ref(), modality),
         }
     }
+}
+
+/// The media that an [`Ask`] announced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The request they belong to.
+    pub request_id: RequestId,
+    /// As in [`Ask::images`].
+    pub images: Vec<ImageInput>,
+    /// As in [`Ask::audio`].
+    pub audio: Option<AudioInput>,
+}
+
+impl Attach {
+    /// Media bytes of `modality` that this message carries.
+    pub fn bytes(&self, modality: Modality) -> u64 {
+        media_bytes(&self.images, self.audio.as_ref(), modality)
+    }
+}
+
+fn media_bytes(images: &[ImageInput], audio: Option<&AudioInput>, modality: Modality) -> u64 {
+    match modality {
+        Modality::Text => 0,
+        Modality::Vision => images.iter().map(|image| image.media().bytes.len() as u64).sum(),
+        Modality::Audio => audio.iter().map(|audio| audio.media().bytes.len() as u64).sum(),
+    }
+}
+
+/// Where the drafts of an answer come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speculation {
+    /// The target writes token by token.
+    #[default]
+    None,
+    /// A draft model beside the target proposes.
+    CoLocated {
+        /// Draft tokens a round, 1 to 32.
+        draft_tokens: u8,
+    },
+    /// The edge proposes, in [`Draft`] messages.
+    Distributed {
+        /// How long the target waits for the next draft before it writes a token itself, in milliseconds.
+        patience_ms: u16,
+    },
+}
+
+/// A run of tokens that the edge proposes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// The request they are for.
+    pub request_id: RequestId,
+    /// How many corrections of the target the edge knew when it wrote them: drafts behind a correction that it
+    /// did not know are void, and ignored.
+    pub revision: u32,
+    /// Position in the answer of the first one.
+    pub start: u32,
+    /// The tokens, an end token included where the edge wrote one.
+    pub tokens: Vec<TokenId>,
+    /// Whether the edge proposes nothing further before it hears of a correction.
+    pub is_last: bool,
+}
+
+/// A picture, or what the question needs of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ImageInput {
+    /// All of it.
+    Whole(Media),
+    /// Some squares of it.
+    Kept(KeptImage),
+}
+
+impl ImageInput {
+    /// The encoded picture.
+    pub fn media(&self) -> &Media {
+        match self {
+            Self::Whole(media) => media,
+            Self::Kept(kept) => &kept.tiles,
+        }
+    }
+}
+
+/// Squares of a picture, each what one image token of the target sees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptImage {
+    /// The kept squares, row by row of the [`ImageGrid`](crate::ImageGrid) that the server told.
+    pub mask: KeepMask,
+    /// A picture of the kept squares at the grid's resolution, in the mask's order, [`Self::COLUMNS`] in a row.
+    pub tiles: Media,
+}
+
+impl KeptImage {
+    /// Squares in a row of [`Self::tiles`]; fewer squares make one shorter row.
+    pub const COLUMNS: u32 = 4;
+}
+
+/// A recording, or what the question needs of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum AudioInput {
+    /// All of it.
+    Whole(Media),
+    /// Some windows of it.
+    Kept(KeptAudio),
+}
+
+impl AudioInput {
+    /// The encoded sound.
+    pub fn media(&self) -> &Media {
+        match self {
+            Self::Whole(media) => media,
+            Self::Kept(kept) => &kept.windows,
+        }
+    }
+}
+
+/// Windows of a recording, each what one audio token of the target hears.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptAudio {
+    /// The kept windows, in time, of the [`AudioGrid`](crate::AudioGrid) that the server told.
+    pub mask: KeepMask,
+    /// Their sound one behind the other, at the grid's sampling rate.
+    pub windows: Media,
 }
 
 /// An encoded image or recording, as a file would hold it.

@@ -26,7 +26,7 @@ pub enum ErrorCode {
     MalformedFrame,
     /// The frame speaks another protocol version.
     UnsupportedVersion,
-    /// A request came before `Hello`, or `Hello` came twice.
+    /// A request came before `Hello`, or `Hello` came twice; media or drafts came for a request that waits for none.
     OutOfOrder,
     /// A message, image or recording has more bytes than allowed.
     TooLarge,
@@ -60,6 +60,8 @@ pub enum ErrorCode {
     Unsupported,
     /// The other side kept silent for longer than allowed.
     TimedOut,
+    /// A mask and the parts that come with it do not fit each other, or not the grid that the server told.
+    KeptMismatch,
 }
 
 /// Why bytes are not a frame.

@@ -64,15 +64,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Ask, ClientMessage, ErrorCode, ErrorReport, Media, MediaKind, ServerMessage};
+    use crate::{
+        Ask, AudioInput, ClientMessage, ErrorCode, ErrorReport, ImageInput, Media, MediaKind, ServerMessage,
+        Speculation,
+    };
 
     fn ask(question: String, bytes: Vec<u8>) -> ClientMessage {
         ClientMessage::Ask(Ask {
             request_id: 7,
             question,
-            images: vec![Media { kind: MediaKind::Png, bytes: bytes.clone() }],
-            audio: Some(Media { kind: MediaKind::Wav, bytes }),
+            images: vec![ImageInput::Whole(Media { kind: MediaKind::Png, bytes: bytes.clone() })],
+            audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })),
+            pending: vec![],
             max_new_tokens: 64,
+            speculation: Speculation::None,
         })
     }
 

@@ -14,7 +14,10 @@ mod plan;
 mod receipt;
 mod server;
 
-pub use client::{Ask, ClientMessage, Media, MediaKind};
+pub use client::{
+    Ask, Attach, AudioInput, ClientMessage, Draft, ImageInput, KeptAudio, KeptImage, Media, MediaKind,
+    Speculation,
+};
 pub use error::{ErrorCode, ErrorReport, FrameError};
 pub use limits::Limits;
 pub use plan::{
@@ -22,11 +25,11 @@ pub use plan::{
     PlanReceipt, Policy, PredictedCost, Strategy, TokenFate, TokenOrigin, TokenSource,
 };
 pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
-pub use server::{FinishReason, ModelInfo, ServerMessage, Token};
+pub use server::{AudioGrid, FinishReason, ImageGrid, ModelInfo, ServerMessage, SettledToken, Token};
 
 /// Version of the wire protocol. A server refuses a frame of another version with
 /// [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// Name of a request within its session, chosen by the client, unique while the session lives.
 pub type RequestId = u32;

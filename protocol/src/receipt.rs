@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::TokenOrigin;
+
 /// A kind of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +29,16 @@ pub struct Receipt {
     pub completion_tokens: u32,
     /// Where the time went, in the order things began. Spans do not overlap.
     pub spans: Vec<Span>,
+    /// Source and fate of each token of the answer.
+    pub tokens: Vec<TokenOrigin>,
+    /// Verification rounds: passes of the model that settled something.
+    pub rounds: u32,
+    /// Draft tokens that were looked at, of all sources together.
+    pub proposed_drafts: u32,
+    /// Draft tokens that stand.
+    pub accepted_drafts: u32,
+    /// Floating-point operations of towers and decoder, counted from the configuration.
+    pub flops: u64,
 }
 
 impl Receipt {
@@ -51,7 +63,7 @@ pub struct ModalityReceipt {
     pub modality: Modality,
     /// Bytes of it that crossed the network.
     pub bytes: u64,
-    /// Prompt tokens it became.
+    /// Prompt tokens it became: those that are kept, where some are left out.
     pub prompt_tokens: u32,
 }
 
@@ -78,4 +90,16 @@ pub enum SpanKind {
     Prefill,
     /// Writing the answer, token by token.
     Decode,
+    /// The probe's look at the question and the first layers.
+    Score,
+    /// Deciding what runs where.
+    Plan,
+    /// Writing drafts: on partial context before all media are there, or by a draft model beside the target.
+    Propose,
+    /// Passes of the model over drafts.
+    Verify,
+    /// Waiting for media or drafts from the edge.
+    Wait,
+    /// Cutting out what is kept of the media.
+    Prune,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorReport, Limits, Receipt, RequestId, TokenId};
+use crate::{ErrorReport, Limits, Receipt, RequestId, TokenId, TokenOrigin};
 
 /// A message from the cloud to the edge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,14 +16,25 @@ pub enum ServerMessage {
         /// The budgets this server holds every input to.
         limits: Limits,
     },
-    /// A token of the answer, in order, each index once.
-    Token {
-        /// The request it answers.
+    /// Tokens that stand: what one pass of the target settled, in order, each position once.
+    Settled {
+        /// The request they answer.
         request_id: RequestId,
-        /// Position in the answer, from 0.
-        index: u32,
-        /// The token.
-        token: Token,
+        /// Position in the answer of the first one, from 0.
+        start: u32,
+        /// The tokens.
+        tokens: Vec<SettledToken>,
+        /// Corrections so far, those among these tokens included: what a further [`Draft`](crate::Draft) must know.
+        revision: u32,
+    },
+    /// Tokens that the target proposes on partial context; a later proposal or what is settled replaces them.
+    Proposed {
+        /// The request they answer.
+        request_id: RequestId,
+        /// Position in the answer of the first one, from 0.
+        start: u32,
+        /// The tokens.
+        tokens: Vec<Token>,
     },
     /// The answer is complete; nothing follows for this request.
     Done {
@@ -56,6 +67,15 @@ pub struct Token {
     pub probability: f32,
 }
 
+/// A token that stands, and how it came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SettledToken {
+    /// The token, with the target's own probability.
+    pub token: Token,
+    /// Who wrote it first, and what became of that.
+    pub origin: TokenOrigin,
+}
+
 /// Which model answers, in words a page can show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -65,6 +85,44 @@ pub struct ModelInfo {
     pub parameters: u64,
     /// Where it runs: `cpu`, `vulkan`, `cuda`.
     pub device: String,
+    /// How pictures are cut for it.
+    pub image: ImageGrid,
+    /// How recordings are cut for it; `None` where it cannot hear.
+    pub audio: Option<AudioGrid>,
+    /// Whether a draft model runs beside it.
+    pub co_located_draft: bool,
+}
+
+/// How a model divides a picture into tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageGrid {
+    /// Side in pixels of the square that it sees.
+    pub side_px: u32,
+    /// Image tokens along a side; the squares between are what can be kept or left out.
+    pub tokens_per_side: u32,
+}
+
+impl ImageGrid {
+    /// Side of one token's square in pixels.
+    pub fn tile_px(&self) -> u32 {
+        self.side_px / self.tokens_per_side.max(1)
+    }
+
+    /// Tokens of one picture.
+    pub fn tokens(&self) -> u32 {
+        self.tokens_per_side * self.tokens_per_side
+    }
+}
+
+/// How a model divides a recording into tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioGrid {
+    /// Samples in a second.
+    pub sample_rate_hz: u32,
+    /// Samples that one token hears.
+    pub window_samples: u32,
+    /// Tokens of the longest recording.
+    pub tokens: u32,
 }
 
 /// Why an answer ended.

@@ -56,6 +56,12 @@ pub struct Turn {
     pub cloud: Answer,
     /// `confirmed` or `corrected`; empty unless both have answered.
     pub verdict: String,
+    /// Bytes of pictures that were sent, by the receipt; `None` if it lists no picture.
+    pub vision_bytes: Option<u64>,
+    /// The same of recordings.
+    pub audio_bytes: Option<u64>,
+    /// What is known about each token of the verified answer, in order: `accepted`, `corrected` and so on.
+    pub states: Vec<String>,
 }
 
 /// What one side made of a question.
@@ -88,7 +94,16 @@ impl<'tab> App<'tab> {
     /// # Errors
     /// If one of them never can.
     pub fn open(tab: &'tab mut Tab, server: &Server, engine: Engine) -> Result<Self> {
-        let mut app = Self::visit(tab, server, engine)?;
+        Self::open_with(tab, &server.url(""), engine, "")
+    }
+
+    /// As [`Self::open`], at an address such as `http://localhost:80` and with more parameters in it, such as
+    /// `policy=cloud_only`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(tab: &'tab mut Tab, site: &str, engine: Engine, more: &str) -> Result<Self> {
+        let mut app = Self::visit_with(tab, site, engine, more)?;
         app.wait_for_status(Side::Cloud, "ready")?;
         app.wait_for_status(Side::Edge, "ready")?;
         Ok(app)
@@ -99,12 +114,20 @@ impl<'tab> App<'tab> {
     /// # Errors
     /// If it cannot be reached.
     pub fn visit(tab: &'tab mut Tab, server: &Server, engine: Engine) -> Result<Self> {
+        Self::visit_with(tab, &server.url(""), engine, "")
+    }
+
+    /// As [`Self::visit`], at an address and with parameters as for [`Self::open_with`].
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub fn visit_with(tab: &'tab mut Tab, site: &str, engine: Engine, more: &str) -> Result<Self> {
         let engine = match engine {
             Engine::Simd => "simd",
             Engine::Webgpu => "webgpu",
             Engine::Auto => "auto",
         };
-        tab.go_to(&server.url(&format!("/?engine={engine}")))?;
+        tab.go_to(&format!("{site}/?engine={engine}&{more}"))?;
         Ok(Self { tab })
     }
 
@@ -222,6 +245,14 @@ impl<'tab> App<'tab> {
     /// # Errors
     /// If the page refuses the question or never finishes.
     pub fn ask(&mut self) -> Result<Turn> {
+        self.ask_while(|_| Ok(()))
+    }
+
+    /// As [`Self::ask`]; `meanwhile` is done when the question is on the page and its answer under way.
+    ///
+    /// # Errors
+    /// As [`Self::ask`], and if `meanwhile` fails.
+    pub fn ask_while(&mut self, meanwhile: impl FnOnce(&mut Self) -> Result<()>) -> Result<Turn> {
         let turns = by_id("turn");
         let before = self.tab.evaluate(&format!("document.querySelectorAll({}).length", json!(turns)))?;
         let before = before.as_u64().unwrap_or(0);
@@ -231,19 +262,42 @@ impl<'tab> App<'tab> {
         if asked.is_err() {
             bail!("the page did not ask; it says {:?}", self.notices()?);
         }
+        meanwhile(self)?;
         self.tab.wait_until(&format!("{last}.dataset.state === 'done'"), ANSWER_TIMEOUT)?;
         let edge = self.answer(&last, Side::Edge)?;
         let cloud = self.answer(&last, Side::Cloud)?;
         let verdict =
             self.string(&format!("{last}.querySelector({})?.dataset.verdict", json!(by_id("verdict"))))?;
-        Ok(Turn { edge, cloud, verdict })
+        let sent = |modality: &str| json!(by_id(&format!("receipt-{modality}-sent")));
+        let vision = self.string(&format!("{last}.querySelector({})?.dataset.bytes", sent("vision")))?;
+        let audio = self.string(&format!("{last}.querySelector({})?.dataset.bytes", sent("audio")))?;
+        let states = self.string(&format!(
+            "Array.from({last}.querySelectorAll({}), (token) => token.dataset.state).join(' ')",
+            json!(format!("{} {}", by_id("cloud-answer-text"), by_id("token")))
+        ))?;
+        Ok(Turn {
+            edge,
+            cloud,
+            verdict,
+            vision_bytes: vision.parse().ok(),
+            audio_bytes: audio.parse().ok(),
+            states: states.split_whitespace().map(str::to_owned).collect(),
+        })
     }
 
     fn answer(&mut self, turn: &str, side: Side) -> Result<Answer> {
         let part = |suffix: &str| json!(by_id(&format!("{}-answer{suffix}", side.name())));
         Ok(Answer {
             state: self.string(&format!("{turn}.querySelector({})?.dataset.state", part("")))?,
-            text: self.string(&format!("{turn}.querySelector({})?.innerText", part("-text")))?,
+            // What a draft said before it was corrected is no part of the answer.
+            text: self.string(&format!(
+                "(() => {{
+                    const text = {turn}.querySelector({})?.cloneNode(true);
+                    text?.querySelectorAll('del').forEach((draft) => draft.remove());
+                    return text?.textContent;
+                }})()",
+                part("-text")
+            ))?,
             note: self.string(&format!("{turn}.querySelector({})?.innerText", part("-note")))?,
         })
     }

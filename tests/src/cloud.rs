@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use msao_protocol::{
     Ask, ClientMessage, ErrorReport, FinishReason, Limits, ModelInfo, Receipt, RequestId, ServerMessage,
-    Token, frame,
+    Speculation, Token, frame,
 };
 use serde::Serialize;
 use tungstenite::{Message, WebSocket};
@@ -30,8 +30,12 @@ pub struct CloudClient {
 pub struct CloudAnswer {
     /// The text.
     pub text: String,
-    /// Its tokens, in order.
+    /// Its tokens, in order; the receipt says where each came from.
     pub tokens: Vec<Token>,
+    /// What was proposed before all media were there.
+    pub proposed: Vec<Token>,
+    /// How often the target corrected a draft.
+    pub revision: u32,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// What it took.
@@ -72,17 +76,35 @@ impl CloudClient {
     pub fn ask(&mut self, ask: Ask) -> Result<Result<CloudAnswer, ErrorReport>> {
         let asked = ask.request_id;
         self.send(&ClientMessage::Ask(ask))?;
-        let mut tokens = Vec::new();
+        self.answer(asked)
+    }
+
+    /// Waits for the answer to what was asked, the only request under way.
+    ///
+    /// # Errors
+    /// If the session breaks, or the server does not keep to the protocol.
+    pub fn answer(&mut self, asked: RequestId) -> Result<Result<CloudAnswer, ErrorReport>> {
+        let (mut tokens, mut proposed, mut last_revision) = (Vec::new(), Vec::new(), 0);
         loop {
             match self.receive()? {
-                ServerMessage::Token { request_id, index, token } if request_id == asked => {
-                    if index as usize != tokens.len() {
-                        bail!("token {index} came where {} was due", tokens.len());
+                ServerMessage::Settled { request_id, start, tokens: settled, revision }
+                    if request_id == asked =>
+                {
+                    if start as usize != tokens.len() {
+                        bail!("token {start} came where {} was due", tokens.len());
                     }
-                    tokens.push(token);
+                    last_revision = revision;
+                    tokens.extend(settled.into_iter().map(|settled| settled.token));
+                }
+                ServerMessage::Proposed { request_id, start, tokens: more } if request_id == asked => {
+                    if start as usize != proposed.len() || !tokens.is_empty() {
+                        bail!("proposal {start} came where {} was due", proposed.len());
+                    }
+                    proposed.extend(more);
                 }
                 ServerMessage::Done { request_id, text, finish_reason, receipt } if request_id == asked => {
-                    return Ok(Ok(CloudAnswer { text, tokens, finish_reason, receipt }));
+                    let revision = last_revision;
+                    return Ok(Ok(CloudAnswer { text, tokens, proposed, revision, finish_reason, receipt }));
                 }
                 ServerMessage::Error(report) if report.request_id == Some(asked) => return Ok(Err(report)),
                 other => bail!("nobody asked for {other:?}"),
@@ -117,7 +139,15 @@ impl CloudClient {
 
 /// A question about nothing but itself, to be filled in.
 pub fn question(request_id: RequestId, question: &str) -> Ask {
-    Ask { request_id, question: question.to_owned(), images: Vec::new(), audio: None, max_new_tokens: 128 }
+    Ask {
+        request_id,
+        question: question.to_owned(),
+        images: Vec::new(),
+        audio: None,
+        pending: Vec::new(),
+        max_new_tokens: 128,
+        speculation: Speculation::None,
+    }
 }
 
 /// Sends one message on a bare connection.

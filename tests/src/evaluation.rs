@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
-use msao_protocol::{Media, MediaKind};
+use msao_protocol::{AudioInput, ImageInput, Media, MediaKind};
 use serde::Deserialize;
 
 use crate::places;
@@ -97,7 +97,16 @@ impl Sample {
         self.audio.as_ref().map(|name| places::evaluation().join("gallery").join(name))
     }
 
-    /// Its pictures and its recording as the wire carries them.
+    /// All of its pictures and its recording, as a question carries them.
+    ///
+    /// # Errors
+    /// If a file is missing.
+    pub fn inputs(&self) -> Result<(Vec<ImageInput>, Option<AudioInput>)> {
+        let (images, audio) = self.media()?;
+        Ok((images.into_iter().map(ImageInput::Whole).collect(), audio.map(AudioInput::Whole)))
+    }
+
+    /// Its pictures and its recording as files.
     ///
     /// # Errors
     /// If a file is missing.

@@ -13,10 +13,12 @@
 //! | [`camera`] | films a card: tilted, noisy, unevenly lit |
 //! | [`microphone`] | a recording as a sound card would give it |
 //! | [`server`] | the real server on a free port |
+//! | [`wiretap`] | what the browser really sends to it |
 //! | [`cloud`] | a native client of the wire protocol |
 //! | [`leash`] | child processes that never outlive the test |
 //! | [`site`] | serves a few fixed pages, for tests of the harness itself |
 //! | [`evaluation`] | the shipped samples and cards, with their right answers |
+//! | [`kept`] | cuts out what is not background, as an edge does |
 //! | [`native`] | a shipped model on this machine's CPU, without network |
 //! | [`faulty`] | files and questions that nobody should have to accept |
 //! | [`places`] | where things lie in the repository |
@@ -30,6 +32,7 @@ pub mod cloud;
 pub mod devtools;
 pub mod evaluation;
 pub mod faulty;
+pub mod kept;
 pub mod leash;
 pub mod microphone;
 pub mod native;
@@ -38,3 +41,4 @@ pub mod scenario;
 pub mod server;
 pub mod site;
 pub mod tab;
+pub mod wiretap;

@@ -4,9 +4,11 @@
  * A Worker for each engine means that a slow start, a crash or a lost GPU of one never touches the other, and
  * that ending the Worker gives all its memory back.
  *
- * In: `{ call, method, args }`, or `{ cancel: call }`. Out: `{ call, result }`, `{ call, error }`, and
- * `{ call, index, token }` while an answer is written. A panic ends up as this Worker's `error` event.
+ * In: `{ call, method, args }`, or `{ cancel: call }`. Out: `{ call, result }`, `{ call, error }`, and while an answer is
+ * written `{ call, scored }` and `{ call, index, token }`. A panic ends up as this Worker's `error` event.
  */
+
+import { buffersOf } from "./buffers.js";
 
 /** @type {{ Engine: any, choose_engine: Function } | undefined} */
 let module;
@@ -47,22 +49,27 @@ const methods = {
       files["tokenizer.json"],
       files["preprocessor_config.json"],
       files["model.safetensors"],
+      files["mas_probe.json"],
+      files["mas_probe.safetensors"],
     );
-    return engine.parameters;
+    return { parameters: engine.parameters, has_probe: engine.has_probe };
   },
 
   warm_up: () => engine.warm_up(),
   measure: () => engine.measure(),
   choose: (_call, simd, webgpu) => module.choose_engine(simd, webgpu),
 
-  /** Answers; tokens are sent as they are written. */
-  async ask(call, { question, images, audio, max_new_tokens }) {
+  /** Answers; scores and tokens are sent as they come. */
+  async ask(call, { question, images, audio, max_new_tokens, target }) {
+    const tell = async (message, buffers) => {
+      postMessage({ call, ...message }, buffers);
+      await breathe();
+      return !cancelled.has(call);
+    };
+    const onToken = (index, token) => tell({ index, token }, []);
+    const onScored = (scored) => tell({ scored }, buffersOf(scored));
     try {
-      return await engine.ask(question, images, audio, max_new_tokens, async (index, token) => {
-        postMessage({ call, index, token });
-        await breathe();
-        return !cancelled.has(call);
-      });
+      return await engine.ask(question, images, audio, { max_new_tokens, target }, onScored, onToken);
     } finally {
       cancelled.delete(call);
     }

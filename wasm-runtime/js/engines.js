@@ -14,6 +14,12 @@ export class EngineError extends Error {
   }
 }
 
+/**
+ * @typedef {object} Listeners
+ * @property {(scored: object) => void} onScored
+ * @property {(index: number, token: object) => void} onToken
+ */
+
 /** Longest time without a sign of life from a call; a GPU driver that hangs gives none. */
 const SILENCE_MS = 300_000;
 
@@ -22,7 +28,7 @@ export class EngineHandle {
   /** @param {"simd" | "webgpu"} kind */
   constructor(kind) {
     this.kind = kind;
-    /** @type {Map<number, { resolve: Function, reject: Function, onToken?: Function, timer: number }>} */
+    /** @type {Map<number, { resolve: Function, reject: Function, listeners?: Listeners, timer: number }>} */
     this.calls = new Map();
     this.nextCall = 0;
     this.worker = new Worker(new URL("./engine.js", import.meta.url), { type: "module", name: `msao-${kind}` });
@@ -41,7 +47,7 @@ export class EngineHandle {
   /**
    * Builds the model.
    * @param {Record<string, Uint8Array>} files
-   * @returns {Promise<number>} weights in the model
+   * @returns {Promise<{ parameters: number, has_probe: boolean }>} weights in the model, and whether it scores
    */
   load(files) {
     return this.#call("load", [this.kind, files]);
@@ -64,13 +70,13 @@ export class EngineHandle {
 
   /**
    * @param {object} request as the page sent it
-   * @param {(index: number, token: object) => void} onToken
+   * @param {Listeners} listeners
    * @returns {{ answer: Promise<object>, cancel: () => void }}
    */
-  ask(request, onToken) {
+  ask(request, listeners) {
     const call = this.nextCall;
     // The buffers are copied, not moved: if this engine fails, another one gets them.
-    return { answer: this.#call("ask", [request], onToken), cancel: () => this.worker.postMessage({ cancel: call }) };
+    return { answer: this.#call("ask", [request], listeners), cancel: () => this.worker.postMessage({ cancel: call }) };
   }
 
   /** Ends the Worker and gives its memory back. */
@@ -78,13 +84,13 @@ export class EngineHandle {
     this.#fail("the engine was given up");
   }
 
-  #call(method, args, onToken) {
+  #call(method, args, listeners) {
     if (!this.worker) {
       return Promise.reject(new EngineError("engine_failed", "the engine has stopped"));
     }
     const call = this.nextCall++;
     return new Promise((resolve, reject) => {
-      this.calls.set(call, { resolve, reject, onToken, timer: this.#watch() });
+      this.calls.set(call, { resolve, reject, listeners, timer: this.#watch() });
       this.worker.postMessage({ call, method, args });
     });
   }
@@ -93,15 +99,19 @@ export class EngineHandle {
     return setTimeout(() => this.#fail(`nothing was heard of it for ${SILENCE_MS / 1000} s`), SILENCE_MS);
   }
 
-  #receive({ call, result, error, index, token }) {
+  #receive({ call, result, error, scored, index, token }) {
     const entry = this.calls.get(call);
     if (!entry) {
       return;
     }
     clearTimeout(entry.timer);
-    if (token) {
+    if (scored || token) {
       entry.timer = this.#watch();
-      entry.onToken(index, token);
+      if (scored) {
+        entry.listeners.onScored(scored);
+      } else {
+        entry.listeners.onToken(index, token);
+      }
       return;
     }
     this.calls.delete(call);

@@ -5,6 +5,7 @@
  * `error`. Engines live in Workers of their own (`engines.js`), so whatever happens to one, this one goes on.
  */
 
+import { buffersOf } from "./buffers.js";
 import { EngineError, EngineHandle, findAdapter } from "./engines.js";
 import { recallVerdict, rememberVerdict } from "./verdicts.js";
 import { fetchCheckpoint } from "./weights.js";
@@ -44,7 +45,7 @@ export class EngineHost {
   #weightsUrl = "";
   #lastWork = 0;
 
-  /** @param {(event: object) => void} post */
+  /** @param {(event: object, transfer?: ArrayBuffer[]) => void} post */
   constructor(post) {
     this.post = post;
   }
@@ -105,7 +106,7 @@ export class EngineHost {
       const [, checkpoint] = await Promise.all([handle.init(), fetchCheckpoint(this.#weightsUrl, onBytes, signal)]);
       times.push(performance.now());
       progress("model");
-      const parameters = await handle.load(checkpoint.files);
+      const { parameters, has_probe } = await handle.load(checkpoint.files);
       times.push(performance.now());
       // A software adapter serves tests only; compiling every shape takes minutes there.
       if (!adapter?.is_fallback) {
@@ -116,8 +117,8 @@ export class EngineHost {
       const [download_ms, load_ms, warm_up_ms] = times.slice(1).map((time, index) => time - times[index]);
       const { name: model, bytes: weights_bytes, fromCache: from_cache, fingerprint } = checkpoint;
       this.fingerprint = fingerprint;
-      const sizes = { model, parameters, weights_bytes, from_cache };
-      return { handle, adapter, details: { engine, adapter, ...sizes, download_ms, load_ms, warm_up_ms } };
+      const about = { model, parameters, has_probe, weights_bytes, from_cache };
+      return { handle, adapter, details: { engine, adapter, ...about, download_ms, load_ms, warm_up_ms } };
     } catch (error) {
       handle.dispose();
       throw error;
@@ -165,8 +166,9 @@ export class EngineHost {
     const queued = { kind: "queue", ms: performance.now() - entry.since };
     entry.attempts += 1;
     try {
+      const onScored = (scored) => this.post({ type: "scored", request_id, scored }, buffersOf(scored));
       const onToken = (index, token) => this.post({ type: "token", request_id, index, token });
-      const { answer, cancel } = engine.handle.ask(request, onToken);
+      const { answer, cancel } = engine.handle.ask(request, { onScored, onToken });
       entry.cancel = cancel;
       const { text, finish_reason, receipt } = await answer;
       receipt.spans.unshift(queued);
@@ -310,7 +312,8 @@ export class EngineHost {
 
   #cancelled({ request: { request_id }, since }) {
     const spans = [{ kind: "queue", ms: performance.now() - since }];
-    const receipt = { modalities: [], prompt_tokens: 0, completion_tokens: 0, spans };
+    const drafts = { rounds: 0, proposed_drafts: 0, accepted_drafts: 0 };
+    const receipt = { modalities: [], prompt_tokens: 0, completion_tokens: 0, spans, tokens: [], ...drafts, flops: 0 };
     const engine = this.#engine?.handle.kind ?? "simd";
     this.post({ type: "done", request_id, text: "", finish_reason: "cancelled", receipt, engine });
   }

@@ -53,10 +53,66 @@ export interface AskOptions {
   audio?: AudioBuffer | Samples | null;
   /** Default: 128. */
   maxNewTokens?: number;
+  /** What media are cut for; without it they are scored and nothing is cut. */
+  target?: TargetGrid | null;
+  /**
+   * Hears once, before the first token, what the question needs of its media, if the assistant `scores`. A second time:
+   * the answer began anew on another engine.
+   */
+  onScored?: (scored: Scored) => void;
   /** Hears each token as it is written. Index 0 again: the answer began anew on another engine. */
   onToken?: (token: Token, index: number) => void;
   /** Stops the answer; the promise is rejected with its reason. */
   signal?: AbortSignal;
+}
+
+/** How the model that gets the media divides them into tokens. */
+export interface TargetGrid {
+  /** Side of the square picture that it sees, and its tokens along a side, which divide it. */
+  image: { sidePx: number; tokensPerSide: number };
+  /** Missing or `null` where it cannot hear. */
+  audio?: { sampleRateHz: number; windowSamples: number; tokens: number } | null;
+}
+
+/**
+ * What a question needs of its media. Nothing is cut out of a modality with a relevance below 0.01, which is better left
+ * out.
+ */
+export interface Scored {
+  /** One entry for each of vision and audio that was given. */
+  modalities: ModalityScores[];
+  /** The kept frames, each with its kept squares; empty without a `target`. */
+  images: {
+    /** Position among the pictures of the question. */
+    frame: number;
+    /** The kept squares of the target's grid, row by row. */
+    mask: boolean[];
+    /** The squares in the mask's order, four in a row. */
+    tiles: { width: number; height: number; data: Uint8ClampedArray };
+  }[];
+  /** The kept windows of the recording, one behind the other; `null` without a `target` that hears. */
+  audio: { mask: boolean[]; windows: { sampleRateHz: number; samples: Float32Array } } | null;
+}
+
+/** On the target's grids; without a target on the edge's patches, and on tenths of a second. */
+export interface ModalityScores {
+  modality: "vision" | "audio";
+  mas: {
+    /** Probability that the answer changes without the modality. */
+    relevance: number;
+    /** Kept share of squares times kept share of frames, or kept share of windows. */
+    density: number;
+    /** 1 - relevance * density: the share that this question does not need. */
+    mas: number;
+    kept_patches: number;
+    patches: number;
+    kept_frames: number;
+    frames: number;
+    kept_windows: number;
+    windows: number;
+  };
+  /** Empty where the modality has no such parts. Patches are those of the kept frames, one frame after the other. */
+  kept: { patches: boolean[]; frames: boolean[]; windows: boolean[] };
 }
 
 export interface Token {
@@ -81,7 +137,11 @@ export interface Receipt {
   prompt_tokens: number;
   completion_tokens: number;
   /** Milliseconds, in order. */
-  spans: { kind: "queue" | "decode_media" | "encode" | "prefill" | "decode"; ms: number }[];
+  spans: { kind: "queue" | "encode" | "score" | "prune" | "prefill" | "decode"; ms: number }[];
+  /** Who wrote each token, and what became of it. */
+  tokens: { source: "edge_draft"; fate: "unverified" }[];
+  /** Floating-point operations, counted from the model's configuration. */
+  flops: number;
 }
 
 export interface EngineTimings {
@@ -100,6 +160,8 @@ export interface Assistant {
   readonly engine: EngineKind;
   /** Name of the checkpoint. */
   readonly model: string;
+  /** Whether the checkpoint came with a probe, so that questions are scored. */
+  readonly scores: boolean;
   ask(options: AskOptions): Promise<Answer>;
   /** Times the engine in use on a small fixed prompt. */
   measure(): Promise<Measured>;

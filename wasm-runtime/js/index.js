@@ -44,7 +44,7 @@ class Assistant {
   #worker;
   #listeners;
   #nextRequest = 1;
-  /** Questions by id, each with `resolve`, `reject` and `onToken`. */
+  /** Questions by id, each with `resolve`, `reject`, `onScored` and `onToken`. */
   #asked = new Map();
   #loading;
   #measuring = [];
@@ -67,7 +67,9 @@ class Assistant {
     });
   }
 
-  async ask({ question = "", images = [], audio = null, maxNewTokens = 128, onToken, signal }) {
+  async ask(options) {
+    const { question = "", images = [], audio = null, maxNewTokens = 128, target = null } = options;
+    const { onScored, onToken, signal } = options;
     signal?.throwIfAborted();
     const pixels = await Promise.all(images.map(toPixels));
     const samples = audio && toSamples(audio);
@@ -75,9 +77,12 @@ class Assistant {
     const request_id = this.#nextRequest++;
     const cancel = () => this.#worker?.postMessage({ type: "cancel", request_id });
     const transfer = [...pixels.map((image) => image.pixels), ...(samples ? [samples.samples] : [])];
-    const answer = new Promise((resolve, reject) => this.#asked.set(request_id, { resolve, reject, onToken }));
+    const answer = new Promise((resolve, reject) =>
+      this.#asked.set(request_id, { resolve, reject, onScored, onToken }),
+    );
     const header = { type: "ask", request_id, question, max_new_tokens: maxNewTokens };
-    this.#worker.postMessage({ ...header, images: pixels, audio: samples }, transfer);
+    const media = { images: pixels, audio: samples, target: target && toGrid(target) };
+    this.#worker.postMessage({ ...header, ...media }, transfer);
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       const { text, finish_reason, receipt, engine } = await answer;
@@ -127,12 +132,15 @@ class Assistant {
       case "ready":
         this.engine = event.engine;
         this.model = event.model;
+        this.scores = event.has_probe;
         return this.#loading.resolve();
       case "engine_changed":
         this.engine = event.to;
         return this.#listeners.onEngineChange?.(event);
       case "measured":
         return this.#measuring.shift()?.resolve(event);
+      case "scored":
+        return this.#asked.get(event.request_id)?.onScored?.(fromScored(event.scored));
       case "token":
         return this.#asked.get(event.request_id)?.onToken?.(event.token, event.index);
       case "done":
@@ -152,6 +160,39 @@ class Assistant {
     this.#asked.delete(requestId);
     return entry;
   }
+}
+
+/** A TargetGrid of scored.rs. */
+const toGrid = ({ image, audio }) => ({
+  image: { side_px: image.sidePx, tokens_per_side: image.tokensPerSide },
+  audio: audio && {
+    sample_rate_hz: audio.sampleRateHz,
+    window_samples: audio.windowSamples,
+    tokens: audio.tokens,
+  },
+});
+
+/** One flag for each part of a mask. */
+const toFlags = ({ parts, bits }) =>
+  Array.from({ length: parts }, (_, part) => ((bits[part >> 3] >> (part & 7)) & 1) === 1);
+
+function fromScored({ modalities, images, audio }) {
+  return {
+    modalities: modalities.map(({ modality, mas, kept: { patches, frames, windows } }) => ({
+      modality,
+      mas,
+      kept: { patches: toFlags(patches), frames: toFlags(frames), windows: toFlags(windows) },
+    })),
+    images: images.map(({ frame, mask, tiles: { width, height, pixels } }) => ({
+      frame,
+      mask: toFlags(mask),
+      tiles: { width, height, data: new Uint8ClampedArray(pixels) },
+    })),
+    audio: audio && {
+      mask: toFlags(audio.mask),
+      windows: { sampleRateHz: audio.windows.sample_rate_hz, samples: new Float32Array(audio.windows.samples) },
+    },
+  };
 }
 
 /** Anything that shows a picture, as RGBA. The buffer is moved to the Worker, so it is always a copy. */

@@ -10,6 +10,8 @@ import { EngineError } from "./engines.js";
 
 /** What an engine needs of a checkpoint's folder. */
 const FILES = ["config.json", "tokenizer.json", "preprocessor_config.json", "model.safetensors"];
+/** What it takes besides, where the manifest lists it: the probe that scores questions. */
+const PROBE_FILES = ["mas_probe.json", "mas_probe.safetensors"];
 /** Pauses before each new attempt. */
 const RETRY_PAUSES_MS = [400, 1600];
 const CACHE_NAME = "msao-weights-v1";
@@ -33,7 +35,9 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   const base = weightsUrl.endsWith("/") ? weightsUrl : `${weightsUrl}/`;
   const cache = await openCache();
   const manifest = await fetchManifest(new URL("MANIFEST.json", base), cache, signal);
-  const bytes = FILES.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
+  const hasProbe = PROBE_FILES.every((name) => manifest.files[name]);
+  const names = hasProbe ? [...FILES, ...PROBE_FILES] : FILES;
+  const bytes = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
 
   /** @type {Record<string, number>} */
   const loaded = {};
@@ -44,7 +48,7 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   onProgress(0, bytes);
   let fromCache = true;
   const contents = await Promise.all(
-    FILES.map(async (name) => {
+    names.map(async (name) => {
       const url = new URL(name, base);
       const expected = manifest.files[name];
       const kept = await fromCacheStorage(cache, url, expected);
@@ -58,7 +62,7 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
       return fetched;
     }),
   );
-  const files = Object.fromEntries(FILES.map((name, index) => [name, contents[index]]));
+  const files = Object.fromEntries(names.map((name, index) => [name, contents[index]]));
   return { name: manifest.name ?? "", fingerprint: manifest.files["model.safetensors"].sha256, bytes, fromCache, files };
 }
 
@@ -80,7 +84,7 @@ async function fetchManifest(url, cache, signal) {
     }
     manifest = await kept.json();
   }
-  for (const name of FILES) {
+  for (const name of [...FILES, ...PROBE_FILES.filter((file) => manifest.files?.[file])]) {
     const entry = manifest.files?.[name];
     if (!Number.isSafeInteger(entry?.bytes) || !/^[0-9a-f]{64}$/.test(entry?.sha256)) {
       throw new EngineError("download_corrupt", `${url} announces no size and hash for ${name}; make the manifest anew`);

@@ -5,5 +5,5 @@
 
 import { EngineHost } from "./host.js";
 
-const host = new EngineHost((event) => postMessage(event));
+const host = new EngineHost((event, transfer = []) => postMessage(event, transfer));
 self.onmessage = ({ data }) => host.receive(data);

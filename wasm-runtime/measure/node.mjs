@@ -1,5 +1,5 @@
 /**
- * Times the Wasm SIMD engine in Node: `node wasm-runtime/measure/node.mjs [checkpoint folder] [question]`.
+ * Times the Wasm SIMD engine in Node: `node wasm-runtime/measure/node.mjs [checkpoint folder with a probe] [question]`.
  *
  * Needs the built package (`cargo xtask engines`). Prints the time to load, the timings that the browser's choice
  * of engine rests on, the cost of verifying drafts in decode steps, and an answer with its receipt.
@@ -21,7 +21,7 @@ const started = performance.now();
 await init({ module_or_path: await readFile(new URL("../pkg/simd/msao_runtime_bg.wasm", import.meta.url)) });
 say("compile", ms(performance.now() - started));
 
-const names = ["config.json", "tokenizer.json", "preprocessor_config.json", "model.safetensors"];
+const names = ["config.json", "tokenizer.json", "preprocessor_config.json", "model.safetensors", "mas_probe.json", "mas_probe.safetensors"];
 const files = await Promise.all(names.map((name) => readFile(join(folder, name))));
 const loading = performance.now();
 const engine = await Engine.load("simd", ...files);
@@ -42,7 +42,17 @@ const pixels = Uint8Array.from({ length: side * side * 4 }, (_, at) => (at % 4 =
 const tone = Float32Array.from({ length: 16000 }, (_, at) => 0.3 * Math.sin((at * 440 * 2 * Math.PI) / 16000));
 const images = [{ width: side, height: side, pixels }];
 const audio = { sample_rate_hz: 16000, samples: tone };
-const answer = await engine.ask(question, images, audio, 32, async () => true);
+const target = {
+  image: { side_px: 192, tokens_per_side: 6 },
+  audio: { sample_rate_hz: 16000, window_samples: 1280, tokens: 60 },
+};
+const onScored = async ({ modalities }) => {
+  for (const { modality, mas } of modalities) {
+    say(modality, `relevance ${mas.relevance.toFixed(3)}, density ${mas.density.toFixed(2)}, MAS ${mas.mas.toFixed(2)}`);
+  }
+  return true;
+};
+const answer = await engine.ask(question, images, audio, { max_new_tokens: 32, target }, onScored, async () => true);
 const { text, finish_reason, receipt } = answer;
 say("answer", `${JSON.stringify(text)} (${finish_reason})`);
 for (const span of receipt.spans) {

@@ -2,82 +2,193 @@
 //!
 //! The server checks the same limits again, and the media's content too; nothing here is trusted by it.
 
-use msao_protocol::{Ask, ErrorCode, ErrorReport, Limits, MediaKind};
+use msao_protocol::{
+    Ask, Attach, AudioInput, ErrorCode, ErrorReport, ImageInput, KeepMask, Limits, MediaKind, Modality,
+    Speculation,
+};
 
 /// Bytes of a message beside its media: header, question and field lengths.
 const MESSAGE_OVERHEAD_BYTES: u64 = 1024;
+/// Draft tokens a round that a server may be asked for.
+const DRAFT_TOKENS: std::ops::RangeInclusive<u8> = 1..=32;
 
-/// Checks what can be told without decoding.
+/// Checks what can be told without decoding. A question with its attached media, as a resend carries it, is checked
+/// the same way.
 ///
 /// # Errors
 /// The report that the server would send.
 pub fn check_ask(ask: &Ask, limits: &Limits) -> Result<(), ErrorReport> {
-    let refuse = |code, message| {
-        Err(ErrorReport { request_id: Some(ask.request_id), code, message, retry_after_ms: None })
-    };
-    if ask.question.trim().is_empty() && ask.audio.is_none() {
-        return refuse(ErrorCode::EmptyQuestion, "type a question or record one".to_owned());
+    check_question(ask, limits)
+        .and_then(|()| check_images(&ask.images, limits))
+        .and_then(|()| ask.audio.as_ref().map_or(Ok(()), |audio| check_audio(audio, limits)))
+        .and_then(|()| check_pending(ask))
+        .and_then(|()| check_bytes(ask, limits))
+        .map_err(|refusal| refusal.report(ask))
+}
+
+/// The question with the media that it announced, as a resend carries it.
+///
+/// # Errors
+/// The report that the server would send for the media, or for the question with them.
+pub fn with_media(ask: &Ask, attach: Attach, limits: &Limits) -> Result<Ask, ErrorReport> {
+    let Attach { images, audio, .. } = attach;
+    let given = [(Modality::Vision, !images.is_empty()), (Modality::Audio, audio.is_some())];
+    for (modality, is_given) in given {
+        if ask.pending.contains(&modality) != is_given {
+            let message = format!("{modality:?} must be attached if and only if it was announced as pending");
+            return Err(Refusal { code: ErrorCode::OutOfOrder, message }.report(ask));
+        }
     }
-    let chars = ask.question.chars().count();
-    if chars > limits.question_chars as usize {
-        let message = format!(
-            "the question has {chars} characters, the limit is {}; shorten it",
-            limits.question_chars
-        );
+    let mut whole = Ask { pending: Vec::new(), ..ask.clone() };
+    whole.images.extend(images);
+    whole.audio = audio.or(whole.audio);
+    check_ask(&whole, limits)?;
+    Ok(whole)
+}
+
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Refusal {
+    fn report(self, ask: &Ask) -> ErrorReport {
+        let Self { code, message } = self;
+        ErrorReport { request_id: Some(ask.request_id), code, message, retry_after_ms: None }
+    }
+}
+
+fn refuse(code: ErrorCode, message: impl Into<String>) -> Result<(), Refusal> {
+    Err(Refusal { code, message: message.into() })
+}
+
+fn check_question(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
+    let is_spoken = ask.audio.is_some() || ask.pending.contains(&Modality::Audio);
+    if ask.question.trim().is_empty() && !is_spoken {
+        return refuse(ErrorCode::EmptyQuestion, "type a question or record one");
+    }
+    let (chars, limit) = (ask.question.chars().count(), limits.question_chars);
+    if chars > limit as usize {
+        let message = format!("the question has {chars} characters, the limit is {limit}; shorten it");
         return refuse(ErrorCode::QuestionTooLong, message);
     }
-    if ask.images.len() > limits.images as usize {
-        let message =
-            format!("{} pictures were given, the limit is {}; send fewer", ask.images.len(), limits.images);
+    match ask.speculation {
+        Speculation::CoLocated { draft_tokens } if !DRAFT_TOKENS.contains(&draft_tokens) => {
+            let (least, most) = (DRAFT_TOKENS.start(), DRAFT_TOKENS.end());
+            let message = format!("{draft_tokens} draft tokens a round; ask for {least} to {most}");
+            refuse(ErrorCode::Unsupported, message)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_images(images: &[ImageInput], limits: &Limits) -> Result<(), Refusal> {
+    let (count, limit) = (images.len(), limits.images);
+    if count > limit as usize {
+        let message = format!("{count} pictures were given, the limit is {limit}; send fewer");
         return refuse(ErrorCode::TooManyImages, message);
     }
-    for image in &ask.images {
-        if image.kind == MediaKind::Wav {
-            return refuse(ErrorCode::NotAnImage, "a recording was given as a picture".to_owned());
+    for image in images {
+        let media = image.media();
+        if media.kind == MediaKind::Wav {
+            return refuse(ErrorCode::NotAnImage, "a recording was given as a picture");
         }
-        if image.bytes.len() > limits.image_bytes as usize {
-            return refuse(
-                ErrorCode::TooLarge,
-                too_large("the picture", image.bytes.len(), limits.image_bytes),
-            );
+        if media.bytes.len() > limits.image_bytes as usize {
+            return too_large("the picture", media.bytes.len(), limits.image_bytes);
         }
-    }
-    if let Some(audio) = &ask.audio {
-        if audio.kind != MediaKind::Wav {
-            return refuse(ErrorCode::NotAudio, "a picture was given as a recording".to_owned());
+        if let ImageInput::Kept(kept) = image {
+            check_mask(&kept.mask, "picture")?;
         }
-        if audio.bytes.len() > limits.audio_bytes as usize {
-            return refuse(
-                ErrorCode::TooLarge,
-                too_large("the recording", audio.bytes.len(), limits.audio_bytes),
-            );
-        }
-    }
-    let media: usize = ask.images.iter().chain(&ask.audio).map(|media| media.bytes.len()).sum();
-    let message_bytes = media as u64 + ask.question.len() as u64 + MESSAGE_OVERHEAD_BYTES;
-    if message_bytes > u64::from(limits.message_bytes) {
-        return refuse(ErrorCode::TooLarge, too_large("question and media", media, limits.message_bytes));
     }
     Ok(())
 }
 
-fn too_large(what: &str, bytes: usize, limit: u32) -> String {
-    format!("{what}: {bytes} bytes, the limit is {limit}; make it smaller or shorter")
+fn check_audio(audio: &AudioInput, limits: &Limits) -> Result<(), Refusal> {
+    let media = audio.media();
+    if media.kind != MediaKind::Wav {
+        return refuse(ErrorCode::NotAudio, "a picture was given as a recording");
+    }
+    if media.bytes.len() > limits.audio_bytes as usize {
+        return too_large("the recording", media.bytes.len(), limits.audio_bytes);
+    }
+    match audio {
+        AudioInput::Kept(kept) => check_mask(&kept.mask, "recording"),
+        AudioInput::Whole(_) => Ok(()),
+    }
+}
+
+fn check_mask(mask: &KeepMask, what: &str) -> Result<(), Refusal> {
+    if mask.kept() == 0 {
+        return refuse(
+            ErrorCode::KeptMismatch,
+            format!("nothing of the {what} is kept; leave the {what} out instead"),
+        );
+    }
+    Ok(())
+}
+
+/// What is announced is announced once, and cannot be there already.
+fn check_pending(ask: &Ask) -> Result<(), Refusal> {
+    for (index, modality) in ask.pending.iter().enumerate() {
+        let is_here = match modality {
+            Modality::Text => true,
+            Modality::Vision => !ask.images.is_empty(),
+            Modality::Audio => ask.audio.is_some(),
+        };
+        if is_here || ask.pending[..index].contains(modality) {
+            let message = format!(
+                "{modality:?} cannot be announced as pending; announce pictures or sound once, and send them later"
+            );
+            return refuse(ErrorCode::Unsupported, message);
+        }
+    }
+    Ok(())
+}
+
+fn check_bytes(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
+    let media = ask.bytes(Modality::Vision) + ask.bytes(Modality::Audio);
+    if media + ask.bytes(Modality::Text) + MESSAGE_OVERHEAD_BYTES > u64::from(limits.message_bytes) {
+        return too_large("question and media", media as usize, limits.message_bytes);
+    }
+    Ok(())
+}
+
+fn too_large(what: &str, bytes: usize, limit: u32) -> Result<(), Refusal> {
+    let message = format!("{what}: {bytes} bytes, the limit is {limit}; make it smaller or shorter");
+    refuse(ErrorCode::TooLarge, message)
 }
 
 #[cfg(test)]
 mod tests {
-    use msao_protocol::Media;
+    use msao_protocol::{KeptAudio, KeptImage, Media};
 
     use super::*;
+
+    fn media(kind: MediaKind, bytes: usize) -> Media {
+        Media { kind, bytes: vec![0; bytes] }
+    }
+
+    fn picture(bytes: usize) -> ImageInput {
+        ImageInput::Whole(media(MediaKind::Jpeg, bytes))
+    }
+
+    fn squares(kept: &[bool]) -> ImageInput {
+        ImageInput::Kept(KeptImage { mask: KeepMask::new(kept), tiles: media(MediaKind::Png, 100) })
+    }
+
+    fn windows(kind: MediaKind, kept: &[bool]) -> AudioInput {
+        AudioInput::Kept(KeptAudio { mask: KeepMask::new(kept), windows: media(kind, 100) })
+    }
 
     fn ask() -> Ask {
         Ask {
             request_id: 1,
             question: "what is it?".into(),
-            images: vec![Media { kind: MediaKind::Jpeg, bytes: vec![0; 100] }],
-            audio: Some(Media { kind: MediaKind::Wav, bytes: vec![0; 100] }),
+            images: vec![picture(100)],
+            audio: Some(AudioInput::Whole(media(MediaKind::Wav, 100))),
+            pending: vec![],
             max_new_tokens: 8,
+            speculation: Speculation::None,
         }
     }
 
@@ -98,17 +209,58 @@ mod tests {
         );
         assert_eq!(refusal(|ask| ask.question.clear()), None, "a spoken question needs no text");
         assert_eq!(refusal(|ask| ask.question = "é".repeat(4_001)), Some(ErrorCode::QuestionTooLong));
-        assert_eq!(
-            refusal(|ask| ask.images = vec![ask.images[0].clone(); 9]),
-            Some(ErrorCode::TooManyImages)
-        );
-        assert_eq!(refusal(|ask| ask.images[0].bytes = vec![0; 3_001]), Some(ErrorCode::TooLarge));
-        assert_eq!(refusal(|ask| ask.images[0].kind = MediaKind::Wav), Some(ErrorCode::NotAnImage));
-        let swapped = |ask: &mut Ask| ask.audio = Some(ask.images[0].clone());
-        assert_eq!(refusal(swapped), Some(ErrorCode::NotAudio));
-        assert_eq!(
-            refusal(|ask| ask.images = vec![Media { kind: MediaKind::Png, bytes: vec![0; 2_000] }; 2]),
-            Some(ErrorCode::TooLarge)
-        );
+        assert_eq!(refusal(|ask| ask.images = vec![picture(1); 9]), Some(ErrorCode::TooManyImages));
+        assert_eq!(refusal(|ask| ask.images = vec![picture(3_001)]), Some(ErrorCode::TooLarge));
+        let wav = || ImageInput::Whole(media(MediaKind::Wav, 1));
+        assert_eq!(refusal(|ask| ask.images = vec![wav()]), Some(ErrorCode::NotAnImage));
+        let png = || AudioInput::Whole(media(MediaKind::Png, 1));
+        assert_eq!(refusal(|ask| ask.audio = Some(png())), Some(ErrorCode::NotAudio));
+        assert_eq!(refusal(|ask| ask.images = vec![picture(2_000); 2]), Some(ErrorCode::TooLarge));
+    }
+
+    #[test]
+    fn kept_parts_must_keep_something() {
+        assert_eq!(refusal(|ask| ask.images = vec![squares(&[false, true])]), None);
+        assert_eq!(refusal(|ask| ask.images = vec![squares(&[false; 4])]), Some(ErrorCode::KeptMismatch));
+        assert_eq!(refusal(|ask| ask.audio = Some(windows(MediaKind::Wav, &[true]))), None);
+        let nothing = |ask: &mut Ask| ask.audio = Some(windows(MediaKind::Wav, &[]));
+        assert_eq!(refusal(nothing), Some(ErrorCode::KeptMismatch));
+        let picture = |ask: &mut Ask| ask.audio = Some(windows(MediaKind::Png, &[true]));
+        assert_eq!(refusal(picture), Some(ErrorCode::NotAudio));
+    }
+
+    #[test]
+    fn what_is_announced_comes_later() {
+        let announce = |ask: &mut Ask| {
+            (ask.question, ask.images, ask.audio) = (String::new(), vec![], None);
+            ask.pending = vec![Modality::Vision, Modality::Audio];
+        };
+        assert_eq!(refusal(announce), None, "a spoken question may be on its way");
+        assert_eq!(refusal(|ask| ask.pending = vec![Modality::Vision]), Some(ErrorCode::Unsupported));
+        assert_eq!(refusal(|ask| ask.pending = vec![Modality::Audio]), Some(ErrorCode::Unsupported));
+        assert_eq!(refusal(|ask| ask.pending = vec![Modality::Text]), Some(ErrorCode::Unsupported));
+        let twice = |ask: &mut Ask| (ask.images, ask.pending) = (vec![], vec![Modality::Vision; 2]);
+        assert_eq!(refusal(twice), Some(ErrorCode::Unsupported));
+    }
+
+    #[test]
+    fn all_that_was_announced_is_attached_and_nothing_else() {
+        let waiting = Ask { audio: None, pending: vec![Modality::Audio], ..ask() };
+        let attach = Attach { request_id: 1, images: vec![], audio: ask().audio };
+        let limits = Limits::default();
+        assert_eq!(with_media(&waiting, attach.clone(), &limits), Ok(ask()));
+        let without = Attach { audio: None, ..attach.clone() };
+        let other = Attach { images: vec![picture(1)], ..attach };
+        for attach in [without, other] {
+            assert_eq!(with_media(&waiting, attach, &limits).unwrap_err().code, ErrorCode::OutOfOrder);
+        }
+    }
+
+    #[test]
+    fn drafts_a_round_are_bounded() {
+        let drafts =
+            |draft_tokens| refusal(move |ask| ask.speculation = Speculation::CoLocated { draft_tokens });
+        assert_eq!([1, 32].map(drafts), [None; 2]);
+        assert_eq!([0, 33].map(drafts), [Some(ErrorCode::Unsupported); 2]);
     }
 }

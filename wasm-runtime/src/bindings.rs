@@ -5,21 +5,34 @@
 //! [`EdgeErrorCode`](crate::messages::EdgeErrorCode). A panic is thrown as an error that nobody catches: whoever
 //! runs the module must listen for it and start a new one.
 
+use std::cell::RefCell;
+
 use js_sys::{Array, Error, Float32Array, Function, JSON, Promise, Reflect, Uint8Array};
-use msao_models::{CheckpointFiles, ModelError, Pcm, Prompt, RgbImage};
+use msao_models::{CheckpointFiles, ModelError, Pcm, ProbeFiles, Prompt, RgbImage};
 use msao_planner::EngineTimings;
 use msao_protocol::Token;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 
-use crate::{engine::EdgeEngine, messages::EdgeErrorCode};
+use crate::{
+    engine::EdgeEngine,
+    messages::EdgeErrorCode,
+    scored::{Scored, TargetGrid},
+};
 
 #[wasm_bindgen]
 extern "C" {
     /// The clock of pages, Workers and Node alike.
     #[wasm_bindgen(js_namespace = performance, js_name = now)]
     fn performance_now() -> f64;
+}
+
+/// How a question is to be answered.
+#[derive(Debug, Deserialize)]
+struct AskSettings {
+    max_new_tokens: usize,
+    target: Option<TargetGrid>,
 }
 
 /// Runs when the module is instantiated.
@@ -38,6 +51,7 @@ pub struct Engine {
 #[wasm_bindgen]
 impl Engine {
     /// Loads a checkpoint from the contents of its files. `kind` is `simd` or `webgpu`, as the module was built.
+    /// Without both files of a probe, nothing is scored.
     ///
     /// # Errors
     /// An `Error` with a `code`.
@@ -47,17 +61,26 @@ impl Engine {
         tokenizer_json: Vec<u8>,
         preprocessor_json: Vec<u8>,
         safetensors: Vec<u8>,
+        probe_config_json: Option<Vec<u8>>,
+        probe_safetensors: Option<Vec<u8>>,
     ) -> Result<Engine, JsValue> {
         let files = CheckpointFiles { config_json, tokenizer_json, preprocessor_json, safetensors };
-        let engine =
-            EdgeEngine::load(&files, from_js(&kind)?, performance_now).await.map_err(|e| model_error(&e))?;
-        Ok(Self { engine })
+        let probe = probe_config_json.zip(probe_safetensors);
+        let probe = probe.map(|(config_json, safetensors)| ProbeFiles { config_json, safetensors });
+        let engine = EdgeEngine::load(&files, probe.as_ref(), from_js(&kind)?, performance_now).await;
+        Ok(Self { engine: engine.map_err(|e| model_error(&e))? })
     }
 
     /// Weights in the model.
     #[wasm_bindgen(getter)]
     pub fn parameters(&self) -> f64 {
         self.engine.num_parameters() as f64
+    }
+
+    /// Whether questions are scored.
+    #[wasm_bindgen(getter)]
+    pub fn has_probe(&self) -> bool {
+        self.engine.has_probe()
     }
 
     /// Runs every shape once.
@@ -69,8 +92,10 @@ impl Engine {
     }
 
     /// Answers a question. `images` is an array of `{ width, height, pixels }` (RGBA), `audio` is `null` or
-    /// `{ sample_rate_hz, samples }` (32-bit floats). `on_token(index, token)` returns a promise of whether to go
-    /// on. Resolves to `{ text, finish_reason, receipt }`.
+    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target }` with a
+    /// [`TargetGrid`] or `null`. With a probe, `on_scored(scored)` hears a [`Scored`] with its pixels and samples as
+    /// `ArrayBuffer`s; `on_token(index, token)` hears each token. Both return a promise of whether to go on. Resolves to
+    /// `{ text, finish_reason, receipt }`.
     ///
     /// # Errors
     /// An `Error` with a `code`.
@@ -79,20 +104,28 @@ impl Engine {
         question: String,
         images: Array,
         audio: JsValue,
-        max_new_tokens: u32,
+        settings: JsValue,
+        on_scored: Function,
         on_token: Function,
     ) -> Result<JsValue, JsValue> {
         let prompt = prompt(question, &images, &audio)?;
-        let mut thrown = None;
-        let tell = async |index: u32, token: &Token| match call(&on_token, index, token).await {
-            Ok(go_on) => go_on.is_truthy(),
-            Err(error) => {
-                thrown = Some(error);
-                false
-            }
+        let AskSettings { max_new_tokens, target } = from_js(&settings)?;
+        let thrown = RefCell::new(None);
+        let goes_on = |answer: Result<JsValue, JsValue>| {
+            answer.map_or_else(
+                |error| {
+                    thrown.replace(Some(error));
+                    false
+                },
+                |answer| answer.is_truthy(),
+            )
         };
-        let answer = self.engine.ask(&prompt, max_new_tokens as usize, tell).await;
-        match thrown {
+        let tell_scores = async |scored: Scored| goes_on(call(&on_scored, &[scored_to_js(&scored)]).await);
+        let tell_token = async |index: u32, token: &Token| {
+            goes_on(call(&on_token, &[Ok(index.into()), to_js(token)]).await)
+        };
+        let answer = self.engine.ask(&prompt, target.as_ref(), max_new_tokens, tell_scores, tell_token).await;
+        match thrown.take() {
             Some(error) => Err(error),
             None => to_js(&answer.map_err(|e| model_error(&e))?),
         }
@@ -114,7 +147,7 @@ impl Engine {
         self.engine.time_rows(rows as usize).await.map_err(|e| model_error(&e))
     }
 
-    /// Scores of the answer's first token, to compare engines; takes what [`Self::ask`] takes.
+    /// Scores of the answer's first token, to compare engines; takes question and media as [`Self::ask`] does.
     ///
     /// # Errors
     /// An `Error` with a `code`.
@@ -140,9 +173,27 @@ pub fn choose_engine(simd: JsValue, webgpu: JsValue) -> Result<JsValue, JsValue>
     to_js(&msao_planner::choose_engine(simd, webgpu))
 }
 
-async fn call(on_token: &Function, index: u32, token: &Token) -> Result<JsValue, JsValue> {
-    let answer = on_token.call2(&JsValue::NULL, &index.into(), &to_js(token)?)?;
+/// Calls back and waits for the promise that comes of it.
+async fn call(callback: &Function, arguments: &[Result<JsValue, JsValue>]) -> Result<JsValue, JsValue> {
+    let arguments = arguments.iter().cloned().collect::<Result<Array, JsValue>>()?;
+    let answer = callback.apply(&JsValue::NULL, &arguments)?;
     JsFuture::from(Promise::resolve(&answer)).await
+}
+
+/// The scores with the buffers that JSON leaves out.
+fn scored_to_js(scored: &Scored) -> Result<JsValue, JsValue> {
+    let object = to_js(scored)?;
+    let images = Array::from(&field(&object, "images")?);
+    for (image, pruned) in images.iter().zip(&scored.images) {
+        let pixels = Uint8Array::from(&pruned.tiles.pixels[..]).buffer();
+        Reflect::set(&field(&image, "tiles")?, &"pixels".into(), &pixels)?;
+    }
+    if let Some(audio) = &scored.audio {
+        let samples = Float32Array::from(&audio.windows.samples[..]).buffer();
+        let windows = field(&field(&object, "audio")?, "windows")?;
+        Reflect::set(&windows, &"samples".into(), &samples)?;
+    }
+    Ok(object)
 }
 
 fn prompt(question: String, images: &Array, audio: &JsValue) -> Result<Prompt, JsValue> {

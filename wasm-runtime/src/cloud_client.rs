@@ -3,13 +3,17 @@
 //!
 //! A cut is followed by new attempts, further and further apart, for as long as the client lives.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, pin::Pin, rc::Rc};
 
 use futures_channel::mpsc;
-use futures_util::{FutureExt, SinkExt, StreamExt, future::Either, pin_mut, select};
+use futures_util::{
+    FutureExt, Sink, SinkExt, StreamExt,
+    future::{Either, poll_fn, select as first_of},
+    select,
+};
 use gloo_net::websocket::{Message, futures::WebSocket};
 use gloo_timers::future::TimeoutFuture;
-use msao_protocol::{Ask, ErrorReport, RequestId};
+use msao_protocol::{Ask, Attach, Draft, ErrorReport, RequestId};
 
 use crate::{
     RuntimeError,
@@ -57,6 +61,23 @@ impl CloudClient {
         self.shared.session.borrow_mut().ask(ask)?;
         self.wake();
         Ok(())
+    }
+
+    /// Sends the media that a question announced as pending. Returns `false` if its request is over.
+    ///
+    /// # Errors
+    /// A report if they are not what was announced or exceed the server's limits; the question goes on waiting.
+    pub fn attach(&self, attach: Attach) -> Result<bool, ErrorReport> {
+        let is_awaited = self.shared.session.borrow_mut().attach(attach)?;
+        self.wake();
+        Ok(is_awaited)
+    }
+
+    /// Sends a draft. Returns `false`, and forgets it, if the server does not work on its request at the moment.
+    pub fn draft(&self, draft: Draft) -> bool {
+        let is_worked_on = self.shared.session.borrow_mut().draft(draft);
+        self.wake();
+        is_worked_on
     }
 
     /// Stops a request. Returns whether its end is still to come, as
@@ -147,26 +168,22 @@ async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<
     };
     let (mut sink, stream) = socket.split();
     let mut stream = stream.fuse();
-    shared.session.borrow_mut().connected();
-
-    // Sending waits for the connection to stand, so the greeting is also the test whether it does.
-    let greeting = shared.session.borrow_mut().next_frame().unwrap_or_default();
-    let send = sink.send(Message::Bytes(greeting));
-    let timeout = TimeoutFuture::new(CONNECT_TIMEOUT_MS);
-    pin_mut!(send);
-    match futures_util::future::select(send, timeout).await {
+    let stands = poll_fn(|context| Pin::new(&mut sink).poll_ready(context));
+    match first_of(stands, TimeoutFuture::new(CONNECT_TIMEOUT_MS)).await {
         Either::Left((Ok(()), _)) => (),
         Either::Left((Err(error), _)) => return End::Cut(error.to_string()),
         Either::Right(_) => return End::Cut("no connection in time".to_owned()),
     }
+    shared.session.borrow_mut().connected();
 
     let mut ping = TimeoutFuture::new(PING_INTERVAL_MS).fuse();
     loop {
         loop {
-            let Some(frame) = shared.session.borrow_mut().next_frame() else { break };
-            if let Err(error) = sink.send(Message::Bytes(frame)).await {
+            let Some(outgoing) = shared.session.borrow_mut().next_frame(now_ms()) else { break };
+            if let Err(error) = sink.send(Message::Bytes(outgoing.bytes)).await {
                 return End::Cut(error.to_string());
             }
+            shared.tell(outgoing.event);
         }
         select! {
             message = stream.next() => match message {
@@ -180,7 +197,7 @@ async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<
             },
             signal = woken.next() => if signal.is_none() { return End::Dropped },
             () = ping => {
-                if let Err(reason) = shared.session.borrow_mut().tick(now_ms()) {
+                if let Err(reason) = shared.session.borrow_mut().tick() {
                     return End::Cut(reason.to_owned());
                 }
                 ping = TimeoutFuture::new(PING_INTERVAL_MS).fuse();

@@ -1,6 +1,6 @@
 //! What the session with the cloud tells the page.
 
-use msao_protocol::{ErrorCode, FinishReason, Limits, ModelInfo, Receipt, RequestId, Token};
+use msao_protocol::{ErrorCode, FinishReason, Limits, ModelInfo, Receipt, RequestId, SettledToken, Token};
 
 /// Something happened in the session.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,7 @@ pub enum CloudEvent {
     Connected {
         /// Its name in the server's log.
         session_id: String,
-        /// The model that answers.
+        /// The model that answers, and the grids that media are cut on for it.
         model: ModelInfo,
         /// What the server takes.
         limits: Limits,
@@ -26,19 +26,40 @@ pub enum CloudEvent {
         /// Time until the next attempt.
         retry_in_ms: u32,
     },
-    /// The round-trip time was measured.
+    /// The round-trip time of a small message was measured: greeting or ping, with nothing else under way that
+    /// could have held it up.
     RoundTrip {
         /// In milliseconds.
         rtt_ms: f64,
     },
-    /// A token of an answer, in order, each index once.
-    Token {
-        /// The request it answers.
+    /// A question or its media were handed to the browser, which goes on sending by itself. When they have left the
+    /// device no page can see; the server's answer tells that they have arrived.
+    Sent {
+        /// The request they belong to.
         request_id: RequestId,
-        /// Position in the answer, from 0.
-        index: u32,
-        /// The token.
-        token: Token,
+        /// Bytes of the frame, its header included.
+        frame_bytes: u64,
+    },
+    /// Tokens of an answer that stand, in order, each position once.
+    Settled {
+        /// The request they answer.
+        request_id: RequestId,
+        /// Position in the answer of the first one, from 0.
+        start: u32,
+        /// The tokens.
+        tokens: Vec<SettledToken>,
+        /// Corrections so far: what a further [`Draft`](msao_protocol::Draft) must know.
+        revision: u32,
+    },
+    /// Tokens that the target proposes before all media are there; a later proposal or what is settled replaces
+    /// them.
+    Proposed {
+        /// The request they answer.
+        request_id: RequestId,
+        /// Position in the answer of the first one, from 0.
+        start: u32,
+        /// The tokens.
+        tokens: Vec<Token>,
     },
     /// An answer is complete.
     Done {
@@ -51,7 +72,8 @@ pub enum CloudEvent {
         /// What it took on the server.
         receipt: Receipt,
     },
-    /// A request was sent a second time, because the session was cut before its answer began.
+    /// A request was sent a second time, because the session was cut before anything of its answer was settled. Media
+    /// that had been attached went with it; drafts did not, and its revisions begin again at 0.
     Resent {
         /// The request.
         request_id: RequestId,

@@ -18,6 +18,7 @@ use crate::{
         AskHeader, EdgeAsk, EdgeErrorCode, EdgeFailure, EnginePreference, PcmSamples, RgbaPixels,
         WorkerEvent, WorkerRequest,
     },
+    scored::Scored,
 };
 
 /// Where the engine's files are and which engine to use.
@@ -81,7 +82,8 @@ impl EdgeClient {
     /// [`RuntimeError::Post`] if the Worker takes no messages.
     pub fn ask(&self, ask: EdgeAsk) -> Result<(), RuntimeError> {
         let request_id = ask.request_id;
-        let header = AskHeader { request_id, question: ask.question, max_new_tokens: ask.max_new_tokens };
+        let EdgeAsk { question, max_new_tokens, target, .. } = ask;
+        let header = AskHeader { request_id, question, max_new_tokens, target };
         let message = to_js(&WorkerRequest::Ask(header))?;
         let transfer = Array::new();
         let images: Array = ask.images.iter().map(|image| image_to_js(image, &transfer)).collect();
@@ -167,7 +169,7 @@ impl RunningWorker {
         let listener = Rc::clone(shared);
         let on_error = Closure::<dyn FnMut(Event)>::new(move |error: Event| {
             // An event without a message means that the script itself could not be fetched.
-            let reason = Reflect::get(&error, &"message".into()).ok().and_then(|message| message.as_string());
+            let reason = get(&error, "message").as_string();
             let reason = reason.unwrap_or_else(|| "its script could not be loaded".to_owned());
             let message = format!("the edge engine stopped: {reason}; it can be started again");
             listener.fail_all(&message);
@@ -236,8 +238,30 @@ fn to_js(request: &WorkerRequest) -> Result<JsValue, RuntimeError> {
 
 fn from_js(value: &JsValue) -> Result<WorkerEvent, String> {
     let json = JSON::stringify(value).map_err(|error| describe(&error))?;
-    serde_json::from_str(&String::from(json))
-        .map_err(|error| format!("page and edge engine are of different versions ({error}); reload the page"))
+    let mut event = serde_json::from_str(&String::from(json)).map_err(|error| {
+        format!("page and edge engine are of different versions ({error}); reload the page")
+    })?;
+    if let WorkerEvent::Scored { scored, .. } = &mut event {
+        take_buffers(scored, value);
+    }
+    Ok(event)
+}
+
+/// Takes over the pixels and samples that JSON leaves out.
+fn take_buffers(scored: &mut Scored, event: &JsValue) {
+    let object = get(event, "scored");
+    let images = Array::from(&get(&object, "images"));
+    for (pruned, image) in scored.images.iter_mut().zip(images.iter()) {
+        pruned.tiles.pixels = Uint8Array::new(&get(&get(&image, "tiles"), "pixels")).to_vec();
+    }
+    if let Some(audio) = &mut scored.audio {
+        let windows = get(&get(&object, "audio"), "windows");
+        audio.windows.samples = Float32Array::new(&get(&windows, "samples")).to_vec();
+    }
+}
+
+fn get(object: &JsValue, name: &str) -> JsValue {
+    Reflect::get(object, &name.into()).unwrap_or_default()
 }
 
 fn post(error: &JsValue) -> RuntimeError {

@@ -1,15 +1,27 @@
 //! The edge engine: a loaded checkpoint that answers questions token by token and says where the time went.
 //!
 //! The same code runs natively, in the Wasm SIMD module and in the WebGPU module; only the device differs. It
-//! knows no browser: media come in as pixels and samples, the time as a [`Clock`], tokens go out to a callback.
+//! knows no browser: media come in as pixels and samples, the time as a [`Clock`], scores and tokens go out to
+//! callbacks.
+//!
+//! With a probe a question takes two steps: the first layers of the towers, whose output the probe scores, and after the
+//! scores were told the rest of them. What is sent to the cloud is thus known before most of the edge's own work.
 
 use msao_models::{
-    Assistant, CheckpointFiles, DeviceKind, EncodedPrompt, Generation, ModelError, Prompt, TokenProposal,
-    device,
+    Assistant, CheckpointFiles, DeviceKind, EncodedPrompt, Flops, Generation, ModelError, ProbeFiles, Prompt,
+    TokenProposal, device,
 };
 use msao_planner::EngineKind;
-use msao_protocol::{FinishReason, Limits, Modality, ModalityReceipt, Receipt, Span, SpanKind, Token};
+use msao_protocol::{
+    FinishReason, Limits, Receipt, Span, SpanKind, Token, TokenFate, TokenOrigin, TokenSource,
+};
 use serde::Serialize;
+
+use crate::{
+    accounting::{self, Stopwatch},
+    scored::{Scored, TargetGrid},
+    scoring::{Scorer, check_target},
+};
 
 /// Milliseconds since some fixed moment, never going back.
 pub type Clock = fn() -> f64;
@@ -18,8 +30,12 @@ pub type Clock = fn() -> f64;
 #[derive(Debug)]
 pub struct EdgeEngine {
     assistant: Assistant,
+    scorer: Option<Scorer>,
     clock: Clock,
 }
+
+/// What every token of the edge is until the target has seen it.
+const UNVERIFIED: TokenOrigin = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified };
 
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,18 +49,31 @@ pub struct EdgeAnswer {
 }
 
 impl EdgeEngine {
-    /// Validates the checkpoint, opens the device of `kind` and puts the model there.
+    /// Validates the checkpoint and its probe, opens the device of `kind` and puts the model there. Without a probe
+    /// nothing is scored.
     ///
     /// # Errors
     /// [`ModelError::Device`] where this build or machine has no such device, else what is wrong with the
-    /// checkpoint.
-    pub async fn load(files: &CheckpointFiles, kind: EngineKind, clock: Clock) -> Result<Self, ModelError> {
+    /// files.
+    pub async fn load(
+        files: &CheckpointFiles,
+        probe: Option<&ProbeFiles>,
+        kind: EngineKind,
+        clock: Clock,
+    ) -> Result<Self, ModelError> {
         let kind = match kind {
             EngineKind::Simd => DeviceKind::Cpu,
             EngineKind::Webgpu => DeviceKind::WebGpu,
         };
         let device = device::open(kind).await?;
-        Ok(Self { assistant: Assistant::load(files, &device)?, clock })
+        let assistant = Assistant::load(files, &device)?;
+        let scorer = probe.map(|probe| Scorer::load(probe, assistant.config(), &device)).transpose()?;
+        Ok(Self { assistant, scorer, clock })
+    }
+
+    /// Whether questions are scored.
+    pub fn has_probe(&self) -> bool {
+        self.scorer.is_some()
     }
 
     /// Weights in the model.
@@ -57,33 +86,53 @@ impl EdgeEngine {
     /// # Errors
     /// [`ModelError::ReadBack`] if the device fails.
     pub async fn warm_up(&self) -> Result<(), ModelError> {
-        self.assistant.warm_up().await
+        self.assistant.warm_up().await?;
+        if self.scorer.is_some() {
+            // The probe sees one picture or a clip of four.
+            for images in [1, 4] {
+                self.start(&self.fixed_prompt(images)?, None, async |_| true, &mut Receipt::default())
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
-    /// Answers a question. `on_token` hears each token with its index as soon as it is written, and answers
-    /// whether to go on; it may await, for example to let other messages in, and that time is in no span.
+    /// Answers a question.
+    ///
+    /// With a probe, `on_scored` hears exactly once what the question needs, before most of the work is done and
+    /// before any token; with a `target`, with what is kept cut out on its grids. `on_token` hears each token with its
+    /// index as soon as it is written. Both answer whether to go on; they may await, for example to let other messages
+    /// in, and that time is in no span.
     ///
     /// # Errors
-    /// A [`ModelError`] for a prompt that does not fit the checkpoint, or a device that fails.
+    /// A [`ModelError`] for a prompt that does not fit the checkpoint, an impossible target, or a device that fails.
     pub async fn ask(
         &self,
         prompt: &Prompt,
+        target: Option<&TargetGrid>,
         max_new_tokens: usize,
+        on_scored: impl AsyncFnOnce(Scored) -> bool,
         mut on_token: impl AsyncFnMut(u32, &Token) -> bool,
     ) -> Result<EdgeAnswer, ModelError> {
         check(prompt)?;
+        target.map_or(Ok(()), check_target)?;
         let mut receipt = Receipt::default();
-        let (encoded, generation) = self.start(prompt, &mut receipt).await?;
+        let mut text = String::new();
+        let Some((encoded, generation)) = self.start(prompt, target, on_scored, &mut receipt).await? else {
+            return Ok(EdgeAnswer { text, finish_reason: FinishReason::Cancelled, receipt });
+        };
         receipt.prompt_tokens = encoded.num_tokens() as u32;
-        receipt.modalities = self.modalities(prompt, encoded.num_tokens());
+        receipt.modalities = accounting::modalities(self.assistant.config(), prompt, encoded.num_tokens());
         let mut generation = generation.with_max_new_tokens(max_new_tokens);
 
-        let mut text = String::new();
         let mut decode_ms = 0.0;
+        let mut decode_passes = 0;
         let finish_reason = loop {
             if generation.is_finished() {
                 break FinishReason::Length;
             }
+            // The first token is prefill's.
+            decode_passes += usize::from(receipt.completion_tokens > 0);
             let started = (self.clock)();
             let proposal = generation.next_token().await?;
             decode_ms += (self.clock)() - started;
@@ -93,11 +142,13 @@ impl EdgeEngine {
             text.push_str(&piece);
             let index = receipt.completion_tokens;
             receipt.completion_tokens += 1;
+            receipt.tokens.push(UNVERIFIED);
             if !on_token(index, &Token { id: token_id, text: piece, probability }).await {
                 break FinishReason::Cancelled;
             }
         };
         receipt.spans.push(Span { kind: SpanKind::Decode, ms: decode_ms });
+        receipt.flops += Flops::of(self.assistant.config()).answer(encoded.num_tokens(), decode_passes);
         Ok(EdgeAnswer { text, finish_reason, receipt })
     }
 
@@ -110,50 +161,63 @@ impl EdgeEngine {
         Ok(self.assistant.start(prompt).await?.first_logits().to_vec())
     }
 
-    /// Encodes and prefills, and notes both spans. On a GPU the encoders' work shows in the prefill, which is
-    /// the first to wait for it.
+    /// Encodes, scores where there is a probe, and prefills; notes the spans, and the operations up to prefill. `None`
+    /// if `on_scored` does not want to go on.
+    ///
+    /// On a GPU the encoders' work shows in the next step that waits for it: scoring, then prefill.
     pub(crate) async fn start(
         &self,
         prompt: &Prompt,
+        target: Option<&TargetGrid>,
+        on_scored: impl AsyncFnOnce(Scored) -> bool,
         receipt: &mut Receipt,
-    ) -> Result<(EncodedPrompt, Generation), ModelError> {
-        let started = (self.clock)();
-        let encoded = self.assistant.encode(prompt)?;
-        let encoded_at = (self.clock)();
+    ) -> Result<Option<(EncodedPrompt, Generation)>, ModelError> {
+        let mut watch = Stopwatch::start(self.clock);
+        receipt.flops += accounting::towers_flops(self.assistant.config(), prompt);
+        let encoded = match &self.scorer {
+            None => self.assistant.encode(prompt)?,
+            // There is nothing to look at, and nothing to say but that.
+            Some(_) if prompt.images.is_empty() && prompt.audio.is_none() => {
+                if !on_scored(Scored::default()).await {
+                    return Ok(None);
+                }
+                watch.restart();
+                self.assistant.encode(prompt)?
+            }
+            Some(scorer) => {
+                let looked = self.assistant.look(prompt, &scorer.probe)?;
+                receipt.spans.push(watch.lap(SpanKind::Encode));
+                let scores = self.assistant.score(&looked, &scorer.probe).await?;
+                let kept = scorer.keep(prompt, &scores, target);
+                receipt.flops += accounting::probe_flops(&self.assistant, &scorer.probe, prompt)?;
+                receipt.spans.push(watch.lap(SpanKind::Score));
+                let scored = match target {
+                    Some(target) => {
+                        let scored = kept.cut(prompt, target);
+                        receipt.spans.push(watch.lap(SpanKind::Prune));
+                        scored
+                    }
+                    None => kept.into_scores(),
+                };
+                if !on_scored(scored).await {
+                    return Ok(None);
+                }
+                watch.restart();
+                self.assistant.encode_rest(looked)
+            }
+        };
+        receipt.spans.push(watch.lap(SpanKind::Encode));
         let generation = self.assistant.prefill(&encoded).await?;
-        let prefilled_at = (self.clock)();
-        receipt.spans.push(Span { kind: SpanKind::Encode, ms: encoded_at - started });
-        receipt.spans.push(Span { kind: SpanKind::Prefill, ms: prefilled_at - encoded_at });
-        Ok((encoded, generation))
+        receipt.spans.push(watch.lap(SpanKind::Prefill));
+        Ok(Some((encoded, generation)))
     }
 
     pub(crate) fn now_ms(&self) -> f64 {
         (self.clock)()
     }
 
-    pub(crate) fn can_hear(&self) -> bool {
-        self.assistant.config().audio_config.is_some()
-    }
-
-    /// Which modality became how many prompt tokens; nothing of it leaves the device.
-    fn modalities(&self, prompt: &Prompt, prompt_tokens: usize) -> Vec<ModalityReceipt> {
-        let config = self.assistant.config();
-        let vision = prompt.images.len() * config.num_image_tokens();
-        let audio = match (&prompt.audio, &config.audio_config) {
-            (Some(_), Some(audio)) => audio.num_audio_tokens(),
-            _ => 0,
-        };
-        let text = prompt_tokens - vision - audio;
-        let given = [
-            (Modality::Text, text, !prompt.question.is_empty()),
-            (Modality::Vision, vision, !prompt.images.is_empty()),
-            (Modality::Audio, audio, prompt.audio.is_some()),
-        ];
-        given
-            .into_iter()
-            .filter(|(_, _, is_given)| *is_given)
-            .map(|(modality, tokens, _)| ModalityReceipt { modality, bytes: 0, prompt_tokens: tokens as u32 })
-            .collect()
+    pub(crate) fn assistant(&self) -> &Assistant {
+        &self.assistant
     }
 }
 

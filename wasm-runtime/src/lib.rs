@@ -9,6 +9,8 @@
 //!
 //! What depends on the platform is chosen here, module by module, and nowhere else.
 
+#[cfg(feature = "engine")]
+mod accounting;
 pub mod ask_check;
 #[cfg(all(feature = "engine", target_arch = "wasm32"))]
 pub mod bindings;
@@ -25,7 +27,15 @@ mod error_codes;
 #[cfg(feature = "engine")]
 mod measure;
 pub mod messages;
+pub mod orchestrator;
+#[cfg(feature = "engine")]
+mod pruning;
+pub mod scored;
+#[cfg(feature = "engine")]
+mod scoring;
 pub mod session;
+#[cfg(feature = "engine")]
+mod sound_windows;
 pub mod wav_encode;
 
 pub use error::RuntimeError;

@@ -2,7 +2,7 @@
 
 use msao_models::{ModelError, Pcm, Prompt, RgbImage};
 use msao_planner::EngineTimings;
-use msao_protocol::{Receipt, SpanKind};
+use msao_protocol::Receipt;
 
 use crate::engine::EdgeEngine;
 
@@ -12,17 +12,17 @@ const REPETITIONS: usize = 5;
 const TOKEN: u32 = 0;
 
 impl EdgeEngine {
-    /// Times encoding with prefill, and a decode step, on a question with picture and sound.
+    /// Times all that comes before the first token, and a decode step, on a question with picture and sound.
     ///
     /// # Errors
     /// [`ModelError::ReadBack`] if the device fails.
     pub async fn measure(&self) -> Result<EngineTimings, ModelError> {
-        let prompt = self.fixed_prompt()?;
+        let prompt = self.fixed_prompt(1)?;
         let mut prefills = Vec::with_capacity(REPETITIONS);
         for _ in 0..REPETITIONS {
             let mut receipt = Receipt::default();
-            self.start(&prompt, &mut receipt).await?;
-            prefills.push(receipt.ms(SpanKind::Encode) + receipt.ms(SpanKind::Prefill));
+            self.start(&prompt, None, async |_| true, &mut receipt).await?;
+            prefills.push(receipt.spans.iter().map(|span| span.ms).sum());
         }
         Ok(EngineTimings { prefill_ms: median(prefills), decode_step_ms: self.time_rows(1).await? })
     }
@@ -34,7 +34,7 @@ impl EdgeEngine {
     /// [`ModelError::ReadBack`] if the device fails.
     pub async fn time_rows(&self, rows: usize) -> Result<f64, ModelError> {
         let drafts = vec![TOKEN; rows.max(1) - 1];
-        let (_, mut generation) = self.start(&self.fixed_prompt()?, &mut Receipt::default()).await?;
+        let mut generation = self.assistant().start(&self.fixed_prompt(1)?).await?;
         generation.adopt(&[TOKEN])?;
         let mut passes = Vec::with_capacity(2 * REPETITIONS);
         for _ in 0..2 * REPETITIONS {
@@ -46,19 +46,23 @@ impl EdgeEngine {
         Ok(median(passes))
     }
 
-    fn fixed_prompt(&self) -> Result<Prompt, ModelError> {
+    /// A question with `images` pictures, and sound where the checkpoint can hear.
+    pub(crate) fn fixed_prompt(&self, images: usize) -> Result<Prompt, ModelError> {
         const SIDE: u32 = 64;
         const SAMPLE_RATE_HZ: u32 = 16_000;
         let pixels =
             (0..SIDE * SIDE).flat_map(|at| [(at % SIDE * 4) as u8, (at / SIDE * 4) as u8, 128]).collect();
         let tone = |at: u32| 0.3 * (std::f32::consts::TAU * 440.0 * at as f32 / SAMPLE_RATE_HZ as f32).sin();
         let audio = self
-            .can_hear()
+            .assistant()
+            .config()
+            .audio_config
+            .is_some()
             .then(|| Pcm::from_mono(SAMPLE_RATE_HZ, (0..SAMPLE_RATE_HZ).map(tone).collect()))
             .transpose()?;
         Ok(Prompt {
             question: "what color is the star?".to_owned(),
-            images: vec![RgbImage::from_rgb(SIDE, SIDE, pixels)?],
+            images: vec![RgbImage::from_rgb(SIDE, SIDE, pixels)?; images],
             audio,
             ..Prompt::default()
         })

@@ -2,11 +2,13 @@
 //!
 //! Requests and events are plain JavaScript objects with a `type` field, so that the hand-written Worker and
 //! pages without Wasm read them too; these types are their one definition for Rust. Pixels and samples do not
-//! pass through here: they travel beside the header of an `ask`, as transferred buffers.
+//! pass through here: they travel beside the header of an `ask`, or within a `scored`, as transferred buffers.
 
 use msao_planner::{EngineKind, EngineTimings};
 use msao_protocol::{FinishReason, Receipt, RequestId, Token};
 use serde::{Deserialize, Serialize};
+
+use crate::scored::{Scored, TargetGrid};
 
 /// Which engine module the Worker uses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +56,8 @@ pub struct AskHeader {
     pub question: String,
     /// Most tokens the answer may have.
     pub max_new_tokens: u32,
+    /// What the media are cut for; `None` if nothing of them is to be sent.
+    pub target: Option<TargetGrid>,
 }
 
 /// A question with its media, as the page hands it over.
@@ -69,25 +73,29 @@ pub struct EdgeAsk {
     pub audio: Option<PcmSamples>,
     /// Most tokens the answer may have.
     pub max_new_tokens: u32,
+    /// What the media are cut for; `None` if nothing of them is to be sent.
+    pub target: Option<TargetGrid>,
 }
 
 /// A picture as a canvas gives it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RgbaPixels {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Four bytes a pixel, row by row; the alpha byte is ignored.
+    /// Four bytes a pixel, row by row.
+    #[serde(skip)]
     pub pixels: Vec<u8>,
 }
 
 /// A recording as the audio graph gives it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PcmSamples {
     /// Samples in a second.
     pub sample_rate_hz: u32,
     /// One channel, -1 to 1.
+    #[serde(skip)]
     pub samples: Vec<f32>,
 }
 
@@ -103,6 +111,14 @@ pub enum WorkerEvent {
     EngineChanged(EngineChange),
     /// Engines were timed.
     Measured(Measured),
+    /// What a question needs of its media. It comes once, before the first token, if [`Ready::has_probe`]; a second one
+    /// means that the answer began anew on another engine.
+    Scored {
+        /// The request it is about.
+        request_id: RequestId,
+        /// Scores and kept parts.
+        scored: Scored,
+    },
     /// A token of an answer, in order.
     Token {
         /// The request it answers.
@@ -160,6 +176,8 @@ pub struct Ready {
     pub model: String,
     /// Weights in the model.
     pub parameters: u64,
+    /// Whether the checkpoint came with a probe, so that questions are scored.
+    pub has_probe: bool,
     /// Bytes of the checkpoint.
     pub weights_bytes: u64,
     /// Whether the checkpoint came from the browser's cache.
@@ -305,6 +323,22 @@ mod tests {
         )
         .unwrap();
         assert!(matches!(event, WorkerEvent::Progress(progress) if progress.stage == LoadStage::WarmUp));
+    }
+
+    #[test]
+    fn scores_cross_without_their_buffers() {
+        let scored: WorkerEvent = serde_json::from_str(
+            r#"{"type":"scored","request_id":2,"scored":{"modalities":[],"images":[{"frame":0,
+            "mask":{"parts":4,"bits":[5]},"tiles":{"width":8,"height":4,"pixels":{}}}],"audio":null}}"#,
+        )
+        .unwrap();
+        let WorkerEvent::Scored { request_id: 2, scored } = scored else { panic!("{scored:?}") };
+        assert_eq!((scored.images[0].mask.kept(), scored.images[0].tiles.width), (2, 8));
+        assert!(!serde_json::to_string(&scored).unwrap().contains("pixels"));
+
+        let header: AskHeader =
+            serde_json::from_str(r#"{"request_id":1,"question":"what?","max_new_tokens":9}"#).unwrap();
+        assert_eq!(header.target, None, "a page may leave the target out");
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! It knows no socket, clock or browser: frames, cuts and the time come in as arguments, events and frames go
 //! out as values, so that every course of events can be played through in a test.
 //!
-//! Nothing is lost: an [`Ask`] is kept until its answer is complete. If the session is cut before the answer
-//! began, the ask is sent once more in the next session; if the answer had begun, or it was the second time,
-//! the request fails as retryable. A request that waits for a server that stays away fails after
-//! [`ATTEMPTS_BEFORE_GIVING_UP`] attempts, while connecting goes on.
+//! Nothing is lost: an [`Ask`] is kept until its answer is complete, and media that are attached later become part of
+//! it. If the session is cut before anything was settled, the ask is sent once more in the next session; if something
+//! was, or it was the second time, the request fails as retryable. A request that waits for a server that stays away
+//! fails after [`ATTEMPTS_BEFORE_GIVING_UP`] attempts, while connecting goes on. Drafts are worth something only to
+//! the session they were written for: they are never kept.
 
 use std::collections::VecDeque;
 
 use msao_protocol::{
-    Ask, ClientMessage, ErrorCode, ErrorReport, FrameError, Limits, RequestId, ServerMessage, frame,
+    Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, FrameError, Limits, RequestId, ServerMessage,
+    frame,
 };
 
 use crate::{
-    ask_check::check_ask,
+    ask_check::{check_ask, with_media},
     cloud_events::{CloudEvent, CloudFailure, CloudFailureCause, Traffic},
 };
 
@@ -34,11 +36,36 @@ pub struct Session {
     client: String,
     phase: Phase,
     pending: Vec<Pending>,
-    outbox: VecDeque<Vec<u8>>,
+    outbox: VecDeque<Queued>,
     traffic: Traffic,
     /// Connection attempts since the session was last open.
     attempts: u32,
     ping: Ping,
+}
+
+/// A frame to be handed to the socket, and what that means for the page.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The frame.
+    pub bytes: Vec<u8>,
+    /// To be told once the frame was handed over.
+    pub event: Option<CloudEvent>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    bytes: Vec<u8>,
+    cargo: Cargo,
+}
+
+/// What a frame carries, as far as measuring is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cargo {
+    /// A question or media.
+    Media(RequestId),
+    /// Answered by the server at once.
+    Echoed,
+    Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,13 +81,15 @@ struct Pending {
     ask: Ask,
     sent: bool,
     resent: bool,
+    /// Something of the answer is settled.
     answering: bool,
 }
 
 #[derive(Debug, Default)]
 struct Ping {
     nonce: u32,
-    sent_at_ms: f64,
+    /// When the last greeting or ping was handed over; `None` if its answer says nothing about the round trip.
+    sent_at_ms: Option<f64>,
     unanswered: u32,
 }
 
@@ -93,13 +122,42 @@ impl Session {
     /// # Errors
     /// A report if it exceeds the limits of the server, or the defaults while those are unknown.
     pub fn ask(&mut self, ask: Ask) -> Result<(), ErrorReport> {
-        let limits = if let Phase::Open(limits) = self.phase { limits } else { Limits::default() };
-        check_ask(&ask, &limits)?;
+        check_ask(&ask, &self.limits())?;
         self.pending.push(Pending { ask, sent: false, resent: false, answering: false });
         if self.is_open() {
             self.send_waiting();
         }
         Ok(())
+    }
+
+    /// Takes the media that a question announced as pending: sends them if the question was sent in this session,
+    /// else they go with it. Returns `false` if nobody waits for them, because the request is over.
+    ///
+    /// # Errors
+    /// A report if they are not what was announced, or if question and media together, which is what a resend carries,
+    /// exceed the limits of the server.
+    pub fn attach(&mut self, attach: Attach) -> Result<bool, ErrorReport> {
+        let limits = self.limits();
+        let Some(pending) = self.pending(attach.request_id).filter(|pending| !pending.ask.pending.is_empty())
+        else {
+            return Ok(false);
+        };
+        pending.ask = with_media(&pending.ask, attach.clone(), &limits)?;
+        if pending.sent {
+            let cargo = Cargo::Media(attach.request_id);
+            self.send(&ClientMessage::Attach(attach), cargo);
+        }
+        Ok(true)
+    }
+
+    /// Sends a draft. Returns `false`, and forgets it, if the server does not work on its request at the moment.
+    pub fn draft(&mut self, draft: Draft) -> bool {
+        let is_worked_on =
+            self.is_open() && self.pending(draft.request_id).is_some_and(|pending| pending.sent);
+        if is_worked_on {
+            self.send(&ClientMessage::Draft(draft), Cargo::Other);
+        }
+        is_worked_on
     }
 
     /// Stops a request. One that the server knows ends with its `Done`; one that was never sent is forgotten.
@@ -110,7 +168,7 @@ impl Session {
             return false;
         };
         if self.is_open() && self.pending[position].sent {
-            self.send(&ClientMessage::Cancel { request_id });
+            self.send(&ClientMessage::Cancel { request_id }, Cargo::Other);
             return true;
         }
         self.pending.remove(position);
@@ -127,29 +185,42 @@ impl Session {
     pub fn connected(&mut self) {
         self.phase = Phase::Greeting;
         self.ping.unanswered = 0;
-        self.send(&ClientMessage::Hello { client: self.client.clone() });
+        self.send(&ClientMessage::Hello { client: self.client.clone() }, Cargo::Echoed);
     }
 
-    /// The next frame to be sent.
-    pub fn next_frame(&mut self) -> Option<Vec<u8>> {
-        let frame = self.outbox.pop_front()?;
-        self.traffic.sent_bytes += frame.len() as u64;
-        Some(frame)
+    /// The next frame, which is handed to a socket that stands at `now_ms`.
+    pub fn next_frame(&mut self, now_ms: f64) -> Option<Outgoing> {
+        let Queued { bytes, cargo } = self.outbox.pop_front()?;
+        let frame_bytes = bytes.len() as u64;
+        self.traffic.sent_bytes += frame_bytes;
+        let event = match cargo {
+            Cargo::Media(request_id) => {
+                self.ping.sent_at_ms = None;
+                Some(CloudEvent::Sent { request_id, frame_bytes })
+            }
+            Cargo::Echoed => {
+                // Behind an upload, or beside the server's work, the echo would measure those.
+                let is_idle = self.pending.iter().all(|pending| !pending.sent);
+                self.ping.sent_at_ms = is_idle.then_some(now_ms);
+                None
+            }
+            Cargo::Other => None,
+        };
+        Some(Outgoing { bytes, event })
     }
 
     /// Asks for a sign of life; call it regularly while connected.
     ///
     /// # Errors
     /// A reason to cut the connection, if the last signs stayed away.
-    pub fn tick(&mut self, now_ms: f64) -> Result<(), &'static str> {
+    pub fn tick(&mut self) -> Result<(), &'static str> {
         if self.ping.unanswered >= UNANSWERED_PINGS {
             return Err("the server has gone silent");
         }
         self.ping.unanswered += 1;
         if self.is_open() {
             self.ping.nonce = self.ping.nonce.wrapping_add(1);
-            self.ping.sent_at_ms = now_ms;
-            self.send(&ClientMessage::Ping { nonce: self.ping.nonce });
+            self.send(&ClientMessage::Ping { nonce: self.ping.nonce }, Cargo::Echoed);
         }
         Ok(())
     }
@@ -190,13 +261,18 @@ impl Session {
                 self.phase = Phase::Open(limits);
                 self.attempts = 0;
                 let mut events = vec![CloudEvent::Connected { session_id, model, limits }];
+                events.extend(self.round_trip(now_ms));
                 events.extend(self.send_waiting());
                 events
             }
-            ServerMessage::Token { request_id, index, token } => {
+            ServerMessage::Settled { request_id, start, tokens, revision } => {
                 let Some(pending) = self.pending(request_id) else { return Vec::new() };
                 pending.answering = true;
-                vec![CloudEvent::Token { request_id, index, token }]
+                vec![CloudEvent::Settled { request_id, start, tokens, revision }]
+            }
+            ServerMessage::Proposed { request_id, start, tokens } => {
+                let is_known = self.pending(request_id).is_some();
+                is_known.then_some(CloudEvent::Proposed { request_id, start, tokens }).into_iter().collect()
             }
             ServerMessage::Done { request_id, text, finish_reason, receipt } => {
                 if !self.forget(request_id) {
@@ -211,10 +287,20 @@ impl Session {
                 vec![CloudEvent::Failed(refused(report))]
             }
             ServerMessage::Pong { nonce } if nonce == self.ping.nonce => {
-                vec![CloudEvent::RoundTrip { rtt_ms: now_ms - self.ping.sent_at_ms }]
+                self.round_trip(now_ms).into_iter().collect()
             }
             ServerMessage::Pong { .. } => Vec::new(),
         }
+    }
+
+    fn round_trip(&mut self, now_ms: f64) -> Option<CloudEvent> {
+        let sent_at_ms = self.ping.sent_at_ms.take()?;
+        Some(CloudEvent::RoundTrip { rtt_ms: now_ms - sent_at_ms })
+    }
+
+    /// The server's limits, or the defaults while those are unknown.
+    fn limits(&self) -> Limits {
+        if let Phase::Open(limits) = self.phase { limits } else { Limits::default() }
     }
 
     fn pending(&mut self, request_id: RequestId) -> Option<&mut Pending> {
@@ -235,15 +321,20 @@ impl Session {
             if pending.resent {
                 events.push(CloudEvent::Resent { request_id: pending.ask.request_id });
             }
-            self.outbox.extend(frame::encode(&ClientMessage::Ask(pending.ask.clone())));
+            let cargo = Cargo::Media(pending.ask.request_id);
+            self.outbox.extend(queued(&ClientMessage::Ask(pending.ask.clone()), cargo));
         }
         events
     }
 
-    fn send(&mut self, message: &ClientMessage) {
-        // `encode` cannot fail for the protocol's own types; an unsendable message would be a missing frame.
-        self.outbox.extend(frame::encode(message));
+    fn send(&mut self, message: &ClientMessage, cargo: Cargo) {
+        self.outbox.extend(queued(message, cargo));
     }
+}
+
+/// `None` never comes, since `encode` cannot fail for the protocol's own types; it would be a missing frame.
+fn queued(message: &ClientMessage, cargo: Cargo) -> Option<Queued> {
+    Some(Queued { bytes: frame::encode(message).ok()?, cargo })
 }
 
 /// `min(first * 2^(attempts - 1), longest)`; the first attempt after a working session waits the least.

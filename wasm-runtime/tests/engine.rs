@@ -2,12 +2,31 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 #![expect(clippy::disallowed_methods, reason = "natively there is a clock")]
 
-use std::{path::PathBuf, sync::OnceLock, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    fs,
+    path::PathBuf,
+    sync::OnceLock,
+    time::Instant,
+};
 
-use msao_models::{CheckpointFiles, ModelError, Pcm, Prompt, RgbImage};
+use msao_models::{
+    CheckpointFiles, ModelError, Pcm, ProbeFiles, Prompt, RgbImage,
+    preprocess::{
+        AudioBudget,
+        decode::{ImageBudget, decode_image},
+        read_wav,
+    },
+};
 use msao_planner::EngineKind;
-use msao_protocol::{FinishReason, Modality, SpanKind, Token};
-use msao_runtime::{engine::EdgeEngine, messages::EdgeErrorCode};
+use msao_protocol::{
+    AudioGrid, FinishReason, ImageGrid, Modality, SpanKind, Token, TokenFate, TokenOrigin, TokenSource,
+};
+use msao_runtime::{
+    engine::{EdgeAnswer, EdgeEngine},
+    messages::EdgeErrorCode,
+    scored::{ModalityScores, Scored, TargetGrid},
+};
 use pollster::block_on;
 
 fn now_ms() -> f64 {
@@ -15,13 +34,86 @@ fn now_ms() -> f64 {
     START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1000.0
 }
 
+/// The grids of `pocket-cloud`.
+const TARGET: TargetGrid = TargetGrid {
+    image: ImageGrid { side_px: 192, tokens_per_side: 6 },
+    audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 1_280, tokens: 60 }),
+};
+
+fn models() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models")
+}
+
 fn checkpoint() -> CheckpointFiles {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/weights/pocket-edge");
-    CheckpointFiles::from_dir(folder).unwrap()
+    CheckpointFiles::from_dir(models().join("weights/pocket-edge")).unwrap()
 }
 
 fn engine() -> EdgeEngine {
-    block_on(EdgeEngine::load(&checkpoint(), EngineKind::Simd, now_ms)).unwrap()
+    block_on(EdgeEngine::load(&checkpoint(), None, EngineKind::Simd, now_ms)).unwrap()
+}
+
+fn scoring_engine() -> EdgeEngine {
+    let probe = ProbeFiles::from_dir(models().join("weights/pocket-edge")).unwrap();
+    block_on(EdgeEngine::load(&checkpoint(), probe.as_ref(), EngineKind::Simd, now_ms)).unwrap()
+}
+
+/// A sample of the gallery, and which of picture and sound its question needs.
+struct Sample {
+    id: String,
+    prompt: Prompt,
+    needs_vision: bool,
+    needs_audio: bool,
+}
+
+fn gallery() -> Vec<Sample> {
+    let folder = models().join("eval/gallery");
+    let read = |name: &serde_json::Value| fs::read(folder.join(name.as_str().unwrap())).unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&read(&"gallery.json".into())).unwrap();
+    let sample = |sample: &serde_json::Value| {
+        let image = |name| decode_image(&read(name), &ImageBudget::default()).unwrap();
+        Sample {
+            id: sample["id"].as_str().unwrap().to_owned(),
+            prompt: Prompt {
+                question: sample["question"].as_str().unwrap().to_owned(),
+                images: sample["images"].as_array().unwrap().iter().map(image).collect(),
+                audio: Some(read_wav(&read(&sample["audio"]), &AudioBudget::default()).unwrap()),
+                ..Prompt::default()
+            },
+            needs_vision: sample["needs"]["vision"].as_bool().unwrap(),
+            needs_audio: sample["needs"]["audio"].as_bool().unwrap(),
+        }
+    };
+    list["samples"].as_array().unwrap().iter().map(sample).collect()
+}
+
+fn sample(id: &str) -> Prompt {
+    gallery().into_iter().find(|sample| sample.id == id).unwrap().prompt
+}
+
+/// Asks without a target.
+fn answer(
+    engine: &EdgeEngine,
+    prompt: &Prompt,
+    max_new_tokens: usize,
+    on_token: impl AsyncFnMut(u32, &Token) -> bool,
+) -> Result<EdgeAnswer, ModelError> {
+    block_on(engine.ask(prompt, None, max_new_tokens, async |_| true, on_token))
+}
+
+/// The scores alone.
+fn score(engine: &EdgeEngine, prompt: &Prompt, target: Option<&TargetGrid>) -> Scored {
+    let mut heard = None;
+    let on_scored = async |scored| {
+        heard = Some(scored);
+        false
+    };
+    let stopped = block_on(engine.ask(prompt, target, 8, on_scored, async |_, _| true)).unwrap();
+    assert_eq!((stopped.finish_reason, stopped.receipt.completion_tokens), (FinishReason::Cancelled, 0));
+    heard.unwrap()
+}
+
+fn of(scored: &Scored, modality: Modality) -> &ModalityScores {
+    scored.modalities.iter().find(|scores| scores.modality == modality).unwrap()
 }
 
 fn prompt() -> Prompt {
@@ -44,8 +136,12 @@ fn an_answer_streams_what_it_returns() {
         tokens.push(token.clone());
         true
     };
-    let answer = block_on(engine.ask(&prompt(), 12, on_token)).unwrap();
+    let answer = answer(&engine, &prompt(), 12, on_token).unwrap();
 
+    assert_eq!(answer.receipt.tokens.len(), tokens.len());
+    let unverified = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified };
+    assert!(answer.receipt.tokens.iter().all(|origin| *origin == unverified));
+    assert!(answer.receipt.flops > 0);
     assert_eq!(answer.text, tokens.iter().map(|token| token.text.as_str()).collect::<String>());
     assert!(tokens.iter().all(|token| (0.0..=1.0).contains(&token.probability)));
     let receipt = &answer.receipt;
@@ -66,7 +162,7 @@ fn an_answer_can_be_stopped_after_any_token() {
         written += 1;
         false
     };
-    let answer = block_on(engine().ask(&prompt(), 12, on_token)).unwrap();
+    let answer = answer(&engine(), &prompt(), 12, on_token).unwrap();
     assert!(written <= 1);
     if written == 1 {
         assert_eq!(answer.finish_reason, FinishReason::Cancelled);
@@ -83,7 +179,7 @@ fn the_most_likely_first_token_is_the_one_that_is_written() {
         first = Some(token.id as usize);
         false
     };
-    block_on(engine.ask(&prompt(), 4, on_token)).unwrap();
+    answer(&engine, &prompt(), 4, on_token).unwrap();
     assert_eq!(first, Some(best));
 }
 
@@ -102,7 +198,7 @@ fn what_nobody_can_answer_is_refused() {
     let long = Prompt { audio: Some(recording(31, 0.1)), ..prompt() };
     let empty = Prompt { question: "  ".into(), audio: None, ..prompt() };
     for prompt in [silent, long, empty] {
-        let refused = block_on(engine.ask(&prompt, 4, async |_, _| true)).unwrap_err();
+        let refused = answer(&engine, &prompt, 4, async |_, _| true).unwrap_err();
         assert_eq!(EdgeErrorCode::of(&refused), EdgeErrorCode::InvalidInput, "{refused}");
     }
 }
@@ -111,16 +207,120 @@ fn what_nobody_can_answer_is_refused() {
 fn whose_fault_it_is_decides_the_code() {
     let code = |error: ModelError| EdgeErrorCode::of(&error);
     let too_long = Prompt { question: "why ".repeat(25_000), ..Prompt::default() };
-    let refused = block_on(engine().ask(&too_long, 4, async |_, _| true)).unwrap_err();
+    let refused = answer(&engine(), &too_long, 4, async |_, _| true).unwrap_err();
     assert_eq!(code(refused), EdgeErrorCode::InvalidInput);
+
+    let target = TargetGrid { image: ImageGrid { side_px: 192, tokens_per_side: 7 }, audio: None };
+    let refused = block_on(engine().ask(&prompt(), Some(&target), 4, async |_| true, async |_, _| true));
+    assert_eq!(code(refused.unwrap_err()), EdgeErrorCode::InvalidInput);
 
     let mut cut = checkpoint();
     cut.safetensors.truncate(1000);
-    let refused = block_on(EdgeEngine::load(&cut, EngineKind::Simd, now_ms)).unwrap_err();
+    let refused = block_on(EdgeEngine::load(&cut, None, EngineKind::Simd, now_ms)).unwrap_err();
     assert_eq!(code(refused), EdgeErrorCode::CheckpointInvalid);
 
     if !cfg!(feature = "engine-webgpu") {
-        let refused = block_on(EdgeEngine::load(&checkpoint(), EngineKind::Webgpu, now_ms)).unwrap_err();
+        let refused =
+            block_on(EdgeEngine::load(&checkpoint(), None, EngineKind::Webgpu, now_ms)).unwrap_err();
         assert_eq!(code(refused), EdgeErrorCode::EngineUnavailable);
     }
+}
+
+#[test]
+fn the_need_of_every_sample_is_told() {
+    let engine = scoring_engine();
+    assert!(engine.has_probe());
+    for Sample { id, prompt, needs_vision, needs_audio } in gallery() {
+        let scored = score(&engine, &prompt, None);
+        let relevance =
+            [Modality::Vision, Modality::Audio].map(|modality| of(&scored, modality).mas.relevance);
+        for (relevance, is_needed) in relevance.into_iter().zip([needs_vision, needs_audio]) {
+            assert!(if is_needed { relevance > 0.5 } else { relevance < 0.05 }, "{id}: {relevance}");
+        }
+        assert!(scored.images.is_empty() && scored.audio.is_none(), "nothing is cut for nobody");
+    }
+}
+
+#[test]
+fn a_question_about_the_picture_keeps_some_squares_of_it() {
+    let engine = scoring_engine();
+    let scored = score(&engine, &sample("01-colour"), Some(&TARGET));
+    let vision = of(&scored, Modality::Vision);
+    let [image] = &scored.images[..] else { panic!("{} images", scored.images.len()) };
+    assert_eq!((image.frame, image.mask.parts()), (0, 36));
+    assert_eq!(vision.kept.patches, image.mask);
+    let kept = image.mask.kept();
+    assert!((1..36).contains(&kept), "{kept} squares");
+    assert_eq!((image.tiles.width, image.tiles.height), (kept.min(4) * 32, kept.div_ceil(4) * 32));
+    assert_eq!(image.tiles.pixels.len() as u32, image.tiles.width * image.tiles.height * 4);
+    let mas = vision.mas;
+    assert_eq!((mas.kept_patches, mas.patches, mas.kept_frames, mas.frames), (kept, 36, 1, 1));
+    assert!((mas.density - kept as f32 / 36.0).abs() < 1e-6);
+    assert!((mas.mas - (1.0 - mas.relevance * mas.density)).abs() < 1e-6);
+    assert!(of(&scored, Modality::Audio).mas.mas > 0.95);
+    assert!(scored.audio.is_none(), "nobody will send it");
+}
+
+#[test]
+fn a_question_about_the_sound_keeps_what_is_to_be_heard_of_it() {
+    let engine = scoring_engine();
+    let prompt = sample("17-say-all");
+    let scored = score(&engine, &prompt, Some(&TARGET));
+    let (mas, audio) = (of(&scored, Modality::Audio).mas, scored.audio.as_ref().unwrap());
+    assert_eq!((audio.mask.parts(), mas.windows), (60, 60));
+    let recorded = prompt.audio.unwrap().samples().len().div_ceil(1_280) as u32;
+    assert!((1..=recorded).contains(&audio.mask.kept()));
+    assert!((recorded..60).all(|window| !audio.mask.is_kept(window)), "nothing behind the end");
+    assert_eq!(audio.windows.sample_rate_hz, 16_000);
+    assert_eq!(audio.windows.samples.len() as u32, audio.mask.kept() * 1_280);
+    assert!(of(&scored, Modality::Vision).mas.mas > 0.95);
+    assert!(scored.images.is_empty(), "nobody will send it");
+}
+
+#[test]
+fn a_still_frame_is_sent_once_and_a_change_is_seen() {
+    let engine = scoring_engine();
+    let clip = sample("27-clip-what");
+    let scored = score(&engine, &clip, Some(&TARGET));
+    let mas = of(&scored, Modality::Vision).mas;
+    assert_eq!((mas.frames, mas.kept_frames as usize), (4, scored.images.len()));
+    assert!(mas.kept_frames >= 2, "something appears");
+    assert_eq!(mas.patches, 36 * mas.kept_frames);
+
+    let still = Prompt { images: vec![clip.images[0].clone(); 4], ..clip };
+    let scored = score(&engine, &still, Some(&TARGET));
+    assert_eq!((scored.images.len(), of(&scored, Modality::Vision).mas.kept_frames), (1, 1));
+}
+
+#[test]
+fn scores_come_first_and_change_no_answer() {
+    let (plain, scoring) = (engine(), scoring_engine());
+    for id in ["01-colour", "17-say-all", "22-spoken-question", "28-clip-direction"] {
+        let prompt = sample(id);
+        let expected = answer(&plain, &prompt, 24, async |_, _| true).unwrap();
+        let (scores, tokens) = (Cell::new(0), RefCell::new(Vec::new()));
+        let on_scored = async |_| {
+            assert!(tokens.borrow().is_empty(), "{id}: scores before tokens");
+            scores.set(scores.get() + 1);
+            true
+        };
+        let on_token = async |_, token: &Token| {
+            assert_eq!(scores.get(), 1, "{id}: scores before tokens");
+            tokens.borrow_mut().push(token.id);
+            true
+        };
+        let scored = block_on(scoring.ask(&prompt, Some(&TARGET), 24, on_scored, on_token)).unwrap();
+        assert_eq!(scored.text, expected.text, "{id}");
+        let kinds: Vec<_> = scored.receipt.spans.iter().map(|span| span.kind).collect();
+        use SpanKind::{Decode, Encode, Prefill, Prune, Score};
+        assert_eq!(kinds, [Encode, Score, Prune, Encode, Prefill, Decode]);
+        let probe_flops = scored.receipt.flops - expected.receipt.flops;
+        assert!(probe_flops > 0 && probe_flops * 20 < expected.receipt.flops, "{id}: {probe_flops}");
+    }
+}
+
+#[test]
+fn without_media_there_is_nothing_to_score_and_that_is_told() {
+    let prompt = Prompt { question: "what color is the star?".into(), ..Prompt::default() };
+    assert_eq!(score(&scoring_engine(), &prompt, Some(&TARGET)), Scored::default());
 }

@@ -1,6 +1,7 @@
 //! One side's answer while it is being written, and what it took. Knows no clock: times come in as arguments.
 
-use msao_protocol::{FinishReason, Receipt, Token};
+use msao_protocol::{FinishReason, Receipt, Token, TokenFate, TokenOrigin, TokenSource};
+use msao_runtime::orchestrator::{AnswerToken, TokenState};
 
 /// How far an answer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub struct Answer {
     /// How far it is.
     pub phase: Phase,
     /// What is written so far.
-    pub tokens: Vec<Token>,
-    /// Milliseconds from the question to the first token.
+    pub tokens: Vec<AnswerToken>,
+    /// Milliseconds from the question to the first token that stands.
     pub first_token_ms: Option<f64>,
     /// Milliseconds from the question to the end.
     pub total_ms: Option<f64>,
@@ -73,15 +74,41 @@ impl Answer {
         matches!(self.phase, Phase::Finished(FinishReason::Stop | FinishReason::Length)).then(|| self.text())
     }
 
-    /// A token has come. A second token 0 means that the answer began anew; what comes after the end is late.
+    /// The device wrote a token. A second token 0 means that the answer began anew; what comes after the end is late.
     pub fn push(&mut self, index: u32, token: Token, now_ms: f64) {
         if !self.is_pending() {
             return;
         }
         self.tokens.truncate(index as usize);
-        self.tokens.push(token);
+        self.tokens.push(AnswerToken {
+            text: token.text,
+            probability: token.probability,
+            state: TokenState::Settled {
+                origin: TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified },
+                replaced: None,
+            },
+        });
         self.first_token_ms.get_or_insert(now_ms - self.asked_at_ms);
         self.phase = Phase::Writing;
+    }
+
+    /// The answer as it stands now, proposals included; what comes after the end is late.
+    pub fn show(&mut self, tokens: Vec<AnswerToken>, now_ms: f64) {
+        if !self.is_pending() {
+            return;
+        }
+        if tokens.iter().any(|token| matches!(token.state, TokenState::Settled { .. })) {
+            self.first_token_ms.get_or_insert(now_ms - self.asked_at_ms);
+        }
+        self.phase = if tokens.is_empty() { Phase::Waiting } else { Phase::Writing };
+        self.tokens = tokens;
+    }
+
+    /// This side takes no part after all.
+    pub fn excuse(&mut self, reason: impl Into<String>) {
+        if self.is_pending() {
+            *self = Self::not_asked(reason);
+        }
     }
 
     /// The answer is complete.
@@ -153,6 +180,19 @@ mod tests {
         assert_eq!(answer.text(), "red");
         assert_eq!(answer.phase, Phase::Finished(FinishReason::Cancelled));
         assert_eq!(answer.final_text(), None, "a stopped answer is compared with nothing");
+    }
+
+    #[test]
+    fn proposals_show_but_do_not_count_as_the_first_token() {
+        let mut answer = Answer::asked(0.0);
+        let shown = |state| AnswerToken { text: " red".into(), probability: 0.9, state };
+        answer.show(vec![shown(TokenState::Proposed(TokenSource::EdgeDraft))], 5.0);
+        assert_eq!((answer.text().as_str(), answer.first_token_ms), ("red", None));
+        let origin = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Accepted };
+        answer.show(vec![shown(TokenState::Settled { origin, replaced: None })], 9.0);
+        assert_eq!(answer.first_token_ms, Some(9.0));
+        answer.excuse("late");
+        assert!(matches!(answer.phase, Phase::NotAsked(_)));
     }
 
     #[test]

@@ -40,6 +40,17 @@ pub fn tokens_per_s(rate: f64) -> String {
     if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
+/// Operations in billions, to two digits where they are few: `0.042 GFLOP`, `1.3 GFLOP`.
+pub fn operations(count: u64) -> String {
+    let billions = count as f64 / 1e9;
+    match billions {
+        0.0 => "none".to_owned(),
+        ..0.1 => format!("{billions:.3} GFLOP"),
+        ..10.0 => format!("{billions:.2} GFLOP"),
+        _ => format!("{billions:.0} GFLOP"),
+    }
+}
+
 /// Number of weights: `0.9 M`, `14 M`.
 pub fn parameters(count: u64) -> String {
     let millions = count as f64 / 1e6;
@@ -85,6 +96,14 @@ mod tests {
     #[test]
     fn near_certainty_is_not_called_certain() {
         assert_eq!([1.0, 0.999, 0.5, 0.001].map(probability), ["100 %", "over 99 %", "50 %", "under 1 %"]);
+    }
+
+    #[test]
+    fn few_operations_keep_their_digits() {
+        assert_eq!(
+            [0, 42_000_000, 1_300_000_000, 24_000_000_000].map(operations),
+            ["none", "0.042 GFLOP", "1.30 GFLOP", "24 GFLOP"]
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod answer;
 pub mod format;
 pub mod input;
 pub mod options;
+pub mod policy;
+pub mod receipt;
 pub mod samples;
 pub mod status;
 pub mod verdict;

@@ -1,6 +1,25 @@
-//! What the page's address asks for: `?engine=simd|webgpu|auto` and `?server=ws-url`.
+//! What the page's address asks for: `?engine=`, `?server=`, `?policy=` and `?delay_image_ms=`.
 
 use msao_planner::EngineKind;
+use msao_protocol::Policy;
+
+use crate::policy;
+
+/// Longest delay of a picture.
+const MAX_DELAY_MS: u32 = 60_000;
+
+/// The parameters as the address has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parameters<'a> {
+    /// `engine`
+    pub engine: Option<&'a str>,
+    /// `server`
+    pub server: Option<&'a str>,
+    /// `policy`
+    pub policy: Option<&'a str>,
+    /// `delay_image_ms`
+    pub delay_image_ms: Option<&'a str>,
+}
 
 /// Options of this visit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,11 +28,16 @@ pub struct PageOptions {
     pub engine: Option<EngineKind>,
     /// Address of the server's WebSocket; `None` means the server the page came from.
     pub server: Option<String>,
+    /// How questions may be answered, to begin with.
+    pub policy: Policy,
+    /// Holds every picture back for so long after its question, to show what a slow uplink would do.
+    pub delay_image_ms: Option<u32>,
 }
 
 impl PageOptions {
-    /// Reads the two parameters; what is not understood is left out and described.
-    pub fn from_parameters(engine: Option<&str>, server: Option<&str>) -> (Self, Vec<String>) {
+    /// Reads the parameters; what is not understood is left out and described.
+    pub fn from_parameters(parameters: Parameters<'_>) -> (Self, Vec<String>) {
+        let Parameters { engine, server, policy, delay_image_ms } = parameters;
         let mut notices = Vec::new();
         let engine = match engine {
             None | Some("" | "auto") => None,
@@ -38,7 +62,32 @@ impl PageOptions {
                 None
             }
         };
-        (Self { engine, server }, notices)
+        let policy = match policy.filter(|policy| !policy.is_empty()) {
+            None => Policy::default(),
+            Some(asked) => policy::from_name(asked).unwrap_or_else(|| {
+                let known: Vec<_> = Policy::ALL.into_iter().map(policy::name).collect();
+                notices.push(format!(
+                    "The address asks for the policy “{}”, which does not exist. Known are {}; msao is used.",
+                    clip(asked),
+                    known.join(", ")
+                ));
+                Policy::default()
+            }),
+        };
+        let delay_image_ms = match delay_image_ms.filter(|delay| !delay.is_empty()) {
+            None => None,
+            Some(asked) => {
+                let delay = asked.parse().ok().filter(|delay| *delay <= MAX_DELAY_MS);
+                if delay.is_none() {
+                    notices.push(format!(
+                        "The address delays pictures by “{}”; it must be milliseconds, at most {MAX_DELAY_MS}. They are not delayed.",
+                        clip(asked)
+                    ));
+                }
+                delay
+            }
+        };
+        (Self { engine, server, policy, delay_image_ms }, notices)
     }
 }
 
@@ -50,26 +99,42 @@ fn clip(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn nothing_asked_is_the_default() {
-        assert_eq!(PageOptions::from_parameters(None, None), (PageOptions::default(), vec![]));
-        assert_eq!(PageOptions::from_parameters(Some("auto"), Some("")), (PageOptions::default(), vec![]));
+    fn read(parameters: Parameters<'_>) -> (PageOptions, Vec<String>) {
+        PageOptions::from_parameters(parameters)
     }
 
     #[test]
-    fn engines_and_servers_are_read() {
-        let (options, notices) =
-            PageOptions::from_parameters(Some("webgpu"), Some("ws://127.0.0.1:9/v1/session"));
+    fn nothing_asked_is_the_default() {
+        assert_eq!(read(Parameters::default()), (PageOptions::default(), vec![]));
+        let empty =
+            Parameters { engine: Some("auto"), server: Some(""), policy: Some(""), delay_image_ms: Some("") };
+        assert_eq!(read(empty), (PageOptions::default(), vec![]));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read() {
+        let (options, notices) = read(Parameters {
+            engine: Some("webgpu"),
+            server: Some("ws://127.0.0.1:9/v1/session"),
+            policy: Some("cloud_only"),
+            delay_image_ms: Some("500"),
+        });
         assert_eq!(options.engine, Some(EngineKind::Webgpu));
         assert_eq!(options.server.as_deref(), Some("ws://127.0.0.1:9/v1/session"));
+        assert_eq!((options.policy, options.delay_image_ms), (Policy::CloudOnly, Some(500)));
         assert!(notices.is_empty());
     }
 
     #[test]
     fn nonsense_is_named_and_left_out() {
-        let (options, notices) = PageOptions::from_parameters(Some("cuda"), Some("javascript:alert(1)"));
+        let (options, notices) = read(Parameters {
+            engine: Some("cuda"),
+            server: Some("javascript:alert(1)"),
+            policy: Some("best"),
+            delay_image_ms: Some("-1"),
+        });
         assert_eq!(options, PageOptions::default());
-        assert_eq!(notices.len(), 2);
-        assert!(notices[0].contains("cuda"));
+        assert_eq!(notices.len(), 4);
+        assert!(notices[0].contains("cuda") && notices[2].contains("cloud_only"));
     }
 }

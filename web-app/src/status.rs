@@ -30,6 +30,8 @@ pub struct EdgeReady {
     pub model: String,
     /// Weights in the model.
     pub parameters: u64,
+    /// It says how much of picture and sound a question needs.
+    pub has_probe: bool,
     /// Another engine is being tried in the background.
     pub trying_other: bool,
 }

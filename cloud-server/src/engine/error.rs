@@ -1,20 +1,22 @@
 //! Why an engine has no answer.
 
+use std::sync::Arc;
+
 use msao_models::ModelError;
 use msao_protocol::ErrorCode;
 
 use crate::intake::Refusal;
 
 /// Why a job has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// The job's own content cannot be used.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The model failed.
+    /// The model failed; the pass may have been shared, and the error with it.
     #[error("the model failed: {0}")]
-    Model(#[source] ModelError),
+    Model(#[source] Arc<ModelError>),
     /// A bug in the engine; it caught itself and serves the next request.
     #[error("the model stopped on a fault of its own; ask again, and tell the operator if it happens again")]
     Panicked,
@@ -42,8 +44,8 @@ impl From<ModelError> for EngineError {
                 ErrorCode::QuestionTooLong
             }
             ModelError::Prompt { .. } => ErrorCode::Unsupported,
-            error => return Self::Model(error),
+            error => return Self::Model(Arc::new(error)),
         };
-        Self::Refused(Refusal { code, message: error.to_string() })
+        Self::Refused(Refusal::new(code, error.to_string()))
     }
 }

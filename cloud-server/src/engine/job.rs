@@ -1,37 +1,26 @@
 //! A question on its way through an engine, and what the engine says about it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 
-use msao_protocol::{Ask, FinishReason, ModalityReceipt, Span, Token};
+use msao_protocol::{Ask, Draft, FinishReason, Receipt, SettledToken, Token};
 use tokio::sync::mpsc;
 
 use super::EngineError;
+use super::mailbox::{JobHandle, Mailbox};
+use crate::intake::Refusal;
 
-/// Stops a job from outside; clones stop the same job.
-#[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
-
-impl CancelToken {
-    /// Asks the job to stop; it does so before its next token.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the job was asked to stop.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+/// Most tokens that are proposed on partial context.
+pub const MAX_PROPOSED_TOKENS: usize = 24;
 
 /// One question to answer, already held against the limits.
 #[derive(Debug)]
 pub struct Job {
-    /// The question and its media.
-    pub ask: Ask,
+    /// The question and its media; shared with whoever decodes them.
+    pub ask: Arc<Ask>,
     /// Most tokens of the answer.
     pub max_new_tokens: u32,
-    cancel: CancelToken,
+    mailbox: Arc<Mailbox>,
     events: mpsc::Sender<EngineEvent>,
 }
 
@@ -44,8 +33,22 @@ pub struct Events {
 /// What an engine says about a job, in order.
 #[derive(Debug)]
 pub enum EngineEvent {
-    /// The next token.
-    Token(Token),
+    /// What one pass of the target settled: at least one token.
+    Settled {
+        /// Position in the answer of the first one.
+        start: u32,
+        /// The tokens.
+        tokens: Vec<SettledToken>,
+        /// Corrections so far.
+        revision: u32,
+    },
+    /// What the target proposes on partial context.
+    Proposed {
+        /// Position in the answer of the first one.
+        start: u32,
+        /// The tokens.
+        tokens: Vec<Token>,
+    },
     /// Final: the whole answer.
     Done(Answer),
     /// Final: there is no answer.
@@ -59,29 +62,58 @@ pub struct Answer {
     pub text: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
-    /// Tokens the model read.
-    pub prompt_tokens: u32,
-    /// Tokens it wrote.
-    pub completion_tokens: u32,
-    /// Bytes and tokens of each modality given.
-    pub modalities: Vec<ModalityReceipt>,
-    /// Where the time went.
-    pub spans: Vec<Span>,
+    /// What it took.
+    pub receipt: Receipt,
 }
 
-/// Makes a job and its reading end.
+/// Makes a job, the session's hold on it, and its reading end.
 ///
-/// The channel between them holds a whole answer. So a model that many share never waits for one slow
-/// reader, and yet memory is bounded: by `max_new_tokens`, which is limited, and by the queue's places.
-pub fn job(ask: Ask, max_new_tokens: u32, cancel: CancelToken) -> (Job, Events) {
-    let (events, receiver) = mpsc::channel(max_new_tokens as usize + 1);
-    (Job { ask, max_new_tokens, cancel, events }, Events { receiver })
+/// The channel of events holds a whole answer. So a model that many share never waits for one slow reader, and yet
+/// memory is bounded: by `max_new_tokens`, which is limited, and by the queue's places.
+pub fn job(ask: Ask, max_new_tokens: u32) -> (Job, JobHandle, Events) {
+    let (events, receiver) = mpsc::channel(max_new_tokens as usize + MAX_PROPOSED_TOKENS + 1);
+    // An end token may follow the longest answer.
+    let max_draft_tokens = max_new_tokens as usize + 1;
+    let mailbox = Arc::new(Mailbox::new(ask.pending.clone(), ask.speculation, max_draft_tokens));
+    let handle = JobHandle(Arc::clone(&mailbox));
+    (Job { ask: Arc::new(ask), max_new_tokens, mailbox, events }, handle, Events { receiver })
 }
 
 impl Job {
     /// Whether nobody wants the answer any more.
     pub fn is_cancelled(&self) -> bool {
-        self.cancel.is_cancelled() || self.events.is_closed()
+        self.mailbox.is_cancelled() || self.events.is_closed()
+    }
+
+    /// Whether announced media are still missing.
+    pub fn is_partial(&self) -> bool {
+        !self.ask.pending.is_empty()
+    }
+
+    /// Puts the announced media into the question if they have come; says whether they have.
+    pub(super) fn complete(&mut self) -> bool {
+        let Some(attach) = self.mailbox.take_attach() else { return false };
+        // Whoever decoded the question is done with it, so this is no copy.
+        let ask = Arc::make_mut(&mut self.ask);
+        ask.images.extend(attach.images);
+        ask.audio = ask.audio.take().or(attach.audio);
+        ask.pending.clear();
+        true
+    }
+
+    /// Drafts that have come since the last look.
+    pub(super) fn take_drafts(&self) -> Vec<Draft> {
+        self.mailbox.take_drafts()
+    }
+
+    /// Why the job has to fail, if something sent for it was refused.
+    pub(super) fn take_refusal(&self) -> Option<Refusal> {
+        self.mailbox.take_refusal()
+    }
+
+    /// Who is woken when something comes for the job.
+    pub(super) fn wake_on_news(&self, reader: Waker) {
+        self.mailbox.wake_on_news(reader);
     }
 
     /// Reports an event. When nobody listens it is lost, and [`Self::is_cancelled`] says so.

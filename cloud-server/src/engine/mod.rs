@@ -1,19 +1,22 @@
 //! The seam between sessions and whatever answers them.
 //!
-//! A session hands a checked [`Job`] to an [`Engine`] and reads [`EngineEvent`]s until one of them is final.
-//! [`EmbeddedEngine`] runs the model in this process. Nothing in here knows a web framework, a socket or the
-//! wire's frames; media arrive as the files they were sent as, since another engine may pass them on unopened.
+//! A session hands a checked [`Job`] to an [`Engine`], keeps its [`JobHandle`] for what follows (late media, drafts,
+//! the wish to stop), and reads [`EngineEvent`]s until one of them is final. [`EmbeddedEngine`] runs the model in this
+//! process. Nothing in here knows a web framework, a socket or the wire's frames; media arrive as the files they were
+//! sent as, since another engine may pass them on unopened.
 
 mod admission;
 mod embedded;
 mod error;
 mod job;
+mod mailbox;
 mod stage;
 
 pub use admission::{Busy, Place};
-pub use embedded::{EmbeddedConfig, EmbeddedEngine};
+pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
-pub use job::{Answer, CancelToken, EngineEvent, Events, Job, job};
+pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, job};
+pub use mailbox::JobHandle;
 
 use msao_protocol::ModelInfo;
 
@@ -47,4 +50,6 @@ pub struct EngineInfo {
     pub max_new_tokens: u32,
     /// Longest question in characters.
     pub question_chars: u32,
+    /// Tokens there are: drafts lie below.
+    pub vocab_size: u32,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use msao_protocol::{Ask, ClientMessage, ErrorCode, Limits, Media, MediaKind, frame};
+use msao_protocol::{Ask, ClientMessage, ErrorCode, ImageInput, Limits, Media, MediaKind, frame};
 use msao_server::Timeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -37,7 +37,8 @@ async fn images_that_are_none_are_refused_one_by_one() {
         assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
     }
     // The sender's word for the format does not matter, the bytes do.
-    let mislabelled = Ask { images: vec![Media { kind: MediaKind::Wav, bytes: good }], ..ask(8, "a?") };
+    let mislabelled = ImageInput::Whole(Media { kind: MediaKind::Wav, bytes: good });
+    let mislabelled = Ask { images: vec![mislabelled], ..ask(8, "a?") };
     client.send(&ClientMessage::Ask(mislabelled)).await;
     client.answer(8).await;
 }
@@ -70,7 +71,7 @@ async fn too_much_of_a_good_thing_is_refused() {
     // Within the characters, but not within the model's context.
     client.refused_with(ask(2, &"7 ".repeat(999)), QuestionTooLong, &["tokens", "shorten"]).await;
     client.refused_with(ask(3, " "), EmptyQuestion, &[]).await;
-    let frames = vec![Media { kind: MediaKind::Png, bytes: png(8, 8) }; 3];
+    let frames = vec![ImageInput::Whole(Media { kind: MediaKind::Png, bytes: png(8, 8) }); 3];
     client
         .refused_with(Ask { images: frames, ..ask(4, "a?") }, TooManyImages, &["3 images", "at most 2"])
         .await;

@@ -6,5 +6,6 @@ mod abuse;
 mod checkpoint;
 mod http;
 mod sessions;
+mod speculation;
 mod startup;
 mod support;

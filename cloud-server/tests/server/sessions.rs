@@ -106,7 +106,7 @@ async fn a_full_queue_is_told_when_to_come_back() {
     let mut busy = None;
     loop {
         match first.next().await {
-            ServerMessage::Token { request_id: 1, .. } => {}
+            ServerMessage::Settled { request_id: 1, .. } => {}
             ServerMessage::Error(report) => busy = Some(report),
             ServerMessage::Done { request_id: 1, .. } => break,
             other => panic!("{other:?}"),
@@ -132,12 +132,13 @@ async fn requests_of_one_session_are_bounded_and_distinct() {
     let (mut codes, mut done) = (Vec::new(), Vec::new());
     while done.len() < 2 {
         match client.next().await {
-            ServerMessage::Token { .. } => {}
+            ServerMessage::Settled { .. } => {}
             ServerMessage::Error(report) => codes.push((report.request_id, report.code)),
             ServerMessage::Done { request_id, .. } => done.push(request_id),
             other => panic!("{other:?}"),
         }
     }
+    done.sort_unstable();
     assert_eq!(done, [1, 2]);
     assert_eq!(codes, [(Some(1), ErrorCode::DuplicateRequest), (Some(3), ErrorCode::Busy)]);
 }
@@ -207,7 +208,7 @@ async fn a_stopping_server_finishes_what_runs() {
     let mut busy = server.session().await;
     busy.send(&ClientMessage::Ask(msao_protocol::Ask { max_new_tokens: 128, ..ask(1, "a?") })).await;
     // The answer has begun.
-    assert!(matches!(busy.next().await, ServerMessage::Token { index: 0, .. }));
+    assert!(matches!(busy.next().await, ServerMessage::Settled { start: 0, .. }));
     let state = server.state.clone();
     let finished = actix_web::rt::spawn(async move { state.finish_sessions(Duration::from_secs(20)).await });
     assert_eq!(idle.close_code().await, Some(CloseCode::Away));

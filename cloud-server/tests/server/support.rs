@@ -1,5 +1,6 @@
 //! A server in this process on a port of its own, and a client that is another implementation than ours.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,10 +9,10 @@ use actix_web::web::Data;
 use futures_util::{SinkExt as _, StreamExt as _};
 use msao_models::{CheckpointFiles, DeviceKind};
 use msao_protocol::{
-    Ask, ClientMessage, ErrorCode, ErrorReport, FinishReason, Limits, Media, MediaKind, Receipt,
-    ServerMessage, frame,
+    Ask, AudioInput, ClientMessage, ErrorCode, ErrorReport, FinishReason, ImageInput, Limits, Media,
+    MediaKind, Receipt, ServerMessage, SettledToken, Speculation, Token, frame,
 };
-use msao_server::engine::{EmbeddedConfig, EmbeddedEngine};
+use msao_server::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 use msao_server::{AppState, Assets, Origins, Timeouts, listen};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -28,6 +29,10 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) places: usize,
+    pub(crate) max_batch: usize,
+    pub(crate) attach_wait: Duration,
+    /// Whether the model drafts for itself.
+    pub(crate) co_located_draft: bool,
     pub(crate) max_sessions: usize,
     pub(crate) page: PathBuf,
 }
@@ -38,6 +43,9 @@ impl Default for Options {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             places: 8,
+            max_batch: 8,
+            attach_wait: PATIENCE,
+            co_located_draft: true,
             max_sessions: 8,
             page: "no such page".into(),
         }
@@ -45,11 +53,14 @@ impl Default for Options {
 }
 
 pub(crate) fn state(options: Options) -> Data<AppState> {
-    let Options { limits, timeouts, places, max_sessions, page } = options;
+    let Options { limits, timeouts, places, max_batch, attach_wait, co_located_draft, max_sessions, page } =
+        options;
     let path = checkpoint();
-    let config = EmbeddedConfig { name: "tiny".into(), device: DeviceKind::Cpu, limits, places };
-    let files = CheckpointFiles::from_dir(&path).unwrap();
-    let engine = Arc::new(EmbeddedEngine::start(&files, &config).unwrap());
+    let (name, device) = ("tiny".into(), DeviceKind::Cpu);
+    let config = EmbeddedConfig { name, device, limits, places, max_batch, attach_wait };
+    let files = || CheckpointFiles::from_dir(&path).unwrap();
+    let checkpoints = Checkpoints { target: files(), draft: co_located_draft.then(files) };
+    let engine = Arc::new(EmbeddedEngine::start(&checkpoints, &config).unwrap());
     let weights = path.parent().unwrap().to_owned();
     let assets = Assets { page, weights, checkpoints: vec!["tiny".into()] };
     let origins = Origins::new(vec!["https://friend.test".into()]);
@@ -75,7 +86,7 @@ impl TestServer {
 
     pub(crate) async fn connect(&self) -> Client {
         let (socket, _response) = connect_async(self.url()).await.unwrap();
-        Client { socket }
+        Client { socket, aside: VecDeque::new() }
     }
 
     /// A session that is open.
@@ -121,6 +132,8 @@ impl TestServer {
 }
 
 pub(crate) struct Client {
+    /// What was said about other requests while one was read.
+    aside: VecDeque<ServerMessage>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
@@ -129,6 +142,11 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) tokens: u32,
+    pub(crate) settled: Vec<SettledToken>,
+    /// What came before it was settled.
+    pub(crate) proposed: Vec<Token>,
+    /// Corrections.
+    pub(crate) revision: u32,
     pub(crate) finish_reason: FinishReason,
     pub(crate) receipt: Receipt,
 }
@@ -143,6 +161,26 @@ impl Client {
         message: Message,
     ) -> Result<(), tokio_tungstenite::tungstenite::Error> {
         timeout(PATIENCE, self.socket.send(message)).await.expect("the server reads")
+    }
+
+    /// The next message about a request, those about others being set aside.
+    async fn next_about(&mut self, expected: u32) -> ServerMessage {
+        let is_about = |message: &ServerMessage| match message {
+            ServerMessage::Settled { request_id, .. }
+            | ServerMessage::Proposed { request_id, .. }
+            | ServerMessage::Done { request_id, .. } => *request_id == expected,
+            _ => true,
+        };
+        if let Some(at) = self.aside.iter().position(is_about) {
+            return self.aside.remove(at).unwrap();
+        }
+        loop {
+            let message = self.next().await;
+            if is_about(&message) {
+                return message;
+            }
+            self.aside.push_back(message);
+        }
     }
 
     /// The next message; pings are answered on the way.
@@ -177,19 +215,31 @@ impl Client {
 
     /// Reads one answer and checks the order of its tokens.
     pub(crate) async fn answer(&mut self, expected: u32) -> Answer {
-        let (mut so_far, mut tokens) = (String::new(), 0);
+        let (mut settled, mut proposed) = (Vec::<SettledToken>::new(), Vec::new());
+        let mut last_revision = 0;
         loop {
-            match self.next().await {
-                ServerMessage::Token { request_id, index, token } => {
-                    assert_eq!((request_id, index), (expected, tokens));
-                    assert!((0.0..=1.0).contains(&token.probability), "{token:?}");
-                    so_far.push_str(&token.text);
-                    tokens += 1;
+            match self.next_about(expected).await {
+                ServerMessage::Settled { request_id, start, tokens, revision } => {
+                    assert_eq!((request_id, start as usize), (expected, settled.len()));
+                    assert!(!tokens.is_empty() && revision >= last_revision);
+                    settled.extend(tokens);
+                    last_revision = revision;
+                }
+                ServerMessage::Proposed { request_id, start, tokens } => {
+                    assert_eq!((request_id, start as usize), (expected, proposed.len()));
+                    assert!(settled.is_empty(), "proposed after something was settled");
+                    proposed.extend(tokens);
                 }
                 ServerMessage::Done { request_id, text, finish_reason, receipt } => {
+                    let so_far: String = settled.iter().map(|one| one.token.text.as_str()).collect();
                     assert_eq!((request_id, &text), (expected, &so_far));
+                    assert!(settled.iter().all(|one| (0.0..=1.0).contains(&one.token.probability)));
+                    let tokens = settled.len() as u32;
                     assert_eq!(receipt.completion_tokens, tokens);
-                    return Answer { text, tokens, finish_reason, receipt };
+                    let origins: Vec<_> = settled.iter().map(|one| one.origin).collect();
+                    assert_eq!(receipt.tokens, origins);
+                    let revision = last_revision;
+                    return Answer { text, tokens, settled, proposed, revision, finish_reason, receipt };
                 }
                 other => panic!("not part of an answer: {other:?}"),
             }
@@ -198,8 +248,12 @@ impl Client {
 
     /// Asks, expects a refusal of this one question, and that the session goes on.
     pub(crate) async fn refused(&mut self, ask: Ask) -> ErrorReport {
-        let id = ask.request_id;
-        self.send(&ClientMessage::Ask(ask)).await;
+        self.send(&ClientMessage::Ask(ask.clone())).await;
+        self.failure(ask.request_id).await
+    }
+
+    /// Expects the failure of this one request, and that the session goes on.
+    pub(crate) async fn failure(&mut self, id: u32) -> ErrorReport {
         let report = self.error().await;
         assert_eq!(report.request_id, Some(id), "{report:?}");
         self.send(&ClientMessage::Ping { nonce: id }).await;
@@ -217,15 +271,23 @@ impl Client {
 }
 
 pub(crate) fn ask(request_id: u32, question: &str) -> Ask {
-    Ask { request_id, question: question.into(), images: vec![], audio: None, max_new_tokens: 16 }
+    Ask {
+        request_id,
+        question: question.into(),
+        images: vec![],
+        audio: None,
+        pending: vec![],
+        max_new_tokens: 16,
+        speculation: Speculation::None,
+    }
 }
 
 pub(crate) fn with_image(ask: Ask, bytes: Vec<u8>) -> Ask {
-    Ask { images: vec![Media { kind: MediaKind::Png, bytes }], ..ask }
+    Ask { images: vec![ImageInput::Whole(Media { kind: MediaKind::Png, bytes })], ..ask }
 }
 
 pub(crate) fn with_audio(ask: Ask, bytes: Vec<u8>) -> Ask {
-    Ask { audio: Some(Media { kind: MediaKind::Wav, bytes }), ..ask }
+    Ask { audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })), ..ask }
 }
 
 /// A PNG with a gradient, so that it does not shrink to nothing.

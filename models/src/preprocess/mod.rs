@@ -83,6 +83,12 @@ impl Preprocessor {
         Ok(Self { image, audio })
     }
 
+    /// Sampling rate in Hz and number of samples of one recording, padding included; `None` where the checkpoint
+    /// cannot hear.
+    pub fn audio_chunk(&self) -> Option<(u32, usize)> {
+        self.audio.as_ref().map(|audio| (audio.sample_rate_hz, audio.chunk_samples))
+    }
+
     /// The vision tower's input for one picture.
     ///
     /// # Shapes

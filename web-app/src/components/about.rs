@@ -16,9 +16,9 @@ pub(crate) fn Welcome() -> impl IntoView {
             <p>
                 "Point the camera at a card, hold the microphone button and speak, or pick a sample. The answer of the model "
                 <em>"in this page"</em>
-                " comes first, with nothing sent; then the "
+                " comes first; the "
                 <em>"cloud"</em>
-                " confirms or corrects it."
+                " gets only what the question needs, and confirms or corrects each word in place."
             </p>
             <SampleGrid most=FIRST_SAMPLES on_pick=|| () />
         </div>
@@ -40,7 +40,7 @@ pub(crate) fn About() -> impl IntoView {
             </p>
             <p>
                 <strong>"What leaves this device: "</strong>
-                "when the cloud is connected, each question with its picture (the centre square, at most 256 pixels) and its recording. Nothing else, and nothing before you ask."
+                "when the cloud is connected, each question in words, and those parts of picture and recording that the question needs; the receipt below each answer says which. Nothing before you ask, and never what you lock."
             </p>
         </div>
     }

@@ -1,7 +1,8 @@
 //! One side's answer: its tokens as they come, how sure the model was of each, and what it took.
 
 use leptos::prelude::*;
-use msao_protocol::{FinishReason, Token};
+use msao_protocol::{FinishReason, TokenFate, TokenSource};
+use msao_runtime::orchestrator::{AnswerToken, TokenState};
 
 use super::icon::{Icon, IconView};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 pub(crate) fn AnswerColumn(side: Side, answer: RwSignal<Answer>) -> impl IntoView {
     let (name, class, testid, icon) = match side {
         Side::Edge => ("On this device", "answer edge", "edge-answer", Icon::Device),
-        Side::Cloud => ("Cloud", "answer cloud", "cloud-answer", Icon::Cloud),
+        Side::Cloud => ("Cloud, verified", "answer cloud", "cloud-answer", Icon::Cloud),
     };
     let state = move || answer.with(|answer| phase_name(&answer.phase));
     let has_tokens = move || answer.with(|answer| !answer.tokens.is_empty());
@@ -39,6 +40,12 @@ pub(crate) fn AnswerColumn(side: Side, answer: RwSignal<Answer>) -> impl IntoVie
                     {text}
                 </p>
             })}
+            <Show when=move || side == Side::Cloud && has_tokens()>
+                <p class="legend" data-testid="legend">
+                    <span data-state="proposed">"proposed"</span> <span data-state="accepted">"verified"</span>
+                    <span data-state="corrected">"corrected"</span>
+                </p>
+            </Show>
             <dl class="figures" class:hidden=move || matches!(state(), "not-asked")>
                 <Figure label="First token" testid=format!("{testid}-first-token")
                     value=move || answer.with(|answer| answer.first_token_ms.map(format::duration_ms)) />
@@ -96,20 +103,54 @@ fn note(answer: &Answer) -> Option<(bool, String)> {
     }
 }
 
-/// A token, underlined the more the less sure the model was. The space before the first one is not shown.
-fn token_view((index, token): (usize, &Token)) -> impl IntoView + use<> {
+/// A token, marked by what is known about it, and the draft that it replaced. The space before the first one is not shown.
+fn token_view((index, token): (usize, &AnswerToken)) -> impl IntoView + use<> {
+    let (state, source, replaced) = match &token.state {
+        TokenState::Proposed(source) => ("proposed", *source, None),
+        TokenState::Settled { origin, replaced } => (fate_name(origin.fate), origin.source, replaced.clone()),
+    };
+    // How sure a model was matters only where nobody has checked it.
     let class = match token.probability {
-        p if p >= 0.9 => "token",
+        p if state != "unverified" || p >= 0.9 => "token",
         p if p >= 0.6 => "token unsure",
         _ => "token guess",
     };
     let word = token.text.trim_start();
     let space = if index == 0 { "" } else { &token.text[..token.text.len() - word.len()] };
-    let title = format!("The model was {} sure of this", format::probability(token.probability));
+    let sure = format!("the model was {} sure of this", format::probability(token.probability));
+    let title = match (&replaced, state) {
+        (Some(draft), _) => format!("Corrected: the draft said “{}”; {sure}", draft.trim()),
+        (None, "proposed") => format!("Proposed, not verified yet; {sure}"),
+        (None, "accepted") => format!("A draft that the cloud verified; {sure}"),
+        (None, "written") => format!("Written by the cloud; {sure}"),
+        (None, "corrected") => format!("Written by the cloud in place of a draft; {sure}"),
+        (None, _) => format!("T{}", &sure[1..]),
+    };
+    let replaced = replaced.map(|draft| draft.trim().to_owned()).filter(|draft| !draft.is_empty());
     view! {
         {space.to_owned()}
-        <span class=class title=title data-testid="token" data-p=format!("{:.3}", token.probability)>
+        {replaced.map(|draft| view! { <del>{draft}</del> })}
+        <span class=class title=title data-testid="token" data-state=state data-source=source_name(source)
+            data-p=format!("{:.3}", token.probability)>
             {word.to_owned()}
         </span>
+    }
+}
+
+fn fate_name(fate: TokenFate) -> &'static str {
+    match fate {
+        TokenFate::Accepted => "accepted",
+        TokenFate::Corrected => "corrected",
+        TokenFate::Written => "written",
+        TokenFate::Unverified => "unverified",
+    }
+}
+
+fn source_name(source: TokenSource) -> &'static str {
+    match source {
+        TokenSource::EdgeDraft => "edge_draft",
+        TokenSource::PartialContext => "partial_context",
+        TokenSource::CoLocatedDraft => "co_located_draft",
+        TokenSource::Target => "target",
     }
 }

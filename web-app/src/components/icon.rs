@@ -15,6 +15,7 @@ pub(crate) enum Icon {
     Device,
     File,
     Info,
+    Locked,
     Microphone,
     Pause,
     Pencil,
@@ -23,6 +24,7 @@ pub(crate) enum Icon {
     Samples,
     Send,
     Stop,
+    Unlocked,
     Warning,
 }
 
@@ -39,6 +41,7 @@ impl Icon {
             Self::Device => "M7 3h10v18H7zM11 18h2",
             Self::File => "M6 3h8l4 4v14H6zM14 3v4h4M12 18v-6M9.5 14.5L12 12l2.5 2.5",
             Self::Info => "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 11v5M12 8v.01",
+            Self::Locked => "M6 11h12v9H6zM8.5 11V7.5a3.5 3.5 0 0 1 7 0V11M12 14.5v2",
             Self::Microphone => {
                 "M12 15a3.5 3.5 0 0 0 3.5-3.5v-5a3.5 3.5 0 0 0-7 0v5A3.5 3.5 0 0 0 12 15zM5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3"
             }
@@ -49,6 +52,7 @@ impl Icon {
             Self::Samples => "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
             Self::Send => "M12 19V6M6 11.5L12 5.5l6 6",
             Self::Stop => "M7 7h10v10H7z",
+            Self::Unlocked => "M6 11h12v9H6zM8.5 11V7a3.5 3.5 0 0 1 6.8-1.2M12 14.5v2",
             Self::Warning => "M12 4l9 16H3zM12 10v4M12 17v.01",
         }
     }

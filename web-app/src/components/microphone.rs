@@ -5,6 +5,7 @@ use web_sys::Element;
 
 use super::{
     icon::{Icon, IconView},
+    lock::LockSwitch,
     player::SoundPlayer,
 };
 use crate::{
@@ -165,6 +166,7 @@ pub(crate) fn Microphone() -> impl IntoView {
 
     view! {
         <div class="sound-row" data-testid="sound-row">
+            <div class="talk-row">
             <button type="button" class="talk" class:active=is_active data-testid="talk"
                 aria-label="Hold to talk, or tap to begin and tap again to finish; up to 4.8 seconds"
                 aria-pressed=move || if is_active() { "true" } else { "false" }
@@ -175,6 +177,8 @@ pub(crate) fn Microphone() -> impl IntoView {
                 <IconView icon=Icon::Microphone />
                 <span class="talk-label" data-testid="talk-label">{label}</span>
             </button>
+            <LockSwitch locked=page.draft.audio_locked what="the sound" testid="lock-audio" with_words=false />
+            </div>
             {move || sound.get().filter(|_| !is_active()).map(|sound| view! {
                 <div class="recorded">
                     <SoundPlayer sound=sound />

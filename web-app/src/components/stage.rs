@@ -4,7 +4,10 @@ use leptos::{ev, html, prelude::*, task::spawn_local};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, MediaStream};
 
-use super::icon::{Icon, IconView};
+use super::{
+    icon::{Icon, IconView},
+    lock::LockSwitch,
+};
 use crate::{
     input::refusal::{Device, device_message},
     media::{
@@ -170,43 +173,42 @@ pub(crate) fn Stage(
                 </Show>
             </div>
             <p class="caption" data-testid="stage-caption">{caption}</p>
-            <Show when=move || !is_empty()>
-                <div class="buttons">
-                    <Show when=is_live>
-                        <button type="button" class="secondary" data-testid="snapshot" on:click=move |_| take(1)
-                            prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
-                            <IconView icon=Icon::Camera /> "Take picture"
-                        </button>
-                        <button type="button" class="secondary" data-testid="clip" on:click=move |_| take(CLIP_FRAMES)
-                            prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
-                            <IconView icon=Icon::Clip /> "4-frame clip"
-                        </button>
-                    </Show>
-                    <Show when=has_pictures>
-                        <button type="button" class="secondary" data-testid="retake"
-                            on:click=move |_| pictures.set(Vec::new())>
-                            {move || view! { <IconView icon=if is_on() { Icon::Retry } else { Icon::Close } /> }}
-                            {move || if is_on() { "Retake" } else { "Remove" }}
-                        </button>
-                    </Show>
-                    <Show when=is_on>
-                        <button type="button" class="quiet" data-testid="camera-stop" aria-label="Turn off the camera"
-                            on:click=move |_| close()>
-                            "Turn off"
-                        </button>
-                    </Show>
-                    <Show when=move || is_live() && choices.with(Vec::len) != 1 && choices.with(|list| !list.is_empty())>
-                        <select aria-label="Camera" data-testid="camera-choice"
-                            on:change=move |event| open(Some(event_target_value(&event)))>
-                            {move || choices.get().into_iter().map(|choice| {
-                                let id = choice.id.clone();
-                                let chosen = move || stream.with_value(|s| s.as_ref().is_some_and(|s| shows(s, &id)));
-                                view! { <option value=choice.id.clone() selected=chosen>{choice.label}</option> }
-                            }).collect_view()}
-                        </select>
-                    </Show>
-                </div>
-            </Show>
+            <div class="buttons">
+                <Show when=is_live>
+                    <button type="button" class="secondary" data-testid="snapshot" on:click=move |_| take(1)
+                        prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
+                        <IconView icon=Icon::Camera /> "Take picture"
+                    </button>
+                    <button type="button" class="secondary" data-testid="clip" on:click=move |_| take(CLIP_FRAMES)
+                        prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
+                        <IconView icon=Icon::Clip /> "4-frame clip"
+                    </button>
+                </Show>
+                <Show when=has_pictures>
+                    <button type="button" class="secondary" data-testid="retake"
+                        on:click=move |_| pictures.set(Vec::new())>
+                        {move || view! { <IconView icon=if is_on() { Icon::Retry } else { Icon::Close } /> }}
+                        {move || if is_on() { "Retake" } else { "Remove" }}
+                    </button>
+                </Show>
+                <Show when=is_on>
+                    <button type="button" class="quiet" data-testid="camera-stop" aria-label="Turn off the camera"
+                        on:click=move |_| close()>
+                        "Turn off"
+                    </button>
+                </Show>
+                <Show when=move || is_live() && choices.with(Vec::len) != 1 && choices.with(|list| !list.is_empty())>
+                    <select aria-label="Camera" data-testid="camera-choice"
+                        on:change=move |event| open(Some(event_target_value(&event)))>
+                        {move || choices.get().into_iter().map(|choice| {
+                            let id = choice.id.clone();
+                            let chosen = move || stream.with_value(|s| s.as_ref().is_some_and(|s| shows(s, &id)));
+                            view! { <option value=choice.id.clone() selected=chosen>{choice.label}</option> }
+                        }).collect_view()}
+                    </select>
+                </Show>
+                <LockSwitch locked=page.draft.vision_locked what="camera and pictures" testid="lock-vision" with_words=true />
+            </div>
             <input node_ref=file_input type="file" class="hidden" multiple tabindex="-1" aria-hidden="true"
                 accept="image/png,image/jpeg,image/webp,audio/*" data-testid="file-input" on:change=on_files />
         </div>

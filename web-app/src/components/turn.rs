@@ -9,6 +9,7 @@ use super::{
     answer::AnswerColumn,
     icon::{Icon, IconView},
     player::SoundPlayer,
+    receipt::ReceiptView,
 };
 use crate::{
     media::clipboard,
@@ -38,6 +39,8 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
     let state = move || if is_pending.get() { "pending" } else { "done" };
     let asked = turn.with_value(|turn| turn.asked.clone());
     let again = asked.clone();
+    let shown = asked.clone();
+    let receipt = move || turn.with_value(|turn| turn.receipt.get()).filter(|_| !is_pending.get());
     view! {
         <article node_ref=article class="turn" data-testid="turn" data-state=state>
             <Question asked=asked />
@@ -60,6 +63,7 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
                     <IconView icon=Icon::Retry /> "Ask again"
                 </button>
             </div>
+            {move || receipt().map(|receipt| view! { <ReceiptView receipt=receipt asked=shown.clone() /> })}
         </article>
     }
 }

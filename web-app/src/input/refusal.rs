@@ -100,6 +100,16 @@ pub enum Refusal {
         "Nobody can answer yet: the model on this device is not loaded and the server is away. Nothing is lost: ask again when one of them is ready."
     )]
     NobodyAnswers,
+    /// The device alone is to answer, and cannot.
+    #[error(
+        "“Device only” is chosen, and the model on this device is not loaded. Nothing is lost: ask again when it is ready, or choose another way to answer below."
+    )]
+    DeviceNotReady,
+    /// The cloud is to answer, and cannot.
+    #[error(
+        "The chosen way to answer needs the server, which is away. Nothing is lost: ask again when it is back, or choose another way to answer below."
+    )]
+    CloudAway,
 }
 
 /// A recording device the page asked for.

@@ -5,6 +5,7 @@ pub(crate) mod clipboard;
 pub(crate) mod fetch;
 pub(crate) mod file;
 pub(crate) mod picture;
+pub(crate) mod prepare;
 pub(crate) mod recorder;
 pub(crate) mod sound;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use js_sys::{Function, Promise, Uint8Array};
 use msao_protocol::{Media, MediaKind};
-use wasm_bindgen::{JsCast, JsValue};
+use msao_runtime::messages::RgbaPixels;
+use wasm_bindgen::{Clamped, JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, CanvasRenderingContext2d, HtmlCanvasElement, HtmlVideoElement, ImageBitmap};
+use web_sys::{Blob, CanvasRenderingContext2d, HtmlCanvasElement, HtmlVideoElement, ImageBitmap, ImageData};
 
 use super::{ObjectUrl, blob};
 
@@ -76,12 +77,7 @@ impl Picture {
             return Err("there is no picture yet".into());
         }
         let side = source.min(MAX_SIDE);
-        let document = web_sys::window().and_then(|window| window.document()).ok_or("no document")?;
-        let canvas: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
-        canvas.set_width(side);
-        canvas.set_height(side);
-        let context: CanvasRenderingContext2d =
-            canvas.get_context("2d")?.ok_or("this browser draws no canvas")?.dyn_into()?;
+        let (canvas, context) = canvas(side, side)?;
         // Transparent files are seen on white, as on the page.
         context.set_fill_style_str("white");
         context.fill_rect(0.0, 0.0, f64::from(side), f64::from(side));
@@ -94,6 +90,27 @@ impl Picture {
         let url = ObjectUrl::new(&encoded.bytes, mime(encoded.kind))?;
         Ok(Self { side, rgba: Arc::new(rgba.to_vec()), encoded: Arc::new(encoded), url: Arc::new(url) })
     }
+}
+
+/// Encodes pixels as pictures are encoded: PNG, or JPEG where that is large.
+///
+/// # Errors
+/// What the browser throws.
+pub(crate) async fn encode_pixels(pixels: &RgbaPixels) -> Result<Media, JsValue> {
+    let (canvas, context) = canvas(pixels.width, pixels.height)?;
+    let data =
+        ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels.pixels), pixels.width, pixels.height)?;
+    context.put_image_data(&data, 0.0, 0.0)?;
+    encode(&canvas).await
+}
+
+fn canvas(width: u32, height: u32) -> Result<(HtmlCanvasElement, CanvasRenderingContext2d), JsValue> {
+    let document = web_sys::window().and_then(|window| window.document()).ok_or("no document")?;
+    let canvas: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
+    canvas.set_width(width);
+    canvas.set_height(height);
+    let context = canvas.get_context("2d")?.ok_or("this browser draws no canvas")?.dyn_into()?;
+    Ok((canvas, context))
 }
 
 async fn encode(canvas: &HtmlCanvasElement) -> Result<Media, JsValue> {

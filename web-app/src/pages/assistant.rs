@@ -11,6 +11,7 @@ use crate::{
         header::PageHeader,
         microphone::Microphone,
         notices::NoticeList,
+        policy::PolicySwitch,
         prompt::PromptBox,
         stage::Stage,
         turn::TurnView,
@@ -79,6 +80,7 @@ pub(crate) fn Assistant() -> impl IntoView {
                 </section>
             </main>
             <footer class="page-footer">
+                <PolicySwitch />
                 <About />
             </footer>
             <NoticeList />

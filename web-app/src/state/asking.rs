@@ -1,11 +1,17 @@
 //! From a draft to two answers, and what may be done to them: stop, retry, take back.
 
 use leptos::{prelude::*, task::spawn_local};
-use msao_planner::{Conditions, NoRoute, Route, choose_route};
-use msao_protocol::{Ask, RequestId};
-use msao_runtime::messages::{EdgeAsk, PcmSamples, RgbaPixels};
+use msao_planner::{Conditions, Route};
+use msao_protocol::RequestId;
+use msao_runtime::{
+    messages::{EdgeAsk, PcmSamples, RgbaPixels},
+    scored::{Scored, TargetGrid},
+};
 
-use super::{Asked, PageState, Side, Turn, now_ms};
+use super::{
+    Asked, PageState, Side, Turn, now_ms,
+    running::{MAX_NEW_TOKENS, Running},
+};
 use crate::{
     answer::Phase,
     input::{
@@ -13,10 +19,9 @@ use crate::{
         refusal::{Refusal, check_question},
     },
     media::picture::Picture,
+    policy,
+    status::{CloudStatus, EdgeStatus},
 };
-
-/// Tokens of the longest answer asked for: the models' descriptions end well below.
-const MAX_NEW_TOKENS: u32 = 96;
 
 impl PageState {
     /// Asks what is in the draft. With a live camera and no picture in the draft, the picture is taken now.
@@ -49,14 +54,15 @@ impl PageState {
         let spoken = self.draft.sound.with_untracked(Option::is_some);
         let limit = self.limits.with_untracked(|limits| limits.question_chars);
         self.draft.question.with_untracked(|question| check_question(question, spoken, limit))?;
-        self.route().map(|_| ()).map_err(|NoRoute| Refusal::NobodyAnswers)
+        self.route().map(|_| ())
     }
 
-    fn route(self) -> Result<Route, NoRoute> {
-        choose_route(Conditions {
+    fn route(self) -> Result<Route, Refusal> {
+        let conditions = Conditions {
             edge_ready: self.edge.with_untracked(|status| status.is_ready()),
             cloud_connected: self.cloud.with_untracked(|status| status.is_connected()),
-        })
+        };
+        policy::route(self.policy.get_untracked(), conditions)
     }
 
     fn ask_now(self, asked: Asked) {
@@ -76,34 +82,44 @@ impl PageState {
     }
 
     fn run(self, turn: &Turn) {
-        let Ok(route) = self.route() else {
-            self.notices.error(Refusal::NobodyAnswers.to_string());
-            return;
+        let route = match self.route() {
+            Ok(route) => route,
+            Err(refusal) => return self.notices.error(refusal.to_string()),
         };
         let request_id = self.next_request_id();
-        turn.begin(request_id, route, now_ms());
+        let policy = self.policy.get_untracked();
+        let target = self.cloud.with_untracked(|status| match status {
+            CloudStatus::Connected(model) if route.uses_cloud() => Some(model.clone()),
+            _ => None,
+        });
+        let grid = target.as_ref().filter(|_| policy.uses_mas()).map(TargetGrid::from);
+        let running = Running::new(request_id, &turn.asked, self.draft.locks(), policy, target);
+        turn.begin(request_id, running, now_ms());
         for side in [Side::Edge, Side::Cloud] {
             self.announcement(side).set(String::new());
         }
-        if route.uses_edge() {
+        let has_media = !turn.asked.pictures.is_empty() || turn.asked.sound.is_some();
+        let is_ready = route.uses_edge();
+        let is_scored = is_ready && has_media && policy.uses_mas() && self.has_probe();
+        if !is_scored {
+            self.plan(turn, Scored::default(), is_ready);
+        }
+        let writes = turn.update(|running| running.request.strategy().is_some_and(|one| one.uses_edge()));
+        if is_ready && (policy.is_adaptive() || writes == Some(true)) {
             let posted = self.clients.with_value(|clients| {
-                clients.edge.as_ref().map(|edge| edge.ask(edge_ask(request_id, &turn.asked)))
+                clients.edge.as_ref().map(|edge| edge.ask(edge_ask(request_id, &turn.asked, grid)))
             });
             if let Some(Err(error)) = posted {
                 self.fail(request_id, Side::Edge, &error.to_string());
             }
+        } else {
+            let reason = policy::why_only_the_cloud(is_ready, policy);
+            turn.answer(Side::Edge).update(|answer| answer.excuse(reason));
         }
-        if route.uses_cloud() {
-            let sent = self.clients.with_value(|clients| {
-                let cloud = clients.cloud.as_ref()?;
-                let traffic = cloud.traffic();
-                turn.traffic_before.set_value((traffic.sent_bytes, traffic.received_bytes));
-                Some(cloud.ask(cloud_ask(request_id, &turn.asked)))
-            });
-            if let Some(Err(report)) = sent {
-                self.fail(request_id, Side::Cloud, &report.message);
-            }
-        }
+    }
+
+    fn has_probe(self) -> bool {
+        self.edge.with_untracked(|status| matches!(status, EdgeStatus::Ready(ready) if ready.has_probe))
     }
 
     /// Stops the answers under way; what is written stays.
@@ -123,6 +139,7 @@ impl PageState {
         for side in [Side::Edge, Side::Cloud] {
             turn.answer(side).update(|answer| answer.stop(now_ms()));
         }
+        self.note_receipt(&turn);
         self.announcement(Side::Edge).set("Stopped.".to_owned());
     }
 
@@ -153,7 +170,7 @@ impl PageState {
     }
 }
 
-fn edge_ask(request_id: RequestId, asked: &Asked) -> EdgeAsk {
+fn edge_ask(request_id: RequestId, asked: &Asked, target: Option<TargetGrid>) -> EdgeAsk {
     let image = |picture: &Picture| RgbaPixels {
         width: picture.side,
         height: picture.side,
@@ -168,15 +185,6 @@ fn edge_ask(request_id: RequestId, asked: &Asked) -> EdgeAsk {
             .as_ref()
             .map(|sound| PcmSamples { sample_rate_hz: pcm::SAMPLE_RATE_HZ, samples: sound.samples.to_vec() }),
         max_new_tokens: MAX_NEW_TOKENS,
-    }
-}
-
-fn cloud_ask(request_id: RequestId, asked: &Asked) -> Ask {
-    Ask {
-        request_id,
-        question: asked.words(),
-        images: asked.pictures.iter().map(|picture| (*picture.encoded).clone()).collect(),
-        audio: asked.sound.as_ref().map(|sound| (*sound.encoded).clone()),
-        max_new_tokens: MAX_NEW_TOKENS,
+        target,
     }
 }

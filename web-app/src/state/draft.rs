@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use msao_protocol::Limits;
 use web_sys::File;
 
-use super::{Asked, Notices};
+use super::{Asked, Locks, Notices};
 use crate::{
     input::refusal::Refusal,
     media::{
@@ -28,6 +28,10 @@ pub(crate) struct Draft {
     pub(crate) sound: RwSignal<Option<Sound>>,
     /// Files are being read.
     pub(crate) reading: RwSignal<bool>,
+    /// Pictures stay on this device, as long as the page is open.
+    pub(crate) vision_locked: RwSignal<bool>,
+    /// Recordings stay on this device, as long as the page is open.
+    pub(crate) audio_locked: RwSignal<bool>,
 }
 
 impl Draft {
@@ -37,7 +41,14 @@ impl Draft {
             pictures: RwSignal::new(Vec::new()),
             sound: RwSignal::new(None),
             reading: RwSignal::new(false),
+            vision_locked: RwSignal::new(false),
+            audio_locked: RwSignal::new(false),
         }
+    }
+
+    /// What must not leave the device now.
+    pub(super) fn locks(self) -> Locks {
+        Locks { vision: self.vision_locked.get_untracked(), audio: self.audio_locked.get_untracked() }
     }
 
     /// What would be asked now.

@@ -6,21 +6,26 @@
 mod asking;
 mod clients;
 mod draft;
+mod events;
 mod notices;
+mod planning;
+mod running;
 mod turn;
 
 use leptos::prelude::*;
-use msao_protocol::Limits;
+use msao_protocol::{Limits, Policy};
+use msao_runtime::orchestrator::LinkMonitor;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlVideoElement};
 
 pub(crate) use draft::{CLIP_FRAMES, Draft};
 pub(crate) use notices::Notices;
+use running::Locks;
 pub(crate) use turn::{Asked, Side, Turn};
 
 use crate::{
     media::fetch::FetchError,
-    options::PageOptions,
+    options::{PageOptions, Parameters},
     samples::Sample,
     status::{CloudStatus, EdgeStatus},
 };
@@ -52,6 +57,10 @@ pub(crate) struct PageState {
     pub(crate) viewfinder: StoredValue<Option<HtmlVideoElement>, LocalStorage>,
     /// A question is being prepared: its picture is taken.
     preparing: RwSignal<bool>,
+    /// How questions may be answered.
+    pub(crate) policy: RwSignal<Policy>,
+    /// What is known about network and machines.
+    link: StoredValue<LinkMonitor>,
     options: StoredValue<PageOptions>,
     clients: StoredValue<Clients, LocalStorage>,
 }
@@ -62,8 +71,13 @@ impl PageState {
         let query = window().location().search().unwrap_or_default();
         let query = web_sys::UrlSearchParams::new_with_str(&query).ok();
         let parameter = |name: &str| query.as_ref().and_then(|query| query.get(name));
-        let (options, complaints) =
-            PageOptions::from_parameters(parameter("engine").as_deref(), parameter("server").as_deref());
+        let [engine, server, policy, delay] = ["engine", "server", "policy", "delay_image_ms"].map(parameter);
+        let (options, complaints) = PageOptions::from_parameters(Parameters {
+            engine: engine.as_deref(),
+            server: server.as_deref(),
+            policy: policy.as_deref(),
+            delay_image_ms: delay.as_deref(),
+        });
         let state = Self {
             draft: Draft::new(),
             notices: Notices::new(),
@@ -76,6 +90,8 @@ impl PageState {
             samples: RwSignal::new(None),
             viewfinder: StoredValue::new_local(None),
             preparing: RwSignal::new(false),
+            policy: RwSignal::new(options.policy),
+            link: StoredValue::new(LinkMonitor::default()),
             options: StoredValue::new(options),
             clients: StoredValue::new_local(Clients::default()),
         };

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use msao_planner::Route;
 use msao_protocol::RequestId;
 
+use super::running::Running;
 use crate::{
     answer::Answer,
     media::{picture::Picture, sound::Sound},
+    receipt::TurnReceipt,
     verdict::Verdict,
 };
 
@@ -53,6 +54,9 @@ pub(crate) struct Turn {
     pub(crate) request_id: RwSignal<RequestId>,
     /// Bytes sent and received before the request, for the difference.
     pub(super) traffic_before: StoredValue<(u64, u64)>,
+    /// What the answers took; `None` before there is a plan.
+    pub(crate) receipt: RwSignal<Option<TurnReceipt>>,
+    running: StoredValue<Option<Running>>,
     edge: RwSignal<Answer>,
     cloud: RwSignal<Answer>,
 }
@@ -64,6 +68,8 @@ impl Turn {
             asked: Arc::new(asked),
             request_id: RwSignal::new(0),
             traffic_before: StoredValue::new((0, 0)),
+            receipt: RwSignal::new(None),
+            running: StoredValue::new(None),
             edge: RwSignal::new(Answer::not_asked("")),
             cloud: RwSignal::new(Answer::not_asked("")),
         }
@@ -77,19 +83,18 @@ impl Turn {
         }
     }
 
-    /// Begins both answers afresh, as the route says.
-    pub(super) fn begin(&self, request_id: RequestId, route: Route, now_ms: f64) {
+    /// Begins both answers afresh; who takes no part is excused later.
+    pub(super) fn begin(&self, request_id: RequestId, running: Running, now_ms: f64) {
         self.request_id.set(request_id);
-        self.edge.set(if route.uses_edge() {
-            Answer::asked(now_ms)
-        } else {
-            Answer::not_asked("The model on this device was not ready.")
-        });
-        self.cloud.set(if route.uses_cloud() {
-            Answer::asked(now_ms)
-        } else {
-            Answer::not_asked("The server was away. Nothing left this device.")
-        });
+        self.running.set_value(Some(running));
+        self.receipt.set(None);
+        self.edge.set(Answer::asked(now_ms));
+        self.cloud.set(Answer::asked(now_ms));
+    }
+
+    /// Works on the request; `None` before it was asked.
+    pub(super) fn update<T>(&self, work: impl FnOnce(&mut Running) -> T) -> Option<T> {
+        self.running.try_update_value(|running| running.as_mut().map(work)).flatten()
     }
 
     /// Whether an answer is still to come.

@@ -1,23 +1,27 @@
 //! The real server over the real wire, with a native client: answers on the shipped weights, and a typed error
 //! for everything it cannot answer. After each fault the server must still answer the next question.
 
+mod pruned;
+mod speculation;
+
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+use msao_models::{Flops, ModelConfig};
 use msao_protocol::{
-    Ask, ClientMessage, ErrorCode, FinishReason, Media, MediaKind, Modality, PROTOCOL_VERSION, ServerMessage,
-    SpanKind, frame,
+    Ask, AudioInput, ClientMessage, ErrorCode, FinishReason, ImageInput, Media, MediaKind, Modality,
+    PROTOCOL_VERSION, ServerMessage, SpanKind, frame,
 };
 use msao_tests::{
     cloud::{self, CloudAnswer, CloudClient},
     evaluation::{self, Sample},
-    faulty,
+    faulty, places,
     server::Server,
 };
 
 /// Asks about a sample of the gallery.
 fn ask_about(client: &mut CloudClient, request_id: u32, sample: &Sample) -> Result<CloudAnswer> {
-    let (images, audio) = sample.media()?;
+    let (images, audio) = sample.inputs()?;
     let ask = Ask { images, audio, ..cloud::question(request_id, &sample.question) };
     let asked_bytes = ask.bytes(Modality::Vision);
     let answer =
@@ -30,12 +34,12 @@ fn ask_about(client: &mut CloudClient, request_id: u32, sample: &Sample) -> Resu
     Ok(answer)
 }
 
-fn png(bytes: Vec<u8>) -> Media {
-    Media { kind: MediaKind::Png, bytes }
+fn png(bytes: Vec<u8>) -> ImageInput {
+    ImageInput::Whole(Media { kind: MediaKind::Png, bytes })
 }
 
-fn wav(bytes: Vec<u8>) -> Media {
-    Media { kind: MediaKind::Wav, bytes }
+fn wav(bytes: Vec<u8>) -> AudioInput {
+    AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })
 }
 
 #[test]
@@ -68,6 +72,15 @@ fn an_answer_is_streamed_complete_and_accounted_for() -> Result<()> {
         ensure!(receipt.ms(kind) > 0.0, "no time was spent on {kind:?}: {receipt:?}");
     }
 
+    let config = fs::read(places::weights().join("pocket-cloud/config.json"))?;
+    let config = ModelConfig::from_json(&config)?;
+    let (flops, pictures) = (Flops::of(&config), sample.images.len() as u64);
+    let hearing = config.audio_config.as_ref().context("the shipped model hears")?;
+    let expected = pictures * flops.image(config.num_image_tokens())
+        + flops.audio(hearing.num_audio_tokens())
+        + flops.answer(receipt.prompt_tokens as usize, receipt.completion_tokens as usize);
+    ensure!(receipt.flops == expected, "{} operations were counted, {expected} expected", receipt.flops);
+
     let again = ask_about(&mut client, 2, sample)?;
     ensure!(again.tokens == answer.tokens, "the same question got another answer: {:?}", again.text);
     Ok(())
@@ -78,8 +91,8 @@ fn bad_input_gets_a_typed_error_and_the_session_goes_on() -> Result<()> {
     let server = Server::shared()?;
     let mut client = CloudClient::connect(server.address())?;
     let limits = client.limits;
-    let about = |ask: Ask, images: Vec<Media>| Ask { images, ..ask };
-    let heard = |ask: Ask, audio: Media| Ask { audio: Some(audio), ..ask };
+    let about = |ask: Ask, images: Vec<ImageInput>| Ask { images, ..ask };
+    let heard = |ask: Ask, audio: AudioInput| Ask { audio: Some(audio), ..ask };
     let asking = || cloud::question(0, "what color is the star?");
     let small = || {
         fs::read(&evaluation::gallery()?.iter().flat_map(Sample::image_files).next().context("no image")?)
@@ -172,12 +185,12 @@ fn a_cancelled_answer_ends_and_the_next_question_is_answered() -> Result<()> {
     let server = Server::shared()?;
     let mut client = CloudClient::connect(server.address())?;
     let sample = evaluation::gallery()?.into_iter().next().context("the gallery is empty")?;
-    let (images, audio) = sample.media()?;
+    let (images, audio) = sample.inputs()?;
     client.send(&ClientMessage::Ask(Ask { images, audio, ..cloud::question(5, "describe the picture") }))?;
     client.send(&ClientMessage::Cancel { request_id: 5 })?;
     loop {
         match client.receive()? {
-            ServerMessage::Token { request_id: 5, .. } => {}
+            ServerMessage::Settled { request_id: 5, .. } => {}
             ServerMessage::Done { request_id: 5, finish_reason, .. } => {
                 ensure!(finish_reason == FinishReason::Cancelled, "it ended by {finish_reason:?}");
                 break;

@@ -4,6 +4,9 @@
 //! Samples and cards are chosen so that both shipped models are right about them; the right answers come with
 //! the evaluation files.
 
+mod settling;
+mod uplink;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -116,8 +119,7 @@ fn a_clip_is_answered_rightly_by_both_models() -> Result<()> {
     scenario::run("clip", &Visitor::default(), |tab| {
         let mut app = App::open(tab, &server, Engine::Simd)?;
         both_are_right(&mut app, &evaluation::sample(CLIP)?)?;
-        app.tab.screenshot("clip")?;
-        Ok(())
+        uplink::picture_of_the_receipt(&mut app, "clip")
     })
 }
 

@@ -1,0 +1,134 @@
+//! The receipt of one request while it is being earned: time, tokens, rounds, operations.
+//!
+//! Time is booked in laps: everything since the last mark goes to one kind of span. So spans cannot overlap, and
+//! nothing between the first mark and the last is missing.
+
+use std::time::Instant;
+
+use msao_models::ModelConfig;
+use msao_models::{Flops, KeptTokens};
+use msao_protocol::{Ask, Modality, ModalityReceipt, Receipt, SettledToken, Span, SpanKind};
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    mark: Instant,
+    receipt: Receipt,
+    vision_tokens: usize,
+    audio_tokens: usize,
+}
+
+/// How many tokens of each medium are looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LookedAt {
+    images: Vec<usize>,
+    audio: Option<usize>,
+}
+
+impl LookedAt {
+    pub(super) fn new(config: &ModelConfig, kept: &KeptTokens, num_images: usize, has_audio: bool) -> Self {
+        let image = |index| kept.image(index).map_or(config.num_image_tokens(), <[usize]>::len);
+        let all_audio = config.audio_config.as_ref().map_or(0, |audio| audio.num_audio_tokens());
+        let audio = has_audio.then(|| kept.audio.as_ref().map_or(all_audio, Vec::len));
+        Self { images: (0..num_images).map(image).collect(), audio }
+    }
+
+    /// Operations of towers and prefill.
+    pub(super) fn flops(&self, config: &ModelConfig, prompt_tokens: usize) -> u64 {
+        let flops = Flops::of(config);
+        let images: u64 = self.images.iter().map(|&tokens| flops.image(tokens)).sum();
+        images + self.audio.map_or(0, |tokens| flops.audio(tokens)) + flops.decoder(prompt_tokens, 0, 1)
+    }
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self { mark: Instant::now(), receipt: Receipt::default(), vision_tokens: 0, audio_tokens: 0 }
+    }
+
+    /// Books the time since the last mark.
+    pub(super) fn lap(&mut self, kind: SpanKind) {
+        self.lap_until(kind, Instant::now());
+    }
+
+    /// Books the time from the last mark to `end`; nothing if that was booked already.
+    pub(super) fn lap_until(&mut self, kind: SpanKind, end: Instant) {
+        let Some(took) = end.checked_duration_since(self.mark) else { return };
+        self.mark = end;
+        let ms = took.as_secs_f64() * 1000.0;
+        match self.receipt.spans.last_mut() {
+            Some(last) if last.kind == kind => last.ms += ms,
+            _ => self.receipt.spans.push(Span { kind, ms }),
+        }
+    }
+
+    /// Counts operations.
+    pub(super) fn count_flops(&mut self, flops: u64) {
+        self.receipt.flops += flops;
+    }
+
+    /// Notes the prompt that was read; a later, fuller one replaces it.
+    pub(super) fn note_prompt(&mut self, prompt_tokens: usize, looked_at: &LookedAt) {
+        self.receipt.prompt_tokens = prompt_tokens as u32;
+        self.vision_tokens = looked_at.images.iter().sum();
+        self.audio_tokens = looked_at.audio.unwrap_or(0);
+    }
+
+    /// Counts a pass that settled something.
+    pub(super) fn note_round(&mut self, proposed: usize, accepted: usize, settled: &[SettledToken]) {
+        self.receipt.rounds += 1;
+        self.receipt.proposed_drafts += proposed as u32;
+        self.receipt.accepted_drafts += accepted as u32;
+        self.receipt.completion_tokens += settled.len() as u32;
+        self.receipt.tokens.extend(settled.iter().map(|token| token.origin));
+    }
+
+    /// Milliseconds that the model worked for the request.
+    pub(super) fn service_ms(&self) -> f64 {
+        let is_idle = |kind| matches!(kind, SpanKind::Queue | SpanKind::DecodeMedia | SpanKind::Wait);
+        self.receipt.spans.iter().filter(|span| !is_idle(span.kind)).map(|span| span.ms).sum()
+    }
+
+    /// The receipt; `ask` holds all media that came.
+    pub(super) fn close(self, ask: &Ask) -> Receipt {
+        let text_tokens =
+            (self.receipt.prompt_tokens as usize).saturating_sub(self.vision_tokens + self.audio_tokens);
+        // The embeddings of media are theirs, everything else, the template included, is text.
+        let tokens = [
+            (Modality::Text, text_tokens),
+            (Modality::Vision, self.vision_tokens),
+            (Modality::Audio, self.audio_tokens),
+        ];
+        let given = tokens.into_iter().filter(|&(modality, _)| ask.bytes(modality) > 0);
+        let modalities = given
+            .map(|(modality, tokens)| ModalityReceipt {
+                modality,
+                bytes: ask.bytes(modality),
+                prompt_tokens: tokens as u32,
+            })
+            .collect();
+        Receipt { modalities, ..self.receipt }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn laps_neither_overlap_nor_leave_gaps() {
+        let mut ledger = Ledger::new();
+        let start = ledger.mark;
+        let at = |ms| start + Duration::from_millis(ms);
+        ledger.lap_until(SpanKind::Queue, at(10));
+        ledger.lap_until(SpanKind::Decode, at(15));
+        // Somebody else's clock, which began before what is booked.
+        ledger.lap_until(SpanKind::DecodeMedia, at(12));
+        ledger.lap_until(SpanKind::Decode, at(20));
+        ledger.lap_until(SpanKind::Wait, at(50));
+        let spans: Vec<_> = ledger.receipt.spans.iter().map(|span| (span.kind, span.ms.round())).collect();
+        assert_eq!(spans, [(SpanKind::Queue, 10.0), (SpanKind::Decode, 10.0), (SpanKind::Wait, 30.0)]);
+        assert_eq!(ledger.service_ms().round(), 10.0);
+    }
+}

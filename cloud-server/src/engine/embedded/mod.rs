@@ -1,0 +1,183 @@
+//! The model in this process: a thread that decodes media and one that runs the model for all requests together.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | [`pipeline`] | the queues between sessions and the two threads |
+//! | [`media`] | files become pixels and samples |
+//! | [`scheduler`] | the model thread: which request does what in the next step |
+//! | [`reading`] | prompts go through the models |
+//! | [`request`] | one answer: its context, its drafts, what stands |
+//! | [`edge_drafts`], [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
+//! | [`ledger`] | the receipt |
+
+mod co_located;
+mod edge_drafts;
+mod ledger;
+mod media;
+mod pipeline;
+mod reading;
+mod request;
+mod scheduler;
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use msao_models::device::{self, DeviceKind};
+use msao_models::text::PromptTemplate;
+use msao_models::{Assistant, CheckpointFiles, DEFAULT_MAX_NEW_TOKENS, ModelError};
+use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo};
+
+use self::ledger::Ledger;
+use self::pipeline::{Pipeline, Queued};
+use self::reading::Models;
+use self::scheduler::Scheduler;
+use super::admission::Admission;
+use super::stage::spawn_stage;
+use super::{Busy, Engine, EngineInfo, Job, Place};
+use crate::intake;
+
+/// What an [`EmbeddedEngine`] is made of.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// Name told to clients, such as `pocket-cloud`.
+    pub name: String,
+    /// Where the models run.
+    pub device: DeviceKind,
+    /// Budgets that media are decoded under.
+    pub limits: Limits,
+    /// Requests that may wait or run.
+    pub places: usize,
+    /// Most requests that share a pass of the model, at least 1.
+    pub max_batch: usize,
+    /// How long announced media are waited for.
+    pub attach_wait: Duration,
+}
+
+/// The files of the models.
+#[derive(Debug)]
+pub struct Checkpoints {
+    /// The model that answers.
+    pub target: CheckpointFiles,
+    /// A smaller one that drafts for it.
+    pub draft: Option<CheckpointFiles>,
+}
+
+/// A checkpoint that answers in this process.
+pub struct EmbeddedEngine {
+    info: EngineInfo,
+    admission: Arc<Admission>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl EmbeddedEngine {
+    /// Loads the checkpoints, warms them up and starts the threads.
+    ///
+    /// # Errors
+    /// When the device or a checkpoint cannot be used, the two do not share a vocabulary, or no thread can be started.
+    pub fn start(checkpoints: &Checkpoints, config: &EmbeddedConfig) -> Result<Self, ModelError> {
+        let device = pollster::block_on(device::open(config.device))?;
+        let target = Assistant::load(&checkpoints.target, &device)?;
+        pollster::block_on(target.warm_up())?;
+        let draft = match &checkpoints.draft {
+            None => None,
+            Some(files) => {
+                let draft = Assistant::load(files, &device)?;
+                check_vocabulary(&target, &draft)?;
+                pollster::block_on(draft.warm_up())?;
+                Some(draft)
+            }
+        };
+        let info = describe(&target, draft.is_some(), config);
+        let limits = intake::effective_limits(config.limits, &info);
+        let admission = Arc::new(Admission::new(config.places));
+        let pipeline = Arc::new(Pipeline::default());
+        let scheduler = Scheduler {
+            models: Models { target, draft },
+            pipeline: Arc::clone(&pipeline),
+            admission: Arc::clone(&admission),
+            max_batch: config.max_batch.max(1),
+            attach_wait: config.attach_wait,
+            running: Vec::new(),
+            next_key: 0,
+            passes: 0,
+        };
+        let no_thread = |error: std::io::Error| ModelError::Device {
+            device: config.device.to_string(),
+            reason: format!("no thread for the engine: {error}; raise the limit on threads"),
+        };
+        let (media_queue, model) = (Arc::clone(&pipeline), info.model.clone());
+        spawn_stage("media", move || media::run(&media_queue, &limits, &model)).map_err(no_thread)?;
+        spawn_stage("model", move || scheduler.run()).map_err(no_thread)?;
+        Ok(Self { info, admission, pipeline })
+    }
+}
+
+impl Drop for EmbeddedEngine {
+    fn drop(&mut self) {
+        self.pipeline.stop();
+    }
+}
+
+impl Engine for EmbeddedEngine {
+    fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    fn reserve(&self) -> Result<Place, Busy> {
+        self.admission.reserve()
+    }
+
+    fn submit(&self, place: Place, job: Job) {
+        job.wake_on_news(Waker::from(Arc::clone(&self.pipeline)));
+        self.pipeline.submit(Queued { place, job, ledger: Ledger::new() });
+    }
+
+    fn occupancy(&self) -> usize {
+        self.admission.occupancy()
+    }
+}
+
+fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig) -> EngineInfo {
+    let model = target.config();
+    let tokens_per_side = model.vision_config.patches_per_side() / model.scale_factor;
+    let image =
+        ImageGrid { side_px: model.vision_config.image_size as u32, tokens_per_side: tokens_per_side as u32 };
+    let tokens = model.audio_config.as_ref().map(|audio| audio.num_audio_tokens());
+    let audio = target.audio_chunk().zip(tokens).map(|((sample_rate_hz, samples), tokens)| AudioGrid {
+        sample_rate_hz,
+        window_samples: (samples / tokens) as u32,
+        tokens: tokens as u32,
+    });
+    let window_s = |(rate, samples)| samples as f64 / f64::from(rate);
+    EngineInfo {
+        model: ModelInfo {
+            name: config.name.clone(),
+            parameters: target.num_parameters() as u64,
+            device: config.device.to_string(),
+            image,
+            audio,
+            co_located_draft,
+        },
+        audio_window_s: target.audio_chunk().map(window_s),
+        max_new_tokens: DEFAULT_MAX_NEW_TOKENS as u32,
+        question_chars: PromptTemplate::MAX_QUESTION_CHARS as u32,
+        vocab_size: model.text_config.vocab_size as u32,
+    }
+}
+
+/// Drafts are token ids, so both models must mean the same by them.
+fn check_vocabulary(target: &Assistant, draft: &Assistant) -> Result<(), ModelError> {
+    let vocabulary = |model: &Assistant| {
+        (model.tokenizer().vocab_size(), model.end_of_utterance_id(), model.config().text_config.vocab_size)
+    };
+    let (of_target, of_draft) = (vocabulary(target), vocabulary(draft));
+    if of_target == of_draft {
+        return Ok(());
+    }
+    let reason = format!(
+        "the draft model has {} tokens, the model it drafts for {}: choose one with the same tokenizer as --draft-model, or none",
+        of_draft.0, of_target.0
+    );
+    Err(ModelError::Tokenizer { reason })
+}

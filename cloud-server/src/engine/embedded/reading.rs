@@ -1,0 +1,78 @@
+//! The models of an engine, and how they read a question.
+
+use msao_models::{Assistant, Generation, KeptTokens, Prompt};
+use msao_protocol::{SpanKind, Speculation};
+
+use super::co_located::Drafter;
+use super::ledger::{Ledger, LookedAt};
+use crate::engine::EngineError;
+use crate::engine::stage::guarded;
+
+/// The target, and a draft model that may run beside it.
+pub(super) struct Models {
+    pub(super) target: Assistant,
+    pub(super) draft: Option<Assistant>,
+}
+
+/// Which of a question's media are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    Partial,
+    Whole,
+}
+
+impl Models {
+    /// Runs a prompt through the target, up to the scores of the answer's first token.
+    ///
+    /// # Errors
+    /// When the prompt does not fit the model, or the model fails.
+    pub(super) fn read(
+        &self,
+        prompt: &Prompt,
+        extent: Extent,
+        ledger: &mut Ledger,
+    ) -> Result<Generation, EngineError> {
+        let (encode, prefill) = match extent {
+            Extent::Partial => (SpanKind::Propose, SpanKind::Propose),
+            Extent::Whole => (SpanKind::Encode, SpanKind::Prefill),
+        };
+        let target = &self.target;
+        guarded(|| {
+            let encoded = target.encode(prompt)?;
+            ledger.lap(encode);
+            let generation = pollster::block_on(target.prefill(&encoded))?;
+            ledger.lap(prefill);
+            let config = target.config();
+            let looked_at = LookedAt::new(config, &prompt.kept, prompt.images.len(), prompt.audio.is_some());
+            ledger.note_prompt(encoded.num_tokens(), &looked_at);
+            ledger.count_flops(looked_at.flops(config, encoded.num_tokens()));
+            Ok(generation)
+        })
+    }
+
+    /// Lets the draft model read a prompt where one is asked for; `None` where it cannot, which makes an answer slower
+    /// and never wrong.
+    pub(super) fn drafter(
+        &self,
+        speculation: Speculation,
+        prompt: Prompt,
+        ledger: &mut Ledger,
+    ) -> Option<Drafter> {
+        let (Speculation::CoLocated { draft_tokens }, Some(draft)) = (speculation, &self.draft) else {
+            return None;
+        };
+        let prompt = Prompt { kept: KeptTokens::default(), ..prompt };
+        let drafter = guarded(|| Drafter::start(draft, &prompt, draft_tokens.into()));
+        ledger.lap(SpanKind::Propose);
+        match drafter {
+            Ok(mut drafter) => {
+                ledger.count_flops(drafter.take_flops());
+                Some(drafter)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the draft model cannot read this question");
+                None
+            }
+        }
+    }
+}

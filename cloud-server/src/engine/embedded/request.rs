@@ -1,0 +1,312 @@
+//! One running request: what it read, what stands of its answer, and where its drafts come from.
+//!
+//! While announced media are missing the target writes on what is there; those tokens are proposals. Once all media
+//! have come, proposals, the edge's drafts and those of the draft model beside the target are all looked at in the
+//! same way: one pass of the target accepts what it would have written itself. So the answer never depends on drafts.
+
+use std::time::{Duration, Instant};
+
+use msao_models::{Assistant, Generation, TokenProposal, VerificationOutcome};
+use msao_protocol::{
+    FinishReason, SettledToken, SpanKind, Speculation, Token, TokenFate, TokenOrigin, TokenSource,
+};
+
+use super::co_located::{Drafter, pass_flops};
+use super::edge_drafts::EdgeDrafts;
+use super::ledger::Ledger;
+use super::pipeline::RequestKey;
+use crate::engine::{Answer, EngineError, EngineEvent, Job, Place};
+
+/// Longest that a request waits for one draft, whatever it wishes: its cache holds memory.
+const MAX_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the target has read.
+#[derive(Debug)]
+pub(super) enum Context {
+    /// Some media are missing.
+    Partial {
+        /// Writes proposals; `None` where there is nothing to begin with.
+        generation: Option<Generation>,
+        /// Whether the missing media have come and are being decoded.
+        is_completing: bool,
+    },
+    /// Everything.
+    Whole(Generation),
+}
+
+/// What a request does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It takes part in the next pass.
+    Pass,
+    /// It waits for news, or until then.
+    Wait(Option<Instant>),
+}
+
+/// Tokens to look at in a pass.
+#[derive(Debug)]
+pub(super) struct Drafts {
+    pub(super) tokens: Vec<u32>,
+    source: TokenSource,
+}
+
+pub(super) struct Request {
+    pub(super) key: RequestKey,
+    pub(super) job: Job,
+    pub(super) ledger: Ledger,
+    pub(super) context: Context,
+    pub(super) drafter: Option<Drafter>,
+    /// The pass it took part in last; those that waited longest go first.
+    pub(super) last_pass: u64,
+    /// When announced media must have come.
+    pub(super) attach_deadline: Instant,
+    place: Place,
+    target: Assistant,
+    /// What the target wrote on partial context, an end token included.
+    proposals: Vec<u32>,
+    edge: EdgeDrafts,
+    text: String,
+    waiting_since: Option<Instant>,
+}
+
+impl Request {
+    /// Runs a job under `key` on `target`; announced media must come until `attach_deadline`.
+    pub(super) fn new(
+        (key, target, attach_deadline): (RequestKey, Assistant, Instant),
+        (place, job, ledger): (Place, Job, Ledger),
+        context: Context,
+        drafter: Option<Drafter>,
+    ) -> Self {
+        Self {
+            key,
+            job,
+            ledger,
+            context,
+            drafter,
+            last_pass: 0,
+            attach_deadline,
+            place,
+            target,
+            proposals: Vec::new(),
+            edge: EdgeDrafts::default(),
+            text: String::new(),
+            waiting_since: None,
+        }
+    }
+
+    /// The generation that takes part in passes.
+    pub(super) fn generation(&mut self) -> Option<&mut Generation> {
+        match &mut self.context {
+            Context::Partial { generation, .. } => generation.as_mut(),
+            Context::Whole(generation) => Some(generation),
+        }
+    }
+
+    /// Whether it has something to do, as of its last [`Self::turn`].
+    pub(super) fn holds_seat(&self) -> bool {
+        self.waiting_since.is_none() && !self.is_parked()
+    }
+
+    /// Whether it can do nothing before its media come.
+    fn is_parked(&self) -> bool {
+        match &self.context {
+            Context::Partial { generation, .. } => generation.as_ref().is_none_or(Generation::is_finished),
+            Context::Whole(_) => false,
+        }
+    }
+
+    /// How the answer ended, if it has.
+    pub(super) fn finish_reason(&self) -> Option<FinishReason> {
+        match &self.context {
+            Context::Whole(generation) if generation.is_finished() => {
+                Some(if generation.remaining() > 0 { FinishReason::Stop } else { FinishReason::Length })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the drafts that have come from the edge.
+    pub(super) fn take_drafts(&mut self) {
+        let standing = match &self.context {
+            Context::Partial { .. } => &[],
+            Context::Whole(generation) => generation.tokens(),
+        };
+        // An end token may follow the longest answer.
+        let limit = self.job.max_new_tokens as usize + 1;
+        for draft in self.job.take_drafts() {
+            self.edge.push(draft, standing, limit);
+        }
+    }
+
+    /// What it does next.
+    pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        let turn = match &self.context {
+            Context::Partial { is_completing: true, .. } if self.is_parked() => Turn::Wait(None),
+            Context::Partial { .. } if self.is_parked() => Turn::Wait(Some(self.attach_deadline)),
+            Context::Partial { .. } => Turn::Pass,
+            Context::Whole(_) => self.turn_of_whole(now),
+        };
+        if turn != Turn::Pass {
+            self.waiting_since.get_or_insert(now);
+        }
+        turn
+    }
+
+    fn turn_of_whole(&self, now: Instant) -> Turn {
+        let Speculation::Distributed { patience_ms } = self.job.ask.speculation else { return Turn::Pass };
+        if self.edge.is_last() || !self.drafts().tokens.is_empty() {
+            return Turn::Pass;
+        }
+        let patience = Duration::from_millis(patience_ms.into()).min(MAX_PATIENCE);
+        let deadline = self.waiting_since.unwrap_or(now) + patience;
+        if now < deadline { Turn::Wait(Some(deadline)) } else { Turn::Pass }
+    }
+
+    /// The longest run of drafts there is, the edge's before others only where it is longer.
+    fn drafts(&self) -> Drafts {
+        let Context::Whole(generation) = &self.context else {
+            return Drafts { tokens: Vec::new(), source: TokenSource::Target };
+        };
+        let standing = generation.tokens();
+        let mut best = (self.proposals_behind(standing), TokenSource::PartialContext);
+        let others = [
+            (self.edge.behind(standing), TokenSource::EdgeDraft),
+            (self.drafter.as_ref().map_or(&[][..], Drafter::drafted), TokenSource::CoLocatedDraft),
+        ];
+        for other in others {
+            if other.0.len() > best.0.len() {
+                best = other;
+            }
+        }
+        let (tokens, source) = best;
+        let end = self.target.end_of_utterance_id();
+        // Nothing follows an end token.
+        let count = tokens.iter().position(|&token| token == end).map_or(tokens.len(), |at| at + 1);
+        Drafts { tokens: tokens[..count.min(generation.remaining())].to_vec(), source }
+    }
+
+    fn proposals_behind(&self, standing: &[u32]) -> &[u32] {
+        if self.proposals.starts_with(standing) { &self.proposals[standing.len()..] } else { &[] }
+    }
+
+    /// Lets the draft model follow the target where its drafts are wanted; says whether it will write.
+    pub(super) fn prepare_drafter(&mut self) -> bool {
+        let Context::Whole(generation) = &self.context else { return false };
+        if !self.proposals_behind(generation.tokens()).is_empty() {
+            return false;
+        }
+        let Some(drafter) = &mut self.drafter else { return false };
+        if let Err(error) = drafter.follow(generation.tokens(), generation.remaining()) {
+            tracing::debug!(%error, "the draft model cannot follow any further");
+            self.drafter = None;
+        }
+        self.drafter.is_some()
+    }
+
+    /// Books what the draft model did.
+    pub(super) fn end_proposal(&mut self, succeeded: bool) {
+        if let Some(drafter) = &mut self.drafter {
+            self.ledger.count_flops(drafter.take_flops());
+        }
+        self.ledger.lap(SpanKind::Propose);
+        if !succeeded {
+            // A generation of a failed pass is in no state to go on; the answer does not need it.
+            self.drafter = None;
+        }
+    }
+
+    /// Books time in which others were served.
+    pub(super) fn lap_idle(&mut self) {
+        self.ledger.lap(if self.waiting_since.is_some() { SpanKind::Wait } else { SpanKind::Queue });
+    }
+
+    /// Everything has come and was read.
+    pub(super) fn complete(&mut self, generation: Generation, drafter: Option<Drafter>) {
+        self.context = Context::Whole(generation);
+        self.drafter = drafter;
+        self.waiting_since = None;
+    }
+
+    /// Says what it wants looked at in the pass that begins now.
+    pub(super) fn begin_pass(&mut self) -> Drafts {
+        if self.waiting_since.take().is_some() {
+            self.ledger.lap(SpanKind::Wait);
+        }
+        let drafts = self.drafts();
+        let target = self.target.clone();
+        let flops =
+            self.generation().map_or(0, |generation| pass_flops(&target, generation, drafts.tokens.len()));
+        self.ledger.count_flops(flops);
+        drafts
+    }
+
+    /// Takes in what a pass said.
+    pub(super) fn end_pass(&mut self, drafts: &Drafts, outcome: VerificationOutcome) {
+        match &self.context {
+            Context::Partial { .. } => self.propose(outcome.next),
+            Context::Whole(_) => self.settle(drafts, outcome),
+        }
+    }
+
+    fn propose(&mut self, next: Option<TokenProposal>) {
+        let start = self.proposals.len() as u32;
+        match next {
+            Some(proposal) => {
+                self.proposals.push(proposal.token_id);
+                let tokens = vec![token_of(proposal)];
+                self.job.report(EngineEvent::Proposed { start, tokens });
+            }
+            None => self.proposals.push(self.target.end_of_utterance_id()),
+        }
+        self.ledger.lap(SpanKind::Propose);
+    }
+
+    fn settle(&mut self, drafts: &Drafts, outcome: VerificationOutcome) {
+        let proposed = drafts.tokens.len();
+        let VerificationOutcome { accepted, accepted_tokens, next } = outcome;
+        let is_corrected = accepted < proposed;
+        let of_next = match is_corrected {
+            true => TokenOrigin { source: TokenSource::Target, fate: TokenFate::Corrected },
+            false => TokenOrigin { source: TokenSource::Target, fate: TokenFate::Written },
+        };
+        let of_draft = TokenOrigin { source: drafts.source, fate: TokenFate::Accepted };
+        let accepted_tokens = accepted_tokens.into_iter().map(|token| (token, of_draft));
+        let tokens: Vec<SettledToken> = accepted_tokens
+            .chain(next.map(|token| (token, of_next)))
+            .map(|(token, origin)| SettledToken { token: token_of(token), origin })
+            .collect();
+        let Context::Whole(generation) = &self.context else { return };
+        let standing = generation.tokens();
+        self.edge.settle(standing, is_corrected);
+        if let Some(drafter) = &mut self.drafter {
+            drafter.clear();
+        }
+        self.ledger.lap(if proposed > 0 { SpanKind::Verify } else { SpanKind::Decode });
+        self.ledger.note_round(proposed, accepted, &tokens);
+        self.text.extend(tokens.iter().map(|settled| settled.token.text.as_str()));
+        if !tokens.is_empty() {
+            let start = (standing.len() - tokens.len()) as u32;
+            self.job.report(EngineEvent::Settled { start, tokens, revision: self.edge.revision() });
+        }
+    }
+
+    /// Ends with an answer, as far as it got; returns the milliseconds that the model worked for it.
+    pub(super) fn finish(self, finish_reason: FinishReason) -> f64 {
+        let service_ms = self.ledger.service_ms();
+        let receipt = self.ledger.close(&self.job.ask);
+        // The place is free before the client hears of the end, so its next question finds it.
+        drop(self.place);
+        self.job.report(EngineEvent::Done(Answer { text: self.text, finish_reason, receipt }));
+        service_ms
+    }
+
+    /// Ends without an answer.
+    pub(super) fn fail(self, error: EngineError) {
+        drop(self.place);
+        self.job.report(EngineEvent::Failed(error));
+    }
+}
+
+fn token_of(proposal: TokenProposal) -> Token {
+    Token { id: proposal.token_id, text: proposal.text, probability: proposal.probability }
+}

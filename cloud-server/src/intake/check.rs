@@ -1,0 +1,371 @@
+//! Counts, sizes, masks and what may be asked for; nothing is decoded here.
+
+use msao_protocol::{
+    Ask, Attach, AudioInput, Draft, ErrorCode, ImageInput, KeepMask, Limits, Modality, Speculation,
+};
+
+use super::Refusal;
+use crate::engine::EngineInfo;
+
+/// Most draft tokens of one round beside the target.
+const MAX_CO_LOCATED_TOKENS: u8 = 32;
+
+/// What is configured, lowered to what the engine can take.
+///
+/// A recording is cut by preprocessing to what the model hears at once, and nobody would be told; so a longer
+/// one is refused instead.
+pub(crate) fn effective_limits(configured: Limits, engine: &EngineInfo) -> Limits {
+    Limits {
+        audio_s: engine.audio_window_s.map_or(0.0, |window_s| configured.audio_s.min(window_s as f32)),
+        max_new_tokens: configured.max_new_tokens.min(engine.max_new_tokens),
+        question_chars: configured.question_chars.min(engine.question_chars),
+        ..configured
+    }
+}
+
+/// Holds a question against the limits and what the engine can do.
+///
+/// # Errors
+/// The first limit that is exceeded.
+pub(crate) fn check_ask(ask: &Ask, limits: &Limits, engine: &EngineInfo) -> Result<(), Refusal> {
+    // The length in bytes bounds the characters, so most questions are not walked.
+    if ask.question.len() > limits.question_chars as usize {
+        let chars = ask.question.chars().count();
+        within(chars, limits.question_chars, ErrorCode::QuestionTooLong, |limit| {
+            format!("the question has {chars} characters; at most {limit} are accepted: shorten it")
+        })?;
+    }
+    let is_spoken = ask.audio.is_some() || ask.pending.contains(&Modality::Audio);
+    if ask.question.trim().is_empty() && !is_spoken {
+        let message = "there is no question: type one or record one";
+        return Err(Refusal::new(ErrorCode::EmptyQuestion, message));
+    }
+    check_media(&ask.images, ask.audio.as_ref(), limits, engine)?;
+    check_pending(ask, limits)?;
+    check_speculation(ask.speculation, engine)
+}
+
+/// Holds late media against what was announced, and against the limits of a question's own.
+///
+/// # Errors
+/// The first rule or limit that is broken.
+pub(crate) fn check_attach(
+    attach: &Attach,
+    announced: &[Modality],
+    limits: &Limits,
+    engine: &EngineInfo,
+) -> Result<(), Refusal> {
+    let given = [(Modality::Vision, !attach.images.is_empty()), (Modality::Audio, attach.audio.is_some())];
+    for (modality, is_given) in given {
+        let name = name_of(modality);
+        match (announced.contains(&modality), is_given) {
+            (true, false) => {
+                let message =
+                    format!("{name} was announced as pending and is missing: send all that was announced");
+                return Err(Refusal::new(ErrorCode::OutOfOrder, message));
+            }
+            (false, true) => {
+                let message =
+                    format!("{name} was attached but not announced: name it in the question's pending");
+                return Err(Refusal::new(ErrorCode::OutOfOrder, message));
+            }
+            _ => {}
+        }
+    }
+    if announced.is_empty() {
+        let message = "nothing was announced as pending: send media with the question, or announce them";
+        return Err(Refusal::new(ErrorCode::OutOfOrder, message));
+    }
+    check_media(&attach.images, attach.audio.as_ref(), limits, engine)
+}
+
+/// Holds drafts against the request they are for.
+///
+/// # Errors
+/// When the request takes none, or the tokens are too many or none of the model's.
+pub(crate) fn check_draft(
+    draft: &Draft,
+    speculation: Speculation,
+    limits: &Limits,
+    engine: &EngineInfo,
+) -> Result<(), Refusal> {
+    if !matches!(speculation, Speculation::Distributed { .. }) {
+        let message = "drafts came for a question that asked for none: ask with distributed speculation";
+        return Err(Refusal::new(ErrorCode::OutOfOrder, message));
+    }
+    // An end token may follow the longest answer.
+    let (tokens, most) = (draft.tokens.len(), limits.max_new_tokens.saturating_add(1));
+    within(tokens, most, ErrorCode::TooLarge, |limit| {
+        format!("the draft has {tokens} tokens; at most {limit} are accepted: propose fewer at once")
+    })?;
+    match draft.tokens.iter().find(|&&token| token >= engine.vocab_size) {
+        None => Ok(()),
+        Some(token) => {
+            let (name, size) = (&engine.model.name, engine.vocab_size);
+            let message = format!(
+                "draft token {token} is outside the vocabulary of {size}: draft with a model that shares the tokenizer of {name}"
+            );
+            Err(Refusal::new(ErrorCode::Unsupported, message))
+        }
+    }
+}
+
+fn check_media(
+    images: &[ImageInput],
+    audio: Option<&AudioInput>,
+    limits: &Limits,
+    engine: &EngineInfo,
+) -> Result<(), Refusal> {
+    let count = images.len();
+    within(count, limits.images, ErrorCode::TooManyImages, |limit| {
+        format!("{count} images were sent; at most {limit} are accepted: send fewer frames")
+    })?;
+    for image in images {
+        let bytes = image.media().bytes.len();
+        within(bytes, limits.image_bytes, ErrorCode::TooLarge, |limit| {
+            format!("the image has {bytes} bytes; at most {limit} are accepted: scale it down")
+        })?;
+        if let ImageInput::Kept(kept) = image {
+            check_mask(&kept.mask, engine.model.image.tokens(), "picture")?;
+        }
+    }
+    let Some(audio) = audio else { return Ok(()) };
+    let Some(grid) = engine.model.audio.filter(|_| limits.audio_s > 0.0) else {
+        return Err(deaf());
+    };
+    let bytes = audio.media().bytes.len();
+    within(bytes, limits.audio_bytes, ErrorCode::TooLarge, |limit| {
+        format!("the recording has {bytes} bytes; at most {limit} are accepted: record less")
+    })?;
+    match audio {
+        AudioInput::Whole(_) => Ok(()),
+        AudioInput::Kept(kept) => check_mask(&kept.mask, grid.tokens, "recording"),
+    }
+}
+
+fn check_mask(mask: &KeepMask, tokens: u32, what: &str) -> Result<(), Refusal> {
+    let parts = mask.parts();
+    if parts != tokens {
+        let message = format!(
+            "the mask of a {what} has {parts} parts; this model divides a {what} into {tokens}: cut it along the grid told in Welcome"
+        );
+        return Err(Refusal::new(ErrorCode::KeptMismatch, message));
+    }
+    if mask.kept() == 0 {
+        let message =
+            format!("0 of {parts} parts of a {what} are kept; at least 1 is needed: leave the {what} out");
+        return Err(Refusal::new(ErrorCode::KeptMismatch, message));
+    }
+    Ok(())
+}
+
+fn check_pending(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
+    for (index, &modality) in ask.pending.iter().enumerate() {
+        let name = name_of(modality);
+        let given = match modality {
+            Modality::Text => {
+                let message = "text is announced as pending: only pictures and recordings can follow later";
+                return Err(Refusal::new(ErrorCode::Unsupported, message));
+            }
+            Modality::Vision => !ask.images.is_empty(),
+            Modality::Audio if limits.audio_s <= 0.0 => return Err(deaf()),
+            Modality::Audio => ask.audio.is_some(),
+        };
+        if ask.pending[..index].contains(&modality) {
+            let message = format!("{name} is announced as pending twice: announce it once");
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        }
+        if given {
+            let message =
+                format!("{name} is announced as pending and sent as well: send all of it at one time");
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        }
+    }
+    Ok(())
+}
+
+fn check_speculation(speculation: Speculation, engine: &EngineInfo) -> Result<(), Refusal> {
+    let Speculation::CoLocated { draft_tokens } = speculation else { return Ok(()) };
+    if !engine.model.co_located_draft {
+        let message = "no draft model runs beside this one: ask with another speculation, or start the server with --draft-model";
+        return Err(Refusal::new(ErrorCode::Unsupported, message));
+    }
+    if !(1..=MAX_CO_LOCATED_TOKENS).contains(&draft_tokens) {
+        let message = format!(
+            "{draft_tokens} draft tokens a round are asked for; 1 to {MAX_CO_LOCATED_TOKENS} are accepted"
+        );
+        return Err(Refusal::new(ErrorCode::Unsupported, message));
+    }
+    Ok(())
+}
+
+/// What people call a modality's media.
+pub(crate) fn name_of(modality: Modality) -> &'static str {
+    match modality {
+        Modality::Text => "text",
+        Modality::Vision => "a picture",
+        Modality::Audio => "a recording",
+    }
+}
+
+fn deaf() -> Refusal {
+    let message = "the model of this server cannot hear: leave the recording out and type";
+    Refusal::new(ErrorCode::Unsupported, message)
+}
+
+fn within(
+    value: usize,
+    limit: u32,
+    code: ErrorCode,
+    message: impl FnOnce(u32) -> String,
+) -> Result<(), Refusal> {
+    if value > limit as usize { Err(Refusal { code, message: message(limit) }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use msao_protocol::{AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo};
+
+    use super::*;
+
+    fn ask(question: &str) -> Ask {
+        Ask {
+            request_id: 1,
+            question: question.into(),
+            images: vec![],
+            audio: None,
+            pending: vec![],
+            max_new_tokens: 8,
+            speculation: Speculation::None,
+        }
+    }
+
+    fn media(kind: MediaKind, size: usize) -> Media {
+        Media { kind, bytes: vec![0; size] }
+    }
+
+    fn engine() -> EngineInfo {
+        let model = ModelInfo {
+            name: "test".into(),
+            parameters: 1,
+            device: "cpu".into(),
+            image: ImageGrid { side_px: 64, tokens_per_side: 2 },
+            audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 7_680, tokens: 10 }),
+            co_located_draft: false,
+        };
+        EngineInfo {
+            model,
+            audio_window_s: Some(4.8),
+            max_new_tokens: 128,
+            question_chars: 2_000,
+            vocab_size: 100,
+        }
+    }
+
+    fn refused(ask: &Ask, limits: &Limits) -> Option<ErrorCode> {
+        check_ask(ask, limits, &engine()).err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_limit_counts_characters_not_bytes() {
+        let limits = Limits { question_chars: 4, ..Limits::default() };
+        assert_eq!(refused(&ask("äöüß"), &limits), None);
+        let refused = check_ask(&ask("äöüßa"), &limits, &engine()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::QuestionTooLong);
+        assert_eq!(refused.message, "the question has 5 characters; at most 4 are accepted: shorten it");
+    }
+
+    #[test]
+    fn counts_and_sizes_are_checked() {
+        let limits = Limits { images: 1, image_bytes: 10, audio_bytes: 10, ..Limits::default() };
+        let whole = |&size: &usize| ImageInput::Whole(media(MediaKind::Png, size));
+        let with_images = |sizes: &[usize]| Ask { images: sizes.iter().map(whole).collect(), ..ask("what?") };
+        let with_audio =
+            |size: usize| Ask { audio: Some(AudioInput::Whole(media(MediaKind::Wav, size))), ..ask("") };
+        assert_eq!(refused(&ask(" \n"), &limits), Some(ErrorCode::EmptyQuestion));
+        assert_eq!(refused(&with_images(&[10]), &limits), None);
+        assert_eq!(refused(&with_images(&[11]), &limits), Some(ErrorCode::TooLarge));
+        assert_eq!(refused(&with_images(&[1, 1]), &limits), Some(ErrorCode::TooManyImages));
+        assert_eq!(refused(&with_audio(10), &limits), None);
+        assert_eq!(refused(&with_audio(11), &limits), Some(ErrorCode::TooLarge));
+        let deaf = effective_limits(limits, &EngineInfo { audio_window_s: None, ..engine() });
+        assert_eq!(refused(&with_audio(1), &deaf), Some(ErrorCode::Unsupported));
+    }
+
+    #[test]
+    fn masks_must_fit_the_grid_and_keep_something() {
+        let kept = |mask: &[bool]| Ask {
+            images: vec![ImageInput::Kept(KeptImage {
+                mask: KeepMask::new(mask),
+                tiles: media(MediaKind::Png, 1),
+            })],
+            ..ask("what?")
+        };
+        let heard = |parts: usize| Ask {
+            audio: Some(AudioInput::Kept(KeptAudio {
+                mask: KeepMask::new(&vec![true; parts]),
+                windows: media(MediaKind::Wav, 1),
+            })),
+            ..ask("what?")
+        };
+        let limits = Limits::default();
+        assert_eq!(refused(&kept(&[false, true, false, false]), &limits), None);
+        for mask in [&[true; 3][..], &[true; 5], &[], &[false; 4]] {
+            assert_eq!(refused(&kept(mask), &limits), Some(ErrorCode::KeptMismatch), "{mask:?}");
+        }
+        assert_eq!(refused(&heard(10), &limits), None);
+        assert_eq!(refused(&heard(11), &limits), Some(ErrorCode::KeptMismatch));
+    }
+
+    #[test]
+    fn what_is_announced_follows_once_and_whole() {
+        use Modality::{Audio, Text, Vision};
+        let limits = Limits::default();
+        let pending = |pending: &[Modality]| Ask { pending: pending.to_vec(), ..ask("what?") };
+        assert_eq!(refused(&pending(&[Audio, Vision]), &limits), None);
+        for wrong in [&[Text][..], &[Vision, Vision]] {
+            assert_eq!(refused(&pending(wrong), &limits), Some(ErrorCode::Unsupported), "{wrong:?}");
+        }
+        let image = ImageInput::Whole(media(MediaKind::Png, 1));
+        let both = Ask { images: vec![image.clone()], ..pending(&[Vision]) };
+        assert_eq!(refused(&both, &limits), Some(ErrorCode::Unsupported));
+        // A spoken question may follow.
+        assert_eq!(refused(&Ask { question: String::new(), ..pending(&[Audio]) }, &limits), None);
+
+        let attach = Attach { request_id: 1, images: vec![image], audio: None };
+        let code = |announced: &[Modality]| {
+            check_attach(&attach, announced, &limits, &engine()).err().map(|refusal| refusal.code)
+        };
+        assert_eq!(code(&[Vision]), None);
+        for announced in [&[][..], &[Audio], &[Vision, Audio]] {
+            assert_eq!(code(announced), Some(ErrorCode::OutOfOrder), "{announced:?}");
+        }
+    }
+
+    #[test]
+    fn drafts_must_be_asked_for_and_the_model_s_own() {
+        let limits = Limits { max_new_tokens: 2, ..Limits::default() };
+        let code = |tokens: &[u32], speculation| {
+            let draft =
+                Draft { request_id: 1, revision: 0, start: 0, tokens: tokens.to_vec(), is_last: false };
+            check_draft(&draft, speculation, &limits, &engine()).err().map(|refusal| refusal.code)
+        };
+        let distributed = Speculation::Distributed { patience_ms: 1 };
+        assert_eq!(code(&[99, 0, 1], distributed), None);
+        assert_eq!(code(&[99; 4], distributed), Some(ErrorCode::TooLarge));
+        assert_eq!(code(&[100], distributed), Some(ErrorCode::Unsupported));
+        assert_eq!(code(&[1], Speculation::None), Some(ErrorCode::OutOfOrder));
+    }
+
+    #[test]
+    fn co_located_drafts_need_a_draft_model() {
+        let asked = |draft_tokens| Speculation::CoLocated { draft_tokens };
+        let alone = check_speculation(asked(4), &engine()).unwrap_err();
+        assert!(alone.message.contains("--draft-model"), "{alone}");
+        let mut with_draft = engine();
+        with_draft.model.co_located_draft = true;
+        for (draft_tokens, accepted) in [(0, false), (1, true), (32, true), (33, false)] {
+            assert_eq!(check_speculation(asked(draft_tokens), &with_draft).is_ok(), accepted);
+        }
+    }
+}

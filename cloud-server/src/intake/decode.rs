@@ -1,0 +1,123 @@
+//! From files to pixels and samples, each within its budget.
+//!
+//! A silent recording is refused even beside a typed question, since its sender believes that something can be heard
+//! in it. Kept windows may be silent: their sender has listened to them.
+
+use msao_models::preprocess::decode::{ImageBudget, decode_image};
+use msao_models::preprocess::{AudioBudget, MediaError, Pcm, RgbImage, read_wav};
+use msao_models::{KeptTokens, Prompt};
+use msao_protocol::{Ask, AudioInput, ImageInput, Limits, ModelInfo};
+
+use super::{Refusal, kept};
+
+/// Seconds that a recording may run over: recorders stop at the end of a buffer, not on the dot. The model
+/// does not hear what runs over.
+const AUDIO_TOLERANCE_S: f64 = 0.25;
+
+/// Decodes a checked question's media for this model.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub(crate) fn decode(ask: &Ask, limits: &Limits, model: &ModelInfo) -> Result<Prompt, Refusal> {
+    let mut prompt = Prompt { question: ask.question.clone(), ..Prompt::default() };
+    for input in &ask.images {
+        let picture = decode_picture(&input.media().bytes, limits)?;
+        let (picture, tokens) = match input {
+            ImageInput::Whole(_) => (picture, None),
+            ImageInput::Kept(image) => kept::place_tiles(&picture, &image.mask, &model.image)?,
+        };
+        prompt.images.push(picture);
+        prompt.kept.images.push(tokens);
+    }
+    match (&ask.audio, &model.audio) {
+        (Some(AudioInput::Kept(audio)), Some(grid)) => {
+            let windows = decode_audio(&audio.windows.bytes, limits)?;
+            let (recording, tokens) = kept::place_windows(&windows, &audio.mask, grid)?;
+            prompt.audio = Some(recording);
+            prompt.kept = KeptTokens { audio: tokens, ..prompt.kept };
+        }
+        (Some(input), _) => {
+            let recording = decode_audio(&input.media().bytes, limits)?;
+            recording.require_audible()?;
+            prompt.audio = Some(recording);
+        }
+        (None, _) => {}
+    }
+    Ok(prompt)
+}
+
+fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<RgbImage, MediaError> {
+    let budget = ImageBudget {
+        max_bytes: limits.image_bytes.into(),
+        max_side: RgbImage::MAX_SIDE,
+        max_pixels: limits.image_pixels.into(),
+    };
+    decode_image(bytes, &budget)
+}
+
+fn decode_audio(bytes: &[u8], limits: &Limits) -> Result<Pcm, MediaError> {
+    let limit_s = f64::from(limits.audio_s);
+    let budget =
+        AudioBudget { max_bytes: limits.audio_bytes.into(), max_seconds: limit_s + AUDIO_TOLERANCE_S };
+    read_wav(bytes, &budget).map_err(|error| match error {
+        // The tolerance is ours alone; people are told the limit.
+        MediaError::AudioTooLong { seconds, .. } => {
+            MediaError::AudioTooLong { seconds, max_seconds: (limit_s * 10.0).round() / 10.0 }
+        }
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use msao_protocol::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn the_window_of_the_model_bounds_recordings() {
+        let limits = Limits { audio_s: 4.8, ..Limits::default() };
+        let refused = Refusal::from(decode_audio(&wav(5.1), &limits).unwrap_err());
+        assert_eq!(refused.code, ErrorCode::AudioTooLong);
+        assert_eq!(refused.message, "the recording lasts 5.1 s; at most 4.8 s are accepted: cut it");
+        assert!(decode_audio(&wav(5.0), &limits).is_ok());
+    }
+
+    #[test]
+    fn a_declared_size_is_refused_before_pixels_are() {
+        let limits = Limits::default();
+        let png = |width: u32, height: u32| {
+            let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+            bytes.extend(width.to_be_bytes());
+            bytes.extend(height.to_be_bytes());
+            bytes.extend([8, 2, 0, 0, 0]);
+            bytes.extend(crc32(&bytes[12..]).to_be_bytes());
+            bytes.extend(b"\0\0\0\0IDAT");
+            bytes.extend(crc32(b"IDAT").to_be_bytes());
+            bytes
+        };
+        for (width, height) in [(1, 100_000_000), (16_000, 16_000), (u32::MAX >> 1, 1)] {
+            let refused = Refusal::from(decode_picture(&png(width, height), &limits).unwrap_err());
+            assert_eq!(refused.code, ErrorCode::TooManyPixels, "{width}x{height}");
+        }
+    }
+
+    fn wav(seconds: f32) -> Vec<u8> {
+        let samples = (seconds * 8_000.0) as u32;
+        let mut bytes = b"RIFF".to_vec();
+        bytes.extend((36 + 2 * samples).to_le_bytes());
+        bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+        bytes.extend(8_000_u32.to_le_bytes());
+        bytes.extend(16_000_u32.to_le_bytes());
+        bytes.extend(b"\x02\0\x10\0data");
+        bytes.extend((2 * samples).to_le_bytes());
+        bytes.extend((0..samples).flat_map(|n| (if n % 20 < 10 { 9_000_i16 } else { -9_000 }).to_le_bytes()));
+        bytes
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0_u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
+        })
+    }
+}

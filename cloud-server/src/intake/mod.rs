@@ -1,0 +1,51 @@
+//! What may come in: every message about a question is held against the limits before anything of it is decoded.
+//!
+//! [`check`] looks at counts, sizes and masks only and costs nothing; [`mod@decode`] turns files into pixels and samples,
+//! each within its budget; [`kept`] puts parts of a picture or recording back in their places. All speak to people:
+//! value, limit, remedy.
+
+mod check;
+mod decode;
+mod kept;
+
+pub(crate) use check::{check_ask, check_attach, check_draft, effective_limits, name_of};
+pub(crate) use decode::decode;
+
+use msao_models::preprocess::MediaError;
+use msao_protocol::ErrorCode;
+
+/// Why a question is not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: value, limit and remedy.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal from its parts.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<MediaError> for Refusal {
+    fn from(error: MediaError) -> Self {
+        let code = match &error {
+            MediaError::FileTooLarge { .. } => ErrorCode::TooLarge,
+            MediaError::ImageTooLarge { .. } => ErrorCode::TooManyPixels,
+            MediaError::TruncatedImage | MediaError::TruncatedWav => ErrorCode::Truncated,
+            MediaError::AudioTooLong { .. } => ErrorCode::AudioTooLong,
+            MediaError::SilentAudio { .. } | MediaError::EmptyAudio => ErrorCode::AudioSilent,
+            MediaError::NotWav
+            | MediaError::UnsupportedWav { .. }
+            | MediaError::UnsupportedSampleRate { .. }
+            | MediaError::ChannelLayout { .. }
+            | MediaError::NonFiniteSample { .. } => ErrorCode::NotAudio,
+            _ => ErrorCode::NotAnImage,
+        };
+        Refusal::new(code, error.to_string())
+    }
+}

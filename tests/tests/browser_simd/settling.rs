@@ -1,0 +1,72 @@
+//! How an answer settles in place: proposed, verified, corrected.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use msao_tests::{
+    app::{App, Engine},
+    chromium::Visitor,
+    evaluation, scenario,
+    server::Server,
+    tab::by_id,
+    wiretap::Wiretap,
+};
+
+use crate::uplink::sent;
+
+/// A sample that the shipped edge model gets wrong and the cloud model right.
+const DIFFICULT: &str = "11-closest";
+/// How long the picture is held back.
+const DELAY: &str = "delay_image_ms=1500";
+
+fn token(state: &str) -> String {
+    format!("{} {}[data-state=\"{state}\"]", by_id("cloud-answer-text"), by_id("token"))
+}
+
+#[test]
+fn a_wrong_draft_is_corrected_in_place() -> Result<()> {
+    let server = Server::shared()?;
+    let sample = evaluation::sample(DIFFICULT)?;
+    scenario::run("corrected", &Visitor::default(), |tab| {
+        let mut app = App::open_with(tab, &server.url(""), Engine::Simd, "policy=distributed")?;
+        app.pick(&sample)?;
+        let turn = app.ask()?;
+        app.tab.screenshot("corrected")?;
+        turn.cloud.expect("cloud", &sample.answer)?;
+        ensure!(turn.edge.text != sample.answer, "the edge is right about {}: choose another", sample.id);
+        ensure!(turn.verdict == "corrected", "the page says {:?}", turn.verdict);
+        ensure!(turn.states.iter().any(|state| state == "corrected"), "no token is corrected: {turn:?}");
+        ensure!(!turn.states.iter().any(|state| state == "proposed"), "something is unsettled: {turn:?}");
+        let draft = app.tab.text(&format!("{} del", by_id("cloud-answer-text")))?;
+        ensure!(!draft.is_empty(), "the page does not show what was corrected");
+        Ok(())
+    })
+}
+
+#[test]
+fn text_appears_before_a_delayed_picture_and_is_settled_after() -> Result<()> {
+    let server = Server::shared()?;
+    let tap = Wiretap::to(server.address())?;
+    let sample = evaluation::sample("01-colour")?;
+    scenario::run("delayed", &Visitor::default(), |tab| {
+        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, &format!("policy=cloud_only&{DELAY}"))?;
+        app.pick(&sample)?;
+        let turn = app.ask_while(|app| {
+            app.tab.wait_for(&token("proposed"), Duration::from_secs(10))?;
+            let left = sent(&tap)?;
+            ensure!(
+                matches!(&left[..], [question] if question.vision_bytes == 0),
+                "text should show before the picture is sent; sent are {left:?}"
+            );
+            app.tab.screenshot("proposed").map(|_| ())
+        })?;
+        turn.cloud.expect("cloud", &sample.answer)?;
+        ensure!(!turn.states.iter().any(|state| state == "proposed"), "something is unsettled: {turn:?}");
+        let left = sent(&tap)?;
+        let [question, picture] = &left[..] else { anyhow::bail!("sent are {left:?}") };
+        ensure!(!picture.is_question && picture.vision_bytes > 0, "the picture should follow: {picture:?}");
+        ensure!(picture.at - question.at > Duration::from_millis(1_400), "it followed too soon: {left:?}");
+        ensure!(turn.vision_bytes == Some(picture.vision_bytes), "the receipt counts other bytes: {turn:?}");
+        Ok(())
+    })
+}

@@ -1,0 +1,83 @@
+//! What an answer of the edge took, for its receipt: times, operations, prompt tokens.
+
+use msao_models::{Assistant, Flops, MasProbe, ModelConfig, ModelError, Prompt};
+use msao_protocol::{Modality, ModalityReceipt, Span, SpanKind};
+
+use crate::engine::Clock;
+
+/// Tells one span after the other.
+pub(crate) struct Stopwatch {
+    clock: Clock,
+    since_ms: f64,
+}
+
+impl Stopwatch {
+    pub(crate) fn start(clock: Clock) -> Self {
+        Self { clock, since_ms: clock() }
+    }
+
+    /// The span since the last one.
+    pub(crate) fn lap(&mut self, kind: SpanKind) -> Span {
+        let now_ms = (self.clock)();
+        Span { kind, ms: now_ms - std::mem::replace(&mut self.since_ms, now_ms) }
+    }
+
+    /// Leaves out the time since the last span.
+    pub(crate) fn restart(&mut self) {
+        self.since_ms = (self.clock)();
+    }
+}
+
+/// Operations of the towers on all media, whole.
+pub(crate) fn towers_flops(config: &ModelConfig, prompt: &Prompt) -> u64 {
+    let flops = Flops::of(config);
+    let hearing = prompt.audio.as_ref().and(config.audio_config.as_ref());
+    prompt.images.len() as u64 * flops.image(config.num_image_tokens())
+        + hearing.map_or(0, |audio| flops.audio(audio.num_audio_tokens()))
+}
+
+/// Operations of the probe's look.
+///
+/// # Errors
+/// As [`encode`](msao_models::TextTokenizer::encode) of the question.
+pub(crate) fn probe_flops(
+    assistant: &Assistant,
+    probe: &MasProbe,
+    prompt: &Prompt,
+) -> Result<u64, ModelError> {
+    let (config, shapes) = (assistant.config(), probe.config());
+    let question_tokens = assistant.tokenizer().encode(&prompt.question)?.len();
+    let windows = match (&prompt.audio, &config.audio_config) {
+        (Some(_), Some(audio)) => audio.max_source_positions / shapes.window_frames,
+        _ => 0,
+    };
+    Ok(probe.flops(
+        question_tokens.clamp(1, shapes.max_question_tokens),
+        prompt.images.len() * config.vision_config.num_patches(),
+        windows,
+    ))
+}
+
+/// Which modality became how many prompt tokens; nothing of it leaves the device.
+pub(crate) fn modalities(
+    config: &ModelConfig,
+    prompt: &Prompt,
+    prompt_tokens: usize,
+) -> Vec<ModalityReceipt> {
+    let vision = prompt.images.len() * config.num_image_tokens();
+    let audio = match (&prompt.audio, &config.audio_config) {
+        (Some(_), Some(audio)) => audio.num_audio_tokens(),
+        _ => 0,
+    };
+    let text = prompt_tokens - vision - audio;
+    let given = [
+        (Modality::Text, text, !prompt.question.is_empty()),
+        (Modality::Vision, vision, !prompt.images.is_empty()),
+        (Modality::Audio, audio, prompt.audio.is_some()),
+    ];
+    given
+        .into_iter()
+        .filter(|(_, _, is_given)| *is_given)
+        .map(|(modality, tokens, _)| ModalityReceipt { modality, bytes: 0, prompt_tokens: tokens as u32 })
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! What the plan sends, as the wire carries it.
+
+use msao_protocol::{AudioInput, ImageInput, KeptAudio, KeptImage, Media, MediaKind, ModalityAction};
+use msao_runtime::{orchestrator::PreparedMedia, scored::Scored, wav_encode};
+use wasm_bindgen::JsValue;
+
+use super::picture::encode_pixels;
+use crate::state::Asked;
+
+/// Encodes what leaves the device: whole media are encoded already, kept parts are now.
+///
+/// # Errors
+/// What the browser throws when it cannot encode a picture.
+pub(crate) async fn media(
+    asked: &Asked,
+    vision: ModalityAction,
+    audio: ModalityAction,
+    mut scored: Scored,
+) -> Result<PreparedMedia, JsValue> {
+    let mut prepared = PreparedMedia::default();
+    match vision {
+        ModalityAction::Drop | ModalityAction::Edge => (),
+        ModalityAction::Whole => {
+            let whole = |picture: &super::picture::Picture| ImageInput::Whole((*picture.encoded).clone());
+            prepared.images = asked.pictures.iter().map(whole).collect();
+        }
+        ModalityAction::Pruned => {
+            scored.images.sort_by_key(|image| image.frame);
+            for image in scored.images {
+                let tiles = encode_pixels(&image.tiles).await?;
+                prepared.images.push(ImageInput::Kept(KeptImage { mask: image.mask, tiles }));
+            }
+        }
+    }
+    prepared.audio = match audio {
+        ModalityAction::Drop | ModalityAction::Edge => None,
+        ModalityAction::Whole => {
+            asked.sound.as_ref().map(|sound| AudioInput::Whole((*sound.encoded).clone()))
+        }
+        ModalityAction::Pruned => scored.audio.map(|kept| {
+            let bytes = wav_encode::encode_wav(&kept.windows.samples, kept.windows.sample_rate_hz);
+            let windows = Media { kind: MediaKind::Wav, bytes };
+            AudioInput::Kept(KeptAudio { mask: kept.mask, windows })
+        }),
+    };
+    Ok(prepared)
+}

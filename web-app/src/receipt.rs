@@ -1,0 +1,340 @@
+//! The receipt of a question, device and cloud together, in words: what was looked at, what left the device, who wrote
+//! each token, where the milliseconds went.
+
+use msao_protocol::{
+    Modality, ModalityAction, ModalityPlanReceipt, PlanReceipt, Receipt, SpanKind, TokenFate,
+};
+
+use crate::{format, policy};
+
+/// What is known about a question that was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnReceipt {
+    /// What was decided, and what came of it.
+    pub plan: PlanReceipt,
+    /// Prompt tokens that all of vision and all of audio would be for the cloud.
+    pub whole_tokens: [u32; 2],
+    /// The device's own.
+    pub edge: Option<Receipt>,
+    /// The server's own.
+    pub cloud: Option<Receipt>,
+}
+
+/// A line of a list: what, and how much.
+pub type Line = (&'static str, String);
+
+impl TurnReceipt {
+    /// The receipt in a line: how much left the device.
+    pub fn headline(&self) -> String {
+        let media = self.plan.modalities.iter().filter(|one| one.modality != Modality::Text);
+        let (sent, whole) =
+            media.fold((0, 0), |(sent, whole), one| (sent + one.sent_bytes, whole + one.cloud_only_bytes));
+        match (sent, whole) {
+            (_, 0) => "no picture and no sound were given".to_owned(),
+            (0, _) => format!("nothing of {} picture and sound left this device", format::bytes(whole)),
+            _ => format!(
+                "{} of {} picture and sound left this device",
+                format::bytes(sent),
+                format::bytes(whole)
+            ),
+        }
+    }
+
+    /// Figures of one modality.
+    pub fn modality_lines(&self, one: &ModalityPlanReceipt) -> Vec<Line> {
+        let score = |score: fn(&msao_protocol::MasReceipt) -> f32| {
+            one.mas.as_ref().map_or_else(|| "–".to_owned(), |mas| format!("{:.2}", score(mas)))
+        };
+        vec![
+            ("Relevance r", score(|mas| mas.relevance)),
+            ("Density d", score(|mas| mas.density)),
+            ("MAS 1 − r·d", score(|mas| mas.mas)),
+            ("Tokens kept", self.tokens(one)),
+        ]
+    }
+
+    /// Prompt tokens that were kept of a modality, of those that all of it would be: as the cloud counted them, or as the
+    /// scores say where it was not asked.
+    fn tokens(&self, one: &ModalityPlanReceipt) -> String {
+        let of_model = match one.modality {
+            Modality::Text => return "all".to_owned(),
+            Modality::Vision => self.whole_tokens[0],
+            Modality::Audio => self.whole_tokens[1],
+        };
+        let (kept, scored) = one.mas.as_ref().map_or((None, 0), |mas| {
+            let per_frame = mas.patches.checked_div(mas.kept_frames).unwrap_or(0);
+            (Some(mas.kept_patches + mas.kept_windows), per_frame * mas.frames + mas.windows)
+        });
+        let whole = if of_model > 0 { of_model } else { scored };
+        if whole == 0 {
+            return "–".to_owned();
+        }
+        let read = self.cloud.iter().flat_map(|receipt| &receipt.modalities);
+        let read = read.filter(|read| read.modality == one.modality).map(|read| read.prompt_tokens).next();
+        let kept = match one.action {
+            ModalityAction::Drop => 0,
+            ModalityAction::Whole => read.unwrap_or(whole),
+            ModalityAction::Edge | ModalityAction::Pruned => read.or(kept).unwrap_or(whole),
+        };
+        format!("{kept} of {whole}")
+    }
+
+    /// Who wrote, and what it took.
+    pub fn plan_lines(&self) -> Vec<Line> {
+        let plan = &self.plan;
+        let mut lines = vec![
+            ("Policy", policy::label(plan.policy).to_owned()),
+            (
+                "Who wrote",
+                format!("{}; {}", policy::strategy_words(plan.strategy), policy::reason_words(plan.reason)),
+            ),
+        ];
+        if !plan.tokens.is_empty() {
+            lines.push(("Tokens", self.fates()));
+        }
+        if plan.proposed_drafts > 0 {
+            lines.push((
+                "Drafts",
+                format!(
+                    "{} of {} accepted, in {} {}",
+                    plan.accepted_drafts,
+                    plan.proposed_drafts,
+                    plan.rounds,
+                    if plan.rounds == 1 { "round" } else { "rounds" }
+                ),
+            ));
+        }
+        lines.push((
+            "Operations",
+            format!(
+                "{} on this device, {} in the cloud",
+                format::operations(plan.edge_flops),
+                format::operations(plan.cloud_flops)
+            ),
+        ));
+        if let Some(receipt) = &self.edge {
+            lines.push(("Time here", spans(receipt)));
+        }
+        if let Some(receipt) = &self.cloud {
+            lines.push(("Time there", spans(receipt)));
+        }
+        lines
+    }
+
+    fn fates(&self) -> String {
+        let counted = [
+            (TokenFate::Accepted, "accepted"),
+            (TokenFate::Corrected, "corrected"),
+            (TokenFate::Written, "written by the cloud"),
+            (TokenFate::Unverified, "unverified"),
+        ]
+        .map(|(fate, word)| (self.plan.tokens.iter().filter(|token| token.fate == fate).count(), word));
+        let said: Vec<_> = counted
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        said.join(", ")
+    }
+}
+
+/// Name of a modality.
+pub fn modality(modality: Modality, count: usize) -> &'static str {
+    match modality {
+        Modality::Text => "Words",
+        Modality::Vision if count > 1 => "Clip",
+        Modality::Vision => "Picture",
+        Modality::Audio => "Sound",
+    }
+}
+
+/// What was done with a modality.
+pub fn action(one: &ModalityPlanReceipt) -> &'static str {
+    match (one.action, one.locked) {
+        (ModalityAction::Drop, false) => "not needed, not sent",
+        (ModalityAction::Drop, true) => "locked, and not needed",
+        (ModalityAction::Edge, false) => "used on this device only",
+        (ModalityAction::Edge, true) => "locked, used on this device only",
+        (ModalityAction::Pruned, _) => "only what the question needs was sent",
+        (ModalityAction::Whole, _) => "all of it was sent",
+    }
+}
+
+/// Name of an action for tests and styles.
+pub fn action_name(action: ModalityAction) -> &'static str {
+    match action {
+        ModalityAction::Drop => "drop",
+        ModalityAction::Edge => "edge",
+        ModalityAction::Pruned => "pruned",
+        ModalityAction::Whole => "whole",
+    }
+}
+
+/// Where the time went, in the order things began; what took under half a millisecond is left out.
+fn spans(receipt: &Receipt) -> String {
+    let mut kinds: Vec<(SpanKind, f64)> = Vec::new();
+    for span in &receipt.spans {
+        if let Some((_, ms)) = kinds.iter_mut().find(|(kind, _)| *kind == span.kind) {
+            *ms += span.ms;
+        } else {
+            kinds.push((span.kind, span.ms));
+        }
+    }
+    kinds.retain(|(_, ms)| ms.round() >= 1.0);
+    let said: Vec<_> =
+        kinds.iter().map(|(kind, ms)| format!("{} {}", span_word(*kind), format::duration_ms(*ms))).collect();
+    if said.is_empty() { "under 1 ms".to_owned() } else { said.join(", ") }
+}
+
+fn span_word(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Queue => "queue",
+        SpanKind::DecodeMedia => "decode files",
+        SpanKind::Encode => "encode",
+        SpanKind::Prefill => "prefill",
+        SpanKind::Decode => "write",
+        SpanKind::Score => "score",
+        SpanKind::Plan => "plan",
+        SpanKind::Propose => "propose",
+        SpanKind::Verify => "verify",
+        SpanKind::Wait => "wait",
+        SpanKind::Prune => "cut out",
+    }
+}
+
+/// Which squares of each given frame left the device, row by row; the side of the grid with them. `None` where nothing
+/// scored the pictures.
+pub fn sent_squares(one: &ModalityPlanReceipt, frames: usize) -> Option<(u32, Vec<Vec<bool>>)> {
+    let kept_frames = one.kept.frames.kept();
+    let per_frame = one.kept.patches.parts().checked_div(kept_frames)?;
+    let side = per_frame.isqrt();
+    if side == 0 || side * side != per_frame {
+        return None;
+    }
+    let mut before = 0;
+    let squares = (0..frames as u32).map(|frame| {
+        let first = before * per_frame;
+        let is_kept = one.kept.frames.is_kept(frame);
+        before += u32::from(is_kept);
+        (first..first + per_frame)
+            .map(|square| match one.action {
+                ModalityAction::Whole => true,
+                ModalityAction::Pruned => is_kept && one.kept.patches.is_kept(square),
+                ModalityAction::Drop | ModalityAction::Edge => false,
+            })
+            .collect()
+    });
+    Some((side, squares.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use msao_protocol::{
+        AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityReceipt, PlanReason, Policy, PredictedCost,
+        Span, Strategy, TokenOrigin, TokenSource,
+    };
+
+    use super::*;
+
+    fn pruned() -> ModalityPlanReceipt {
+        ModalityPlanReceipt {
+            modality: Modality::Vision,
+            action: ModalityAction::Pruned,
+            locked: false,
+            mas: Some(MasReceipt {
+                relevance: 0.98,
+                density: 0.25,
+                mas: 0.76,
+                kept_patches: 1,
+                patches: 4,
+                kept_frames: 1,
+                frames: 2,
+                ..MasReceipt::default()
+            }),
+            kept: KeptParts {
+                patches: KeepMask::new(&[true, false, false, false]),
+                frames: KeepMask::new(&[false, true]),
+                windows: KeepMask::default(),
+            },
+            sent_bytes: 900,
+            cloud_only_bytes: 12_000,
+        }
+    }
+
+    fn receipt() -> TurnReceipt {
+        let origin = |source, fate| TokenOrigin { source, fate };
+        TurnReceipt {
+            plan: PlanReceipt {
+                policy: Policy::Msao,
+                mode: AnswerMode::Verified,
+                strategy: Strategy::Distributed { draft_tokens: 4, pipelined: false },
+                reason: PlanReason::Cheapest,
+                predicted: PredictedCost::default(),
+                edge_confidence: None,
+                shadow_verified: false,
+                modalities: vec![pruned()],
+                tokens: vec![
+                    origin(TokenSource::EdgeDraft, TokenFate::Accepted),
+                    origin(TokenSource::Target, TokenFate::Corrected),
+                ],
+                rounds: 1,
+                proposed_drafts: 4,
+                accepted_drafts: 1,
+                edge_flops: 40_000_000,
+                cloud_flops: 0,
+            },
+            whole_tokens: [72, 0],
+            edge: Some(Receipt {
+                spans: vec![
+                    Span { kind: SpanKind::Encode, ms: 12.0 },
+                    Span { kind: SpanKind::Score, ms: 0.1 },
+                ],
+                ..Receipt::default()
+            }),
+            cloud: Some(Receipt {
+                modalities: vec![ModalityReceipt {
+                    modality: Modality::Vision,
+                    bytes: 900,
+                    prompt_tokens: 1,
+                }],
+                ..Receipt::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn the_squares_that_left_are_those_of_the_kept_frames() {
+        let (side, frames) = sent_squares(&pruned(), 2).unwrap();
+        assert_eq!(side, 2);
+        assert_eq!(frames, [vec![false; 4], vec![true, false, false, false]]);
+        let dropped = ModalityPlanReceipt { action: ModalityAction::Drop, ..pruned() };
+        assert!(sent_squares(&dropped, 2).unwrap().1.concat().iter().all(|sent| !sent));
+        let unscored = ModalityPlanReceipt { kept: KeptParts::default(), ..pruned() };
+        assert_eq!(sent_squares(&unscored, 1), None);
+    }
+
+    #[test]
+    fn what_left_is_said_first() {
+        assert_eq!(receipt().headline(), "900 B of 12.0 kB picture and sound left this device");
+        let mut nothing = receipt();
+        nothing.plan.modalities[0].sent_bytes = 0;
+        assert_eq!(nothing.headline(), "nothing of 12.0 kB picture and sound left this device");
+    }
+
+    #[test]
+    fn figures_are_the_receipts_own() {
+        let receipt = receipt();
+        let lines = receipt.modality_lines(&receipt.plan.modalities[0]);
+        let values: Vec<_> = lines.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["0.98", "0.25", "0.76", "1 of 72"]);
+        let locked = ModalityPlanReceipt { action: ModalityAction::Edge, ..pruned() };
+        let alone = TurnReceipt { cloud: None, whole_tokens: [0, 0], ..receipt.clone() };
+        assert_eq!(alone.tokens(&locked), "1 of 8", "two frames of four patches, by the scores");
+        let lines = receipt.plan_lines();
+        let of = |name| lines.iter().find(|(label, _)| *label == name).map(|(_, value)| value.as_str());
+        assert_eq!(of("Tokens"), Some("1 accepted, 1 corrected"));
+        assert_eq!(of("Drafts"), Some("1 of 4 accepted, in 1 round"));
+        assert_eq!(of("Time here"), Some("encode 12 ms"));
+        assert_eq!(of("Operations"), Some("0.040 GFLOP on this device, none in the cloud"));
+    }
+}

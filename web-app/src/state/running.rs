@@ -1,0 +1,130 @@
+//! A question under way: its state machine, and what waits for its turn on the wire.
+
+use msao_protocol::{AnswerMode, Draft, Modality, ModelInfo, Policy, Receipt, RequestId};
+use msao_runtime::orchestrator::{Given, OneRequest, Terms};
+
+use super::Asked;
+use crate::receipt::TurnReceipt;
+
+/// Tokens of the longest answer asked for: the models' descriptions end well below.
+pub(super) const MAX_NEW_TOKENS: u32 = 96;
+/// Prompt tokens of a picture and of a recording on the device, for the plan.
+const EDGE_PICTURE_TOKENS: u32 = 16;
+const EDGE_SOUND_TOKENS: u32 = 30;
+
+/// What must not leave the device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Locks {
+    /// Pictures, whether of the camera or of files.
+    pub(crate) vision: bool,
+    /// Recordings.
+    pub(crate) audio: bool,
+}
+
+impl Locks {
+    /// Whether a modality is locked.
+    pub(crate) fn holds(self, modality: Modality) -> bool {
+        match modality {
+            Modality::Text => false,
+            Modality::Vision => self.vision,
+            Modality::Audio => self.audio,
+        }
+    }
+}
+
+/// A request and what has become of it so far.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    /// What decides.
+    pub(super) request: OneRequest,
+    /// The model in the cloud when it was asked; `None` where there was none.
+    pub(super) target: Option<ModelInfo>,
+    /// What was locked when it was asked, of what was given.
+    pub(super) locked: Vec<Modality>,
+    /// Drafts from before the question was handed over; `None` since.
+    pub(super) early_drafts: Option<Vec<Draft>>,
+    /// Bytes of the frame that asked, and when it was handed over.
+    pub(super) sent: Option<(u64, f64)>,
+    /// Some of the time was spent waiting by design or for a second attempt: it says nothing about the network.
+    pub(super) is_held_up: bool,
+    whole_tokens: [u32; 2],
+    /// The device's receipt.
+    pub(super) edge: Option<Receipt>,
+    /// The server's receipt.
+    pub(super) cloud: Option<Receipt>,
+}
+
+impl Running {
+    pub(super) fn new(
+        request_id: RequestId,
+        asked: &Asked,
+        locks: Locks,
+        policy: Policy,
+        target: Option<ModelInfo>,
+    ) -> Self {
+        let pictures = asked.pictures.len() as u32;
+        let whole_tokens = [
+            pictures * target.as_ref().map_or(0, |target| target.image.tokens()),
+            target.as_ref().and_then(|target| target.audio).map_or(0, |audio| audio.tokens),
+        ];
+        let vision = (pictures > 0).then(|| Given {
+            modality: Modality::Vision,
+            locked: locks.vision,
+            whole_bytes: asked.pictures.iter().map(|picture| picture.encoded.bytes.len() as u64).sum(),
+            target_tokens: whole_tokens[0],
+            edge_tokens: pictures * EDGE_PICTURE_TOKENS,
+        });
+        let audio = asked.sound.as_ref().map(|sound| Given {
+            modality: Modality::Audio,
+            locked: locks.audio,
+            whole_bytes: sound.encoded.bytes.len() as u64,
+            target_tokens: whole_tokens[1],
+            edge_tokens: EDGE_SOUND_TOKENS,
+        });
+        let given: Vec<_> = vision.into_iter().chain(audio).collect();
+        Self {
+            locked: given.iter().filter(|given| given.locked).map(|given| given.modality).collect(),
+            request: OneRequest::new(Terms {
+                request_id,
+                question: asked.words(),
+                given,
+                max_new_tokens: MAX_NEW_TOKENS,
+                policy,
+                mode: AnswerMode::Verified,
+            }),
+            target,
+            early_drafts: Some(Vec::new()),
+            sent: None,
+            is_held_up: false,
+            whole_tokens,
+            edge: None,
+            cloud: None,
+        }
+    }
+
+    /// A draft to send now; one from before the question waits for it.
+    pub(super) fn due(&mut self, draft: Option<Draft>) -> Option<Draft> {
+        match &mut self.early_drafts {
+            Some(early) => {
+                early.extend(draft);
+                None
+            }
+            None => draft,
+        }
+    }
+
+    /// Whether the device writes drafts or the answer, as far as is known.
+    pub(super) fn hears_the_edge(&self) -> bool {
+        self.request.strategy().is_none_or(|strategy| strategy.uses_edge())
+    }
+
+    /// The receipt as it stands; `None` before there is a plan.
+    pub(super) fn receipt(&self) -> Option<TurnReceipt> {
+        Some(TurnReceipt {
+            plan: self.request.receipt()?,
+            whole_tokens: self.whole_tokens,
+            edge: self.edge.clone(),
+            cloud: self.cloud.clone(),
+        })
+    }
+}
