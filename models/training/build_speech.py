@@ -1,4 +1,5 @@
-"""Builds data/speech.npz: every spoken word by every voice, with espeak-ng (run once; takes about a minute).
+"""Builds data/speech.npz: every spoken word by every voice, with espeak-ng (run once; takes about a minute); and
+data/held_out_speech.npz, the same with the held-out voices alone, which is in git: evaluation sets need no espeak-ng.
 
 Layout: `samples` u8 mu-law at 16 kHz, `offsets` [voices, words + 1], `words`, `voices`, `held_out` (voices kept
 for evaluation). Words are trimmed of silence and brought to one loudness. Usage: python build_speech.py
@@ -13,6 +14,7 @@ import vocabulary as V
 from config import SAMPLE_RATE
 
 PATH = Path(__file__).parent / "data" / "speech.npz"
+HELD_OUT_PATH = PATH.with_name("held_out_speech.npz")
 TRAIN_VOICES = [  # espeak-ng voice, words per minute, pitch
     ("en-us", 165, 50), ("en-us+f1", 160, 50), ("en-us+f2", 175, 55), ("en-us+f3", 150, 45), ("en-us+m1", 170, 40),
     ("en-us+m2", 155, 55), ("en-us+m4", 180, 45), ("en-us+m5", 165, 60), ("en-gb", 160, 50), ("en-gb+f4", 165, 55),
@@ -53,6 +55,14 @@ def speak(job):
     return to_mu_law(x)
 
 
+def keep_held_out() -> None:
+    """Voices keep their numbers; those of training have no samples left."""
+    data = dict(np.load(PATH))
+    first, offsets = data["offsets"][data["held_out"][0], 0], np.zeros_like(data["offsets"])
+    offsets[data["held_out"]] = data["offsets"][data["held_out"]] - first
+    np.savez_compressed(HELD_OUT_PATH, **(data | {"samples": data["samples"][first:], "offsets": offsets}))
+
+
 if __name__ == "__main__":
     voices = TRAIN_VOICES + TEST_VOICES
     with ThreadPoolExecutor(2) as pool:
@@ -64,4 +74,5 @@ if __name__ == "__main__":
     np.savez_compressed(PATH, samples=np.concatenate(clips), offsets=offsets, words=np.array(V.SPOKEN),
                         voices=np.array([v[0] for v in voices]),
                         held_out=np.arange(len(TRAIN_VOICES), len(voices)))
+    keep_held_out()
     print(f"{len(voices)} voices x {w} words, {ends[-1] / SAMPLE_RATE:.0f} s, {PATH.stat().st_size / 1e6:.1f} MB")

@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 
 import vocabulary as V
-from build_speech import PATH, from_mu_law
+from build_speech import HELD_OUT_PATH, PATH, from_mu_law
 from config import AUDIO_POSITIONS, SAMPLE_RATE, SAMPLES
 from scene import Frame, Sound
 
@@ -21,7 +21,7 @@ class Speech:
     """The word corpus: `clip(voice, word)` is f32 samples."""
 
     def __init__(self):
-        data = np.load(PATH)
+        data = np.load(PATH if PATH.exists() else HELD_OUT_PATH)
         self.samples, self.offsets = data["samples"], data["offsets"]
         self.index = {w: i for i, w in enumerate(data["words"].tolist())}
         held_out = set(data["held_out"].tolist())

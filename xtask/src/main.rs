@@ -18,6 +18,7 @@ mod check;
 mod ci;
 mod debian;
 mod engines;
+mod eval;
 mod page;
 mod precompress;
 mod progress;
@@ -45,6 +46,9 @@ cargo xtask <command>
   check    formatting, clippy (native and wasm32), cargo-deny
   ci       what continuous integration runs: formatting, clippy, test; with times
 
+  eval [--questions N]
+           measure MAS, speculation and risk control on held-out questions; writes planner/RESULTS.md and .json
+
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
   engines  build the two engine modules into wasm-runtime/pkg/
   page     build the engines and the page into dist/
@@ -69,7 +73,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", arguments),
     };
-    if command != "run" && !rest.is_empty() {
+    if !matches!(command, "run" | "eval") && !rest.is_empty() {
         bail!("`{command}` takes no arguments; see `cargo xtask help`");
     }
     match command {
@@ -80,6 +84,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "test" => test::test(&Tools::ensure()?),
         "check" => check::check(&Tools::ensure()?),
         "ci" => ci::ci(),
+        "eval" => eval::eval(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -1,4 +1,5 @@
-//! The reference in Python: `transformers` itself loads the shipped weights, and its answers are compared.
+//! Python, for two things: `transformers` itself loads the shipped weights and its answers are compared; and the
+//! generator of evaluation sets runs in it.
 
 use std::{env, path::PathBuf, process::Command};
 
@@ -12,7 +13,13 @@ use crate::{
 /// The comparison; it exits non-zero when an answer differs.
 const SCRIPT: &str = "models/tests/transformers_check.py";
 /// Exact, since they are the reference.
-const PACKAGES: [&str; 4] = ["torch==2.15.0", "transformers==5.23.0", "numpy", "pillow"];
+const PACKAGES: [&str; 5] = [
+    "torch==2.15.0",
+    "transformers==5.23.0",
+    "numpy==2.4.6",
+    "pillow==13.0.0",
+    "opencv-python-headless==5.0.0.93",
+];
 /// `1` leaves the reference out.
 const SKIP_VARIABLE: &str = "MSAO_SKIP_REFERENCE";
 
@@ -49,17 +56,20 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// A Python that has the packages: the one on `PATH`, or a virtual environment among the tools.
-fn python() -> Result<PathBuf> {
+///
+/// # Errors
+/// If there is no Python, or the packages cannot be installed.
+pub(crate) fn python() -> Result<PathBuf> {
     let system = PathBuf::from("python3");
     let mut probe = Command::new(&system);
-    probe.args(["-c", "import torch, transformers, numpy, PIL"]);
+    probe.args(["-c", "import torch, transformers, numpy, PIL, cv2"]);
     if workspace::output_of(&mut probe).is_some() {
         return Ok(system);
     }
     let folder = workspace::tools_folder()?.join(format!("python-{}", PACKAGES[..2].join("-")));
     let python = folder.join("bin/python");
     let installed = folder.join("installed");
-    if installed.is_file() {
+    if std::fs::read_to_string(&installed).is_ok_and(|packages| packages == PACKAGES.join("\n")) {
         return Ok(python);
     }
     // A virtual environment cannot be renamed, so this one says itself when it is whole.
@@ -68,8 +78,7 @@ fn python() -> Result<PathBuf> {
         estimate,
         remedy: "look at the network and the free disk space (6 GB); MSAO_SKIP_REFERENCE=1 leaves this out",
     };
-    step("making a Python environment", "")
-        .run(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&folder))?;
+    step("making a Python environment", "").run(Command::new(&system).args(["-m", "venv"]).arg(&folder))?;
     step("installing torch and transformers", "3 GB, about 4 min")
         .run(Command::new(&python).args(["-m", "pip", "install", "--no-input"]).args(PACKAGES))?;
     std::fs::write(installed, PACKAGES.join("\n"))?;

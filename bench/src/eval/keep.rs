@@ -1,0 +1,195 @@
+//! What of a question's media is sent, and what the target makes of it.
+
+use anyhow::{Context, Result};
+use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder, codecs::png::PngEncoder};
+use msao_models::{
+    Assistant, Flops, KeptTokens, Pcm, Prompt, RgbImage,
+    preprocess::{
+        ResizeFilter,
+        decode::{ImageBudget, decode_image},
+        resize,
+    },
+};
+use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Modality};
+use msao_runtime::scored::{Scored, TargetGrid};
+
+/// Relevance below which a modality is left out.
+const DROP_BELOW: f32 = 0.05;
+/// Above this a PNG is camera noise, and JPEG is sent, as the page does.
+const PNG_BYTES: usize = 48 * 1024;
+const JPEG_QUALITY: u8 = 92;
+/// Header of a WAV file.
+const WAV_HEADER_BYTES: usize = 44;
+/// Longest side of a whole picture that is sent, in pixels.
+const WHOLE_SIDE_PX: u32 = 256;
+/// Squares in a row of a picture of kept squares.
+const COLUMNS: usize = KeptImage::COLUMNS as usize;
+
+/// Media as they arrive at the target.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KeptMedia {
+    pub(crate) images: Vec<RgbImage>,
+    pub(crate) audio: Option<Pcm>,
+    kept: KeptTokens,
+    pub(crate) image_bytes: usize,
+    pub(crate) audio_bytes: usize,
+    /// Tokens of one whole image and of a whole recording.
+    whole_tokens: (usize, usize),
+}
+
+impl KeptMedia {
+    /// A question about these media.
+    pub(crate) fn prompt(&self, question: &str) -> Prompt {
+        Prompt {
+            question: question.to_owned(),
+            images: self.images.clone(),
+            audio: self.audio.clone(),
+            kept: self.kept.clone(),
+        }
+    }
+
+    /// Image tokens that the target looks at.
+    pub(crate) fn image_tokens(&self) -> usize {
+        let of = |index| self.kept.image(index).map_or(self.whole_tokens.0, <[usize]>::len);
+        (0..self.images.len()).map(of).sum()
+    }
+
+    /// Audio tokens that the target hears.
+    pub(crate) fn audio_tokens(&self) -> usize {
+        let kept = self.kept.audio.as_ref().map_or(self.whole_tokens.1, Vec::len);
+        if self.audio.is_some() { kept } else { 0 }
+    }
+
+    /// Operations of the target's towers.
+    pub(crate) fn flops(&self, flops: &Flops<'_>) -> u64 {
+        let of = |index| flops.image(self.kept.image(index).map_or(self.whole_tokens.0, <[usize]>::len));
+        let heard = if self.audio.is_some() { flops.audio(self.audio_tokens()) } else { 0 };
+        (0..self.images.len()).map(of).sum::<u64>() + heard
+    }
+}
+
+/// Everything, as the page sends it to a target alone.
+///
+/// # Errors
+/// If a picture cannot be encoded.
+pub(crate) fn as_sent_whole(
+    images: &[RgbImage],
+    audio: Option<&Pcm>,
+    target: &Assistant,
+) -> Result<KeptMedia> {
+    let mut media =
+        KeptMedia { whole_tokens: whole_tokens(target), audio: audio.cloned(), ..KeptMedia::default() };
+    for image in images {
+        let square = image.center_square();
+        let side = square.width().min(WHOLE_SIDE_PX);
+        let (received, bytes) = through_the_wire(&resize(&square, side, side, ResizeFilter::Lanczos))?;
+        media.images.push(received);
+        media.image_bytes += bytes;
+    }
+    media.audio_bytes = audio.map_or(0, |audio| WAV_HEADER_BYTES + 2 * audio.samples().len());
+    Ok(media)
+}
+
+/// What MAS keeps of the media that the question needs.
+///
+/// # Errors
+/// If a picture cannot be encoded.
+pub(crate) fn keep(scored: &Scored, grid: &TargetGrid, target: &Assistant) -> Result<KeptMedia> {
+    let mut media = KeptMedia { whole_tokens: whole_tokens(target), ..KeptMedia::default() };
+    let is_needed = |modality| relevance(scored, modality).is_some_and(|relevance| relevance >= DROP_BELOW);
+    let (cells, tile) = (grid.image.tokens_per_side as usize, grid.image.tile_px() as usize);
+    for image in scored.images.iter().filter(|_| is_needed(Modality::Vision)) {
+        let kept = indices(&image.mask);
+        let rgb = image
+            .tiles
+            .pixels
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .flat_map(|&[red, green, blue, _]| [red, green, blue]);
+        let tiles = RgbImage::from_rgb(image.tiles.width, image.tiles.height, rgb.collect())?;
+        let (received, bytes) = through_the_wire(&tiles)?;
+        media.images.push(put_back(&received, &kept, cells, tile)?);
+        media.image_bytes += bytes + mask_bytes(&image.mask);
+        media.kept.images.push(Some(kept));
+    }
+    let heard = scored.audio.as_ref().zip(grid.audio).filter(|_| is_needed(Modality::Audio));
+    if let Some((audio, grid)) = heard {
+        let (kept, window) = (indices(&audio.mask), grid.window_samples as usize);
+        let mut samples = vec![0.0; window * grid.tokens as usize];
+        for (&place, sound) in kept.iter().zip(audio.windows.samples.chunks(window)) {
+            samples[place * window..place * window + sound.len()].copy_from_slice(sound);
+        }
+        media.audio_bytes = WAV_HEADER_BYTES + 2 * audio.windows.samples.len() + mask_bytes(&audio.mask);
+        media.audio = Some(Pcm::from_mono(grid.sample_rate_hz, samples)?);
+        media.kept.audio = Some(kept);
+    }
+    Ok(media)
+}
+
+/// The probe's relevance of a modality; `None` where it was not given.
+pub(crate) fn relevance(scored: &Scored, modality: Modality) -> Option<f32> {
+    scored.modalities.iter().find(|scores| scores.modality == modality).map(|scores| scores.mas.relevance)
+}
+
+/// How the target divides media.
+pub(crate) fn grid_of(target: &Assistant) -> TargetGrid {
+    let config = target.config();
+    let audio =
+        config.audio_config.as_ref().zip(target.audio_chunk()).map(|(audio, (rate, samples))| AudioGrid {
+            sample_rate_hz: rate,
+            window_samples: (samples / audio.num_audio_tokens()) as u32,
+            tokens: audio.num_audio_tokens() as u32,
+        });
+    let tokens_per_side = config.vision_config.patches_per_side() / config.scale_factor;
+    let image = ImageGrid {
+        side_px: config.vision_config.image_size as u32,
+        tokens_per_side: tokens_per_side as u32,
+    };
+    TargetGrid { image, audio }
+}
+
+fn indices(mask: &KeepMask) -> Vec<usize> {
+    (0..mask.parts()).filter(|&part| mask.is_kept(part)).map(|part| part as usize).collect()
+}
+
+fn whole_tokens(target: &Assistant) -> (usize, usize) {
+    let audio = target.config().audio_config.as_ref().map_or(0, |audio| audio.num_audio_tokens());
+    (target.config().num_image_tokens(), audio)
+}
+
+fn mask_bytes(mask: &KeepMask) -> usize {
+    (mask.parts() as usize).div_ceil(8)
+}
+
+/// What is left of a picture after encoding, and the bytes that took.
+fn through_the_wire(image: &RgbImage) -> Result<(RgbImage, usize)> {
+    let (width, height) = (image.width(), image.height());
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes).write_image(image.pixels(), width, height, ExtendedColorType::Rgb8)?;
+    if bytes.len() > PNG_BYTES {
+        bytes.clear();
+        JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).write_image(
+            image.pixels(),
+            width,
+            height,
+            ExtendedColorType::Rgb8,
+        )?;
+    }
+    Ok((decode_image(&bytes, &ImageBudget::default())?, bytes.len()))
+}
+
+/// The picture with its kept squares where they were, grey elsewhere.
+fn put_back(tiles: &RgbImage, kept: &[usize], cells: usize, tile: usize) -> Result<RgbImage> {
+    let (width, stride) = (tiles.width() as usize * 3, cells * tile * 3);
+    let mut pixels = vec![128; stride * cells * tile];
+    for (place, cell) in kept.iter().enumerate() {
+        for row in 0..tile {
+            let from = (place / COLUMNS * tile + row) * width + place % COLUMNS * tile * 3;
+            let to = (cell / cells * tile + row) * stride + cell % cells * tile * 3;
+            pixels[to..to + tile * 3].copy_from_slice(&tiles.pixels()[from..from + tile * 3]);
+        }
+    }
+    let side = u32::try_from(cells * tile).context("a picture's side")?;
+    Ok(RgbImage::from_rgb(side, side, pixels)?)
+}
