@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from capture import log_mel, resize
 from data import make_batch
 from evaluate import Scores
-from mas_probe import MAX_QUESTION, MasProbe, early_features
-from packing import MAX_QUESTIONS, encode, exact_match
+from mas_probe import MasProbe, early_features, question_tokens
+from packing import MAX_QUESTIONS, exact_match
 from sparsity import Kept, at_least_one, for_question, only_question, redundant_frames, silent_windows
 
 TAUS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -78,14 +78,13 @@ def main(args):
     probe = MasProbe(c.hidden, c.vision_hidden, c.audio_hidden).to(device).eval()
     state = load_file(args.weights / "mas_probe.safetensors")
     probe.load_state_dict({k: v.float() for k, v in state.items() if k != "frame_mean"})
-    tail = 1 + len(encode("\nAssistant:"))
     ways = ["everything", "ground truth"] + [f"MAS tau {t} drop {d}" for t, d in [(t, 0.05) for t in TAUS] + [(0.99, d) for d in DROPS if d != 0.05]]
     tallies = {w: Tally() for w in ways}
     for clip, count, size in ((False, args.scenes, args.chunk), (True, args.clips, max(1, args.chunk // 4))):
         for at in range(0, count, size):
             raw, _ = make_batch("test", range(3_000_000 + at, 3_000_000 + min(at + size, count)), clip, device)
             batch = capture(raw)
-            one_batch(batch, cloud, edge, probe, tail, tallies, args)
+            one_batch(batch, cloud, edge, probe, tallies, args)
         print(f"{'clips' if clip else 'stills'} done", flush=True)
     rows = {w: t.row() for w, t in tallies.items()}
     for r in rows.values():
@@ -100,7 +99,7 @@ def main(args):
     (args.out / "sparsity.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def one_batch(batch, cloud, edge, probe, tail, tallies, args):
+def one_batch(batch, cloud, edge, probe, tallies, args):
     device = batch["images"].device
     cuda = device.type == "cuda"
     b, frames = batch["images"].shape[:2]
@@ -108,7 +107,7 @@ def one_batch(batch, cloud, edge, probe, tail, tallies, args):
     side = int(cloud.config.image_tokens ** 0.5)
     vision, audio = early_features(edge.model, resize(batch["pixels"], edge.config.image_size), log_mel(batch["wave"]), args.vision_layers)
     vision = vision.reshape(b, -1, vision.shape[-1])
-    segment = batch["segment"].long()
+    everyone = torch.arange(b, device=device)
     still = redundant_frames(batch["label_map"], frames)
     loud = at_least_one(~silent_windows(batch["sounds"], cloud.config.audio_tokens))
     pixels = resize(batch["pixels"], cloud.config.image_size)
@@ -127,10 +126,8 @@ def one_batch(batch, cloud, edge, probe, tail, tallies, args):
         if not asked.any():
             continue
         one = only_question(batch, k)
-        mine = (segment == k + 1) & (batch["weight"] == 0)
-        length = (mine.sum(1) - tail).clamp(1, MAX_QUESTION)
-        index = (mine.long().argmax(1)[:, None] + torch.arange(MAX_QUESTION, device=device)).clamp(max=segment.shape[1] - 1)
-        question = edge.model.text_model.embed_tokens.weight[batch["tokens"].long().gather(1, index)]
+        ids, length = question_tokens(batch, everyone, torch.full_like(everyone, k))
+        question = edge.model.text_model.embed_tokens.weight[ids]
         r, patches = (x.sigmoid() for x in probe(question, length, vision, audio, batch["present"].float()))
         needs = batch["needs"][:, k]
         for way, tally in tallies.items():

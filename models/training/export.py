@@ -9,7 +9,6 @@ tensors are ours) and with `WhisperEncoder`, and holds model.py's outputs to the
 """
 import argparse
 import glob
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +19,7 @@ from tokenizers import Tokenizer
 
 from build_tokenizer import PATH as TOKENIZER_PATH
 from config import CHUNK_SECONDS, PRESETS, SAMPLE_RATE, SPECIAL_TOKENS
+from manifest import LICENCE, write_manifest
 from model import PocketModel, count_parameters
 
 CHAT_TEMPLATE = (
@@ -79,10 +79,7 @@ def export(model: PocketModel, folder: Path, how: dict) -> None:
                   "hop_length": 160, "feature_size": 80, "chunk_length_s": CHUNK_SECONDS}})
     state = {"model." + k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    files = {p.name: {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
-             for p in sorted(folder.iterdir()) if p.name != "MANIFEST.json"}
-    write_json(folder / "MANIFEST.json", {
-        "name": c.name, "parameters": count_parameters(model), "licence": "Apache-2.0 OR MIT", "how": how, "files": files})
+    write_manifest(folder, {"name": c.name, "parameters": count_parameters(model), "licence": LICENCE, "how": how})
 
 
 @torch.no_grad()

@@ -8,8 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from packing import encode
+
 WINDOW = 8         # encoder frames of 20 ms in an audio window
 MAX_QUESTION = 40  # tokens; longer questions are cut
+
+
+def question_tokens(batch, rows, slots):
+    """Token ids [n, MAX_QUESTION] and lengths [n] of the questions in these slots of these scenes of a packed batch;
+    what follows a question is left out of its length."""
+    segment = batch["segment"].long()[rows]
+    tail = 1 + len(encode("\nAssistant:"))                              # the end token, and what calls for the answer
+    asked = (segment == slots[:, None] + 1) & (batch["weight"][rows] == 0)
+    place = (asked.long().argmax(1)[:, None] + torch.arange(MAX_QUESTION, device=segment.device)).clamp(max=segment.shape[1] - 1)
+    return batch["tokens"].long()[rows].gather(1, place), (asked.sum(1) - tail).clamp(1, MAX_QUESTION)
 
 
 class Side(nn.Module):

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from capture import log_mel, resize
 from data import Loader, make_batch
-from mas_probe import MAX_QUESTION, WINDOW, MasProbe, early_features
-from packing import FAMILY_NAMES, MAX_QUESTIONS
+from mas_probe import MAX_QUESTION, WINDOW, MasProbe, early_features, question_tokens
+from packing import FAMILY_NAMES
 from sparsity import item_bits, needed_cells, redundant_frames
 
 CONTENT_DEPENDENT = ("sign_else_sound", "beeps_else_count")
@@ -51,29 +51,14 @@ class Examples:
             vision, audio = early_features(edge, pixels, log_mel(batch["wave"]), args.vision_layers)
         b = len(batch["tokens"])
         bits = item_bits(batch["label_map"], edge.config.patches_per_side, frames)
-        segment = batch["segment"].long()
-        questions, lengths, scenes, slots = [], [], [], []
-        for k in range(MAX_QUESTIONS):
-            here = (batch["families"][:, k] != 255).nonzero().flatten()
-            if not len(here):
-                continue
-            mine = (segment[here] == k + 1) & (batch["weight"][here] == 0)       # the question, end, "\nAssistant:"
-            length = mine.sum(1) - self.tail
-            start = mine.long().argmax(1)
-            index = (start[:, None] + torch.arange(MAX_QUESTION, device=start.device)).clamp(max=segment.shape[1] - 1)
-            questions.append(batch["tokens"].long()[here].gather(1, index))
-            lengths.append(length.clamp(1, MAX_QUESTION))
-            scenes.append(here)
-            slots.append(torch.full_like(here, k))
-        scene, slot = torch.cat(scenes), torch.cat(slots)
+        scene, slot = (batch["families"] != 255).nonzero().unbind(1)
+        question, length = question_tokens(batch, scene, slot)
         self.parts.append({
             "vision": vision.reshape(b, -1, vision.shape[-1]).half(), "audio": audio.half(), "present": batch["present"].float(),
             "bits": bits.reshape(b, -1), "redundant": redundant_frames(batch["label_map"], frames),
-            "question": torch.cat(questions), "length": torch.cat(lengths), "scene": scene,
+            "question": question, "length": length, "scene": scene,
             "looks": batch["looks"][scene, slot], "needs": batch["needs"][scene, slot].bool(),
             "family": batch["families"][scene, slot].long()})
-
-    tail = 0  # tokens between a question and its answer; set once the tokenizer is known
 
     def join(self):
         at, out = 0, {k: [] for k in self.parts[0]}
@@ -200,14 +185,12 @@ def collect_test(edge, args, device):
 
 def main(args):
     from export import read_state
-    from packing import encode
     from train import Student
     loaders = [Loader("train", size, clip, workers, 900_000_000, chunk=min(32, size))
                for size, clip, workers in ((args.scenes, False, args.workers), (args.clips, True, max(1, args.workers // 4)))]
     device = torch.device(args.device)
     for loader in loaders:
         loader.start(device)
-    Examples.tail = 1 + len(encode("\nAssistant:"))
     edge = Student("edge", device, False).model
     edge.load_state_dict({k: v.float() for k, v in read_state(str(args.weights / "edge.safetensors")).items()})
     edge.eval()
