@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use msao_protocol::{
-    Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, RequestId, ServerMessage, frame,
+    Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, RequestId, ServerMessage, Speculation, frame,
 };
 use tokio::task::JoinSet;
 
@@ -66,6 +66,10 @@ impl Session {
                 self.in_flight.with(request_id, JobHandle::cancel);
                 Ok(())
             }
+            ClientMessage::Steer { request_id, speculation } => {
+                self.in_flight.with(request_id, |handle| self.steer(handle, speculation));
+                Ok(())
+            }
             ClientMessage::Attach(attach) => {
                 self.in_flight.with(attach.request_id, |handle| self.attach(handle, attach));
                 Ok(())
@@ -115,8 +119,20 @@ impl Session {
         }
     }
 
+    /// Lets a request's drafts come from elsewhere; if they cannot, the request fails.
+    fn steer(&self, handle: &JobHandle, speculation: Speculation) {
+        match intake::check_speculation(speculation, self.state.engine.info()) {
+            Ok(()) => handle.steer(speculation),
+            Err(refusal) => handle.refuse(refusal),
+        }
+    }
+
     /// Hands drafts in; if they cannot be drafts at all, the request fails.
     fn draft(&self, handle: &JobHandle, draft: Draft) {
+        // Who drafts and who steers need not be one, so such a draft is no mistake; it is only too late.
+        if handle.may_be_crossed() {
+            return;
+        }
         let (limits, engine) = (&self.state.limits, self.state.engine.info());
         match intake::check_draft(&draft, handle.speculation(), limits, engine) {
             Ok(()) => handle.draft(draft),
@@ -162,6 +178,7 @@ fn about(message: &ClientMessage) -> Option<RequestId> {
         ClientMessage::Ask(ask) => Some(ask.request_id),
         ClientMessage::Attach(attach) => Some(attach.request_id),
         ClientMessage::Draft(draft) => Some(draft.request_id),
+        ClientMessage::Steer { request_id, .. } => Some(*request_id),
         ClientMessage::Hello { .. } | ClientMessage::Cancel { .. } | ClientMessage::Ping { .. } => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::config::{AudioConfig, ModelConfig};
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
 use crate::kept::KeptTokens;
+use crate::kv_cache::KvCache;
 use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
 use crate::model::MultimodalModel;
 use crate::preprocess::{Pcm, Preprocessor, RgbImage};
@@ -308,17 +309,24 @@ impl Assistant {
         let count = prompt.token_ids.len();
         let budget = DEFAULT_MAX_NEW_TOKENS.min(self.max_sequence() - count);
         let mut cache = decoder.new_cache(1, count + budget);
-        let padded = decoder.shapes().rows(count).min(cache.capacity());
+        let embeddings = self.embed(prompt, &cache);
+        let hidden = decoder.forward(embeddings, count, &mut cache);
+        let scores = read_back(decoder.logits(hidden.narrow(1, count - 1, 1))).await?;
+        Ok(Generation::new(self.clone(), cache, scores, budget))
+    }
+
+    /// A prompt's embeddings, its media in their places, padded for the device and within the cache:
+    /// `[1, positions >= prompt, hidden]`
+    pub(crate) fn embed(&self, prompt: &EncodedPrompt, cache: &KvCache) -> Tensor<3> {
+        let decoder = &self.parts.model.decoder;
         let mut ids = prompt.token_ids.clone();
-        ids.resize(padded, self.parts.config.pad_token_id);
+        ids.resize(decoder.shapes().rows(ids.len()).min(cache.capacity()), self.parts.config.pad_token_id);
         let mut embeddings = decoder.embed(&[ids]);
         let hidden_size = self.parts.config.text_config.hidden_size;
         for (span, values) in &prompt.media {
             embeddings = embeddings.slice_assign([0..1, span.clone(), 0..hidden_size], values.clone());
         }
-        let hidden = decoder.forward(embeddings, count, &mut cache);
-        let scores = read_back(decoder.logits(hidden.narrow(1, count - 1, 1))).await?;
-        Ok(Generation::new(self.clone(), cache, scores, budget))
+        embeddings
     }
 
     /// Runs every padded shape once, so that no question waits for kernels to be compiled and tuned.

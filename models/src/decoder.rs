@@ -6,6 +6,8 @@
 //! On a GPU every shape is padded to one of a few (see [`ShapePolicy`]), since a new shape means compiling and
 //! tuning kernels there; on the CPU shapes are exact.
 
+use std::ops::Range;
+
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -105,7 +107,17 @@ impl Decoder {
 
     /// An empty cache for `batch` sequences of up to `positions` positions.
     pub fn new_cache(&self, batch: usize, positions: usize) -> KvCache {
-        KvCache::new(&self.config, batch, self.shapes.capacity(positions), &self.device)
+        self.new_cache_of(self.layers.len(), batch, positions)
+    }
+
+    /// As [`Self::new_cache`], for so many of the layers only: what [`Self::forward_layers`] needs.
+    pub fn new_cache_of(&self, layers: usize, batch: usize, positions: usize) -> KvCache {
+        KvCache::new(&self.config, layers, batch, self.shapes.capacity(positions), &self.device)
+    }
+
+    /// How many layers there are.
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
     }
 
     /// Looks tokens up in the embedding table.
@@ -146,6 +158,33 @@ impl Decoder {
     /// # Panics
     /// If a cache has no room for its padded positions, or the rows do not add up.
     pub fn forward_packed(&self, embeddings: Tensor<3>, segments: &mut [Segment<'_>]) -> Tensor<3> {
+        self.norm.forward(self.run_layers(embeddings, segments, 0..self.layers.len()))
+    }
+
+    /// As [`Self::forward`], running some of the layers only. The last layers end in the final norm, so that what
+    /// they give is ready for [`Self::logits`].
+    ///
+    /// # Shapes
+    /// - hidden, output: `[batch, positions >= count, hidden]`; for the first layers `hidden` are embeddings, else what
+    ///   the layers before gave
+    ///
+    /// # Panics
+    /// If there are no such layers, the cache is not one of [`Self::new_cache_of`] as many, or it has no room.
+    pub fn forward_layers(
+        &self,
+        hidden: Tensor<3>,
+        count: usize,
+        cache: &mut KvCache,
+        layers: Range<usize>,
+    ) -> Tensor<3> {
+        assert_eq!(cache.num_layers(), layers.len(), "the cache is made for these layers");
+        let (rows, is_end) = (hidden.dims()[1], layers.end == self.layers.len());
+        let hidden = self.run_layers(hidden, &mut [Segment { cache, rows, count }], layers);
+        if is_end { self.norm.forward(hidden) } else { hidden }
+    }
+
+    /// The layers alone; the caches hold those of `layers`, from 0.
+    fn run_layers(&self, x: Tensor<3>, segments: &mut [Segment<'_>], layers: Range<usize>) -> Tensor<3> {
         let mut first_row = 0;
         let mut passes = Vec::with_capacity(segments.len());
         for Segment { cache, rows, count } in segments.iter() {
@@ -156,15 +195,15 @@ impl Decoder {
             passes.push(Pass { rotary, mask, window, first_row, rows });
             first_row += rows;
         }
-        assert_eq!(embeddings.dims()[1], first_row, "the segments' rows are those of the pass");
-        let mut x = embeddings;
-        for (index, layer) in self.layers.iter().enumerate() {
+        assert_eq!(x.dims()[1], first_row, "the segments' rows are those of the pass");
+        let mut x = x;
+        for (index, layer) in self.layers[layers].iter().enumerate() {
             x = layer.forward(x, &passes, index, segments, &self.config);
         }
         for Segment { cache, count, .. } in segments {
             cache.advance(*count);
         }
-        self.norm.forward(x)
+        x
     }
 
     /// Scores of every token of the vocabulary.

@@ -44,6 +44,11 @@ impl<'a> Flops<'a> {
 
     /// A decoder pass over `new` positions behind `held` ones, of which the last `scored` are scored.
     pub fn decoder(&self, new: usize, held: usize, scored: usize) -> u64 {
+        self.layers(self.0.text_config.num_hidden_layers, new, held) + self.head(scored)
+    }
+
+    /// As [`Self::decoder`], so many of its layers alone.
+    pub fn layers(&self, layers: usize, new: usize, held: usize) -> u64 {
         let text = &self.0.text_config;
         let (hidden, inner) = (text.hidden_size, text.intermediate_size);
         let queries = text.num_attention_heads * text.head_dim();
@@ -54,7 +59,12 @@ impl<'a> Flops<'a> {
             + attention(new, new + held, queries)
             + 2 * dense(new, hidden, inner)
             + dense(new, inner, hidden);
-        layer * text.num_hidden_layers as u64 + dense(scored, hidden, text.vocab_size)
+        layer * layers as u64
+    }
+
+    /// Scores of the vocabulary at so many positions.
+    pub fn head(&self, scored: usize) -> u64 {
+        dense(scored, self.0.text_config.hidden_size, self.0.text_config.vocab_size)
     }
 
     /// Prefill of a prompt and greedy decoding of an answer, one token a pass.

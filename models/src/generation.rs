@@ -386,7 +386,7 @@ pub(crate) async fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f
 }
 
 /// The token with the highest score, the first of equals.
-fn most_likely(scores: &[f32]) -> Result<u32, ModelError> {
+pub(crate) fn most_likely(scores: &[f32]) -> Result<u32, ModelError> {
     let (mut best, mut highest) = (0, f32::NEG_INFINITY);
     for (token, &score) in scores.iter().enumerate() {
         if score.is_nan() {

@@ -26,12 +26,17 @@ struct LayerCache {
 }
 
 impl KvCache {
-    /// An empty cache for `batch` sequences of up to `capacity` positions.
-    pub(crate) fn new(config: &TextConfig, batch: usize, capacity: usize, device: &Device) -> Self {
+    /// An empty cache of `layers` layers for `batch` sequences of up to `capacity` positions.
+    pub(crate) fn new(
+        config: &TextConfig,
+        layers: usize,
+        batch: usize,
+        capacity: usize,
+        device: &Device,
+    ) -> Self {
         let shape = [batch, config.num_key_value_heads, capacity, config.head_dim()];
         let zeros = || Some(Tensor::zeros(shape, device));
-        let layers =
-            (0..config.num_hidden_layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
+        let layers = (0..layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
         Self { layers, batch, len: 0, capacity }
     }
 
@@ -43,6 +48,11 @@ impl KvCache {
     /// Whether no position is held.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Layers whose keys and values are held.
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
     }
 
     /// Sequences held.

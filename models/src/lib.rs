@@ -3,6 +3,7 @@
 //!
 //! - [`Assistant`] is a loaded checkpoint; [`Prompt`] goes in, a [`Generation`] comes out.
 //! - [`Generation`] writes token by token, or checks a run of drafts in one pass.
+//! - [`FirstLayers`] and [`LastLayers`] are one decoder cut in two, for a device each.
 //! - [`MasProbe`] says which modalities and patches matter; [`KeptTokens`] leaves the others out.
 //! - [`CheckpointFiles`] holds a checkpoint's files; [`device`] opens the device to run it on.
 //!
@@ -27,6 +28,7 @@ mod norm;
 pub mod preprocess;
 mod rope;
 pub mod shapes;
+pub mod split;
 pub mod text;
 pub mod vision;
 
@@ -40,4 +42,5 @@ pub use generation::{Generation, Scores, TokenProposal, VerificationOutcome};
 pub use kept::KeptTokens;
 pub use mas_probe::{MasProbe, MasScores, ProbeFiles};
 pub use preprocess::{Pcm, RgbImage};
+pub use split::{FirstLayers, LastLayers};
 pub use text::TextTokenizer;

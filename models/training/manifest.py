@@ -24,4 +24,4 @@ if __name__ == "__main__":
         "glyphs.npz": "build_glyphs.py", "held_out_speech.npz": "build_speech.py with espeak-ng",
         "tokenizer.json": "build_tokenizer.py"}}, kept_out=("speech.npz",))
     write_manifest(HERE.parent / "eval", {"name": "evaluation-samples", "licence": LICENCE, "how": {
-        "gallery": "make_eval.py --gallery", "cards": "make_eval.py --cards"}})
+        "gallery": "make_eval.py --gallery", "cards": "make_eval.py --cards", "probe_folds": "train_probe.py, its OUT/folds"}})

@@ -20,5 +20,5 @@ python3 -c "
 import json, sys
 print(json.dumps({m: json.load(open(f'$out/{m}/how.json')) for m in ('cloud', 'edge')}))" > "$out/how.json"
 python3 evaluate.py --weights "$out" --out "$out" --scenes 1500 --clips 200
-python3 train_probe.py --weights "$out" --out "$out"
+python3 train_probe.py --edge "$out/edge.safetensors" --out "$out"
 python3 evaluate_sparsity.py --weights "$out" --out "$out" --scenes 512 --clips 64

@@ -1,10 +1,11 @@
 """Trains the MAS probe on the frozen edge model, and measures it on held-out scenes, voices and question families.
 
-    python train_probe.py --weights OUT --out OUT
+    python train_probe.py --edge ../weights/pocket-edge/model.safetensors --out OUT
 
 Writes OUT/mas_probe.safetensors and OUT/mas_metrics.json: AUC of each modality's relevance over all families, on
 families left out of training (eight folds), and on questions whose need depends on the content; and how well redundant
-frames of clips are told by their hashes.
+frames of clips are told by their hashes. OUT/folds holds the eight probes with the families that each has never seen, for
+`cargo xtask eval`.
 """
 import argparse
 import json
@@ -183,6 +184,10 @@ def collect_test(edge, args, device):
     return sets
 
 
+def save_probe(state, path: Path) -> None:
+    save_file({k: v.half().contiguous().cpu() for k, v in state.items()}, path)
+
+
 def main(args):
     from export import read_state
     from train import Student
@@ -192,7 +197,8 @@ def main(args):
     for loader in loaders:
         loader.start(device)
     edge = Student("edge", device, False).model
-    edge.load_state_dict({k: v.float() for k, v in read_state(str(args.weights / "edge.safetensors")).items()})
+    # A shipped checkpoint's names begin with "model.", those of train.py do not.
+    edge.load_state_dict({k.removeprefix("model."): v.float() for k, v in read_state(str(args.edge)).items()})
     edge.eval()
     started = time.time()
     sets = collect(edge, args, device, loaders)
@@ -218,11 +224,15 @@ def main(args):
     print(json.dumps(results, indent=1), flush=True)
     names = [n for n in FAMILY_NAMES if n != "absent"]
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(args.seed)).tolist()
-    folds, pooled = {}, torch.zeros_like(relevance)
+    frame_mean = {"frame_mean": cells(sets[1]["vision"].float(), 4).mean((0, 1))}
+    folds, pooled, left_out = {}, torch.zeros_like(relevance), []
+    (args.out / "folds").mkdir(parents=True, exist_ok=True)
     for fold in range(FOLDS):
         mine = [names[i] for i in order[fold::FOLDS]]
         ids = torch.tensor([FAMILY_NAMES.index(n) for n in mine], device=device)
         other = train(edge, sets, args, ids, args.steps // 2)
+        save_probe(other.state_dict() | frame_mean, args.out / "folds" / f"fold_{fold}.safetensors")
+        left_out.append(sorted(mine))
         guess, _ = predict(edge, other, stills)
         chosen = in_families(stills, mine)
         pooled[chosen] = guess[chosen]
@@ -236,17 +246,19 @@ def main(args):
     print("left out:", {k: v for k, v in results["left_out_families"].items() if k != "families"}, flush=True)
     for n, v in sorted(folds.items()):
         print(f"  {n:20} needs {v['needs'][0]:.2f} {v['needs'][1]:.2f}  mean r {v['mean_r'][0]:.3f} {v['mean_r'][1]:.3f}")
-    state = probe.state_dict() | {"frame_mean": cells(sets[1]["vision"].float(), 4).mean((0, 1))}
-    save_file({k: v.half().contiguous().cpu() for k, v in state.items()}, args.out / "mas_probe.safetensors")
-    (args.out / "mas_probe.json").write_text(json.dumps({
+    save_probe(probe.state_dict() | frame_mean, args.out / "mas_probe.safetensors")
+    config = json.dumps({
         "vision_layers": args.vision_layers, "audio_layers": 1, "window_frames": WINDOW,
-        "max_question_tokens": MAX_QUESTION, "width": probe.text.out_features, "modal_hidden": probe.modal_1.out_features}) + "\n")
+        "max_question_tokens": MAX_QUESTION, "width": probe.text.out_features, "modal_hidden": probe.modal_1.out_features}) + "\n"
+    for folder in (args.out, args.out / "folds"):
+        (folder / "mas_probe.json").write_text(config)
+    (args.out / "folds" / "families.json").write_text(json.dumps(left_out, indent=1) + "\n")
     (args.out / "mas_metrics.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--edge", type=Path, required=True, help="the edge's weights, as shipped or by train.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--vision-layers", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=384)

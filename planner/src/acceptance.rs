@@ -9,10 +9,10 @@
 //! ```
 //!
 //! What is emitted is then distributed as p, whatever q is. Probabilities are plain slices over the
-//! vocabulary; uniform numbers in [0, 1) come in as arguments. Sequences, caches and logits are others'
-//! business.
+//! vocabulary, or, where q comes over a wire, the few tokens that it draws from; uniform numbers in [0, 1)
+//! come in as arguments. Sequences, caches and logits are others' business.
 
-use msao_protocol::TokenId;
+use msao_protocol::{Candidate, TokenId};
 
 /// What verifying a proposal of draft tokens came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,36 @@ pub fn sample_residual(p: &[f32], q: &[f32], uniform: f64) -> TokenId {
 pub fn sample(p: &[f32], uniform: f64) -> TokenId {
     assert!(!p.is_empty(), "a distribution over no tokens");
     draw(p.iter().map(|p| mass(*p)), uniform).unwrap_or(0)
+}
+
+/// The token that stands in a draft's place: the draft itself iff it is accepted, else a draw from the
+/// residual; distributed as p.
+///
+/// `candidates` are q, the few tokens that the draft was drawn from; their probabilities are normalised here.
+/// Without any the draft was a certain choice (q is 1 there), and what stands is `sample(p, uniforms[1])`,
+/// whatever was drafted: it is the draft with probability `p(x)` and else distributed as the residual, and a
+/// certain draft can so never change what is emitted. `uniforms` are two numbers that nothing else depends on,
+/// one for acceptance and one for the draw. After a rejection `p` holds the residual, not normalised.
+///
+/// # Panics
+/// If `p` is empty, or the draft or a candidate is outside of it.
+pub fn settle_draft(p: &mut [f32], draft: TokenId, candidates: &[Candidate], uniforms: [f64; 2]) -> TokenId {
+    let [to_accept, to_draw] = uniforms;
+    let total: f64 = candidates.iter().map(|candidate| mass(candidate.probability)).sum();
+    if total <= 0.0 {
+        return sample(p, to_draw);
+    }
+    let drafted = candidates.iter().find(|candidate| candidate.id == draft);
+    let q = drafted.map_or(0.0, |candidate| mass(candidate.probability) / total);
+    if q > 0.0 && to_accept * q < mass(p[draft as usize]) {
+        return draft;
+    }
+    for candidate in candidates {
+        let left = &mut p[candidate.id as usize];
+        *left = (mass(*left) - mass(candidate.probability) / total).max(0.0) as f32;
+    }
+    // Nothing is left where p is q but for rounding, and a draw from q is then one from p.
+    draw(p.iter().map(|p| mass(*p)), to_draw).unwrap_or(draft)
 }
 
 /// Inverse of the cumulative distribution at `uniform`; `None` without mass.
@@ -209,6 +239,47 @@ mod tests {
         assert!(statistic < bound, "{statistic} above {bound}");
     }
 
+    /// The most likely tokens of a distribution, normalised.
+    fn most_likely(q: &[f32], count: usize) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> =
+            (0..).zip(q).map(|(id, &probability)| Candidate { id, probability }).collect();
+        candidates.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        candidates.truncate(count);
+        let total: f32 = candidates.iter().map(|candidate| candidate.probability).sum();
+        for candidate in &mut candidates {
+            candidate.probability /= total;
+        }
+        candidates
+    }
+
+    fn dense(candidates: &[Candidate], tokens: usize) -> Vec<f32> {
+        let mut q = vec![0.0; tokens];
+        for candidate in candidates {
+            q[candidate.id as usize] = candidate.probability;
+        }
+        q
+    }
+
+    #[test]
+    fn what_stands_for_a_draft_of_a_few_candidates_is_distributed_as_the_targets() {
+        let mut rng = SplitMix64::new(9);
+        for pair in 0..20 {
+            let tokens = 3 + pair % 9;
+            let p = distribution(&mut rng, tokens, 1.0);
+            let candidates = most_likely(&distribution(&mut rng, tokens, 1.0), pair % 4);
+            let q = dense(&candidates, tokens);
+            let mut observed = vec![0; tokens];
+            for _ in 0..40_000 {
+                let draft = sample(&q, rng.uniform());
+                let uniforms = [rng.uniform(), rng.uniform()];
+                observed[settle_draft(&mut p.clone(), draft, &candidates, uniforms) as usize] += 1;
+            }
+            let expected: Vec<f64> = p.iter().copied().map(f64::from).collect();
+            let (statistic, bound) = chi_squared(&observed, &expected);
+            assert!(statistic < bound, "pair {pair}: {statistic} above {bound}");
+        }
+    }
+
     #[test]
     fn the_share_accepted_is_the_overlap() {
         let (mut rng, p, q) = (SplitMix64::new(8), [0.5_f32, 0.3, 0.2], [0.2_f32, 0.2, 0.6]);
@@ -226,6 +297,11 @@ mod tests {
         assert_eq!(sample_residual(&[0.5, 0.5], &[0.5, 0.5], 0.9), 1, "nothing left: drawn from p");
         assert!(!accepts(&[1.0, 0.0], &[0.0, 1.0], 0, 0.0), "a token q never draws");
         assert!(!accepts(&[0.0, 1.0], &[1.0, 0.0], 0, 0.0));
+        let broken = [f32::NAN, -1.0, 0.0].map(|probability| Candidate { id: 1, probability });
+        assert_eq!(settle_draft(&mut [1.0, 0.0], 1, &broken, [0.0, 0.5]), 0, "no mass: a certain choice");
+        let elsewhere = [Candidate { id: 0, probability: 1.0 }];
+        assert_eq!(settle_draft(&mut [0.5, 0.5], 1, &elsewhere, [0.0, 0.0]), 1, "never drawn: drawn anew");
+        assert_eq!(settle_draft(&mut [0.0, 0.0], 0, &elsewhere, [0.5, 0.5]), 0, "nothing left");
     }
 
     proptest! {
@@ -241,6 +317,31 @@ mod tests {
             prop_assert_eq!(&emitted[..], &choices[..emitted.len()]);
             let rejected = drafts.get(result.accepted_drafts);
             prop_assert!(rejected.is_none_or(|rejected| *rejected != result.next_token));
+        }
+
+        #[test]
+        fn few_candidates_are_settled_as_the_whole_distribution(
+            seed in any::<u64>(), tokens in 2..9_usize, count in 1..5_usize,
+        ) {
+            let mut rng = SplitMix64::new(seed);
+            let p = distribution(&mut rng, tokens, 1.0);
+            let mut candidates = most_likely(&distribution(&mut rng, tokens, 1.0), count);
+            let q = dense(&candidates, tokens);
+            let (draft, uniforms) = (sample(&q, rng.uniform()), [rng.uniform(), rng.uniform()]);
+            let expected =
+                if accepts(&p, &q, draft, uniforms[0]) { draft } else { sample_residual(&p, &q, uniforms[1]) };
+            for candidate in &mut candidates {
+                candidate.probability *= 0.999; // as a sender's rounding may leave it
+            }
+            prop_assert_eq!(settle_draft(&mut p.clone(), draft, &candidates, uniforms), expected);
+        }
+
+        #[test]
+        fn a_certain_draft_changes_nothing(seed in any::<u64>(), tokens in 2..9_usize, draft in 0..2_u32) {
+            let mut rng = SplitMix64::new(seed);
+            let (mut p, uniforms) = (distribution(&mut rng, tokens, 1.0), [rng.uniform(), rng.uniform()]);
+            let drawn = sample(&p, uniforms[1]);
+            prop_assert_eq!(settle_draft(&mut p, draft, &[], uniforms), drawn);
         }
 
         #[test]

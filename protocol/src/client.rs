@@ -18,6 +18,14 @@ pub enum ClientMessage {
     Attach(Attach),
     /// The edge's proposal for how the answer goes on.
     Draft(Draft),
+    /// Drafts of a running answer come from elsewhere from now on. Ignored for an unknown id, since the answer may have
+    /// crossed this message.
+    Steer {
+        /// The request.
+        request_id: RequestId,
+        /// As in [`Ask::speculation`].
+        speculation: Speculation,
+    },
     /// Stop working on a request. The server ends it with
     /// [`FinishReason::Cancelled`](crate::FinishReason::Cancelled); an unknown id is ignored, since the answer
     /// may have crossed this message.
@@ -49,6 +57,8 @@ pub struct Ask {
     pub pending: Vec<Modality>,
     /// Most tokens the answer may have; the server lowers it to its own limit.
     pub max_new_tokens: u32,
+    /// How tokens are drawn; `None` takes the most likely one each time.
+    pub sampling: Option<Sampling>,
     /// Where drafts come from.
     pub speculation: Speculation,
 }
@@ -89,6 +99,17 @@ fn media_bytes(images: &[ImageInput], audio: Option<&AudioInput>, modality: Moda
     }
 }
 
+/// How tokens are drawn from the target's distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Scores are divided by it before softmax; in (0, 2].
+    pub temperature: f32,
+    /// Only the smallest set of most likely tokens whose probabilities sum to this is drawn from; in (0, 1], 1 is all.
+    pub top_p: f32,
+    /// Of the server's random numbers: the same request with the same seed and the same drafts draws the same tokens.
+    pub seed: u64,
+}
+
 /// Where the drafts of an answer come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,7 +130,7 @@ pub enum Speculation {
 }
 
 /// A run of tokens that the edge proposes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     /// The request they are for.
     pub request_id: RequestId,
@@ -120,8 +141,27 @@ pub struct Draft {
     pub start: u32,
     /// The tokens, an end token included where the edge wrote one.
     pub tokens: Vec<TokenId>,
+    /// Where the answer is sampled and the drafts were too: for each of [`Self::tokens`] the distribution it was drawn
+    /// from, most likely token first. Empty for drafts that are certain choices, which is always right and, where the
+    /// edge draws as the target does, accepted less often.
+    pub distributions: Vec<Vec<Candidate>>,
     /// Whether the edge proposes nothing further before it hears of a correction.
     pub is_last: bool,
+}
+
+/// A token that could have been drawn. The probabilities of a draft's candidates sum to 1: where a drafter keeps only
+/// the most likely tokens, it draws from these.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The token.
+    pub id: TokenId,
+    /// Its probability, in (0, 1].
+    pub probability: f32,
+}
+
+impl Candidate {
+    /// Most candidates of one draft token.
+    pub const MOST: usize = 16;
 }
 
 /// A picture, or what the question needs of it.

@@ -77,6 +77,7 @@ mod tests {
             audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })),
             pending: vec![],
             max_new_tokens: 64,
+            sampling: None,
             speculation: Speculation::None,
         })
     }

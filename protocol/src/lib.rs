@@ -15,21 +15,21 @@ mod receipt;
 mod server;
 
 pub use client::{
-    Ask, Attach, AudioInput, ClientMessage, Draft, ImageInput, KeptAudio, KeptImage, Media, MediaKind,
-    Speculation,
+    Ask, Attach, AudioInput, Candidate, ClientMessage, Draft, ImageInput, KeptAudio, KeptImage, Media,
+    MediaKind, Sampling, Speculation,
 };
 pub use error::{ErrorCode, ErrorReport, FrameError};
 pub use limits::Limits;
 pub use plan::{
-    AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityAction, ModalityPlanReceipt, PlanReason,
-    PlanReceipt, Policy, PredictedCost, Strategy, TokenFate, TokenOrigin, TokenSource,
+    AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityAction, ModalityPlanReceipt, PlanChange, PlanReason,
+    PlanReceipt, Policy, PredictedCost, ShadowCheck, Strategy, TokenFate, TokenOrigin, TokenSource,
 };
 pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
 pub use server::{AudioGrid, FinishReason, ImageGrid, ModelInfo, ServerMessage, SettledToken, Token};
 
 /// Version of the wire protocol. A server refuses a frame of another version with
 /// [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u8 = 2;
+pub const PROTOCOL_VERSION: u8 = 3;
 
 /// Name of a request within its session, chosen by the client, unique while the session lives.
 pub type RequestId = u32;

@@ -293,6 +293,31 @@ pub struct PredictedCost {
     pub cloud_flops: f64,
 }
 
+/// A decision in the middle of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanChange {
+    /// Tokens that stood when it was made.
+    pub at_token: u32,
+    /// Who writes from there on.
+    pub strategy: Strategy,
+    /// Why.
+    pub reason: PlanReason,
+}
+
+/// Verification of an edge answer that stood, after the user has had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShadowCheck {
+    /// Under way.
+    Pending,
+    /// The target says the same.
+    Agreed,
+    /// The target says something else.
+    Differed,
+    /// The cloud could not be asked.
+    Failed,
+}
+
 /// The plan's part of a receipt: what was decided, why, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanReceipt {
@@ -308,8 +333,11 @@ pub struct PlanReceipt {
     pub predicted: PredictedCost,
     /// Calibrated probability that the edge's answer equals the target's, in 0..=1, where the edge gave one.
     pub edge_confidence: Option<f32>,
-    /// Whether an answer that stood was verified afterwards, to watch the risk bound.
-    pub shadow_verified: bool,
+    /// Decisions after the first that changed who writes, in order.
+    pub changes: Vec<PlanChange>,
+    /// What verifying an answer that stood has found, where it was verified to watch the risk bound. The bytes and
+    /// operations that took are among those of this receipt.
+    pub shadow: Option<ShadowCheck>,
     /// One entry for each modality that was given.
     pub modalities: Vec<ModalityPlanReceipt>,
     /// One entry for each token of the final answer, in order.
@@ -361,7 +389,12 @@ mod tests {
             reason: PlanReason::Cheapest,
             predicted: PredictedCost { latency_ms: 120.0, ..PredictedCost::default() },
             edge_confidence: Some(0.5),
-            shadow_verified: false,
+            changes: vec![PlanChange {
+                at_token: 2,
+                strategy: Strategy::Cloud,
+                reason: PlanReason::Cheapest,
+            }],
+            shadow: Some(ShadowCheck::Agreed),
             modalities: vec![ModalityPlanReceipt {
                 modality: Modality::Vision,
                 action: ModalityAction::Pruned,

@@ -60,6 +60,10 @@ pub struct Turn {
     pub vision_bytes: Option<u64>,
     /// The same of recordings.
     pub audio_bytes: Option<u64>,
+    /// What the page says of an answer of the edge that stood without the cloud; empty if it did not.
+    pub stood: String,
+    /// What checking it has found: `none`, `pending`, `agreed`, `differed`, `failed`; empty if it did not stand.
+    pub check: String,
     /// What is known about each token of the verified answer, in order: `accepted`, `corrected` and so on.
     pub states: Vec<String>,
 }
@@ -232,6 +236,34 @@ impl<'tab> App<'tab> {
         Ok(value.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Chooses in the drop-down list of that name, as a visitor would.
+    ///
+    /// # Errors
+    /// If there is no such list.
+    pub fn choose(&mut self, list: &str, value: &str) -> Result<()> {
+        let (list, value) = (json!(by_id(list)), json!(value));
+        self.tab.evaluate(&format!(
+            "(() => {{ const choice = document.querySelector({list}); choice.value = {value};
+                choice.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
+        ))?;
+        Ok(())
+    }
+
+    /// Looks at the page on a phone that is set to dark: nothing may stick out at the side. It stays so.
+    ///
+    /// # Errors
+    /// If something does.
+    pub fn on_a_dark_phone(&mut self, screenshot: &str) -> Result<()> {
+        let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true});
+        self.tab.call("Emulation.setDeviceMetricsOverride", phone)?;
+        let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
+        self.tab.call("Emulation.setEmulatedMedia", dark)?;
+        self.tab.screenshot(screenshot)?;
+        let fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
+        ensure!(self.tab.evaluate(fits)? == true, "the page is wider than a phone");
+        Ok(())
+    }
+
     /// Presses the button that asks.
     ///
     /// # Errors
@@ -271,6 +303,9 @@ impl<'tab> App<'tab> {
         let sent = |modality: &str| json!(by_id(&format!("receipt-{modality}-sent")));
         let vision = self.string(&format!("{last}.querySelector({})?.dataset.bytes", sent("vision")))?;
         let audio = self.string(&format!("{last}.querySelector({})?.dataset.bytes", sent("audio")))?;
+        let stood = format!("{last}.querySelector({})", json!(by_id("stood")));
+        let check = self.string(&format!("{stood}?.dataset.check"))?;
+        let stood = self.string(&format!("{stood}?.innerText"))?;
         let states = self.string(&format!(
             "Array.from({last}.querySelectorAll({}), (token) => token.dataset.state).join(' ')",
             json!(format!("{} {}", by_id("cloud-answer-text"), by_id("token")))
@@ -281,6 +316,8 @@ impl<'tab> App<'tab> {
             verdict,
             vision_bytes: vision.parse().ok(),
             audio_bytes: audio.parse().ok(),
+            stood,
+            check,
             states: states.split_whitespace().map(str::to_owned).collect(),
         })
     }
@@ -304,6 +341,15 @@ impl<'tab> App<'tab> {
 
     fn string(&mut self, expression: &str) -> Result<String> {
         Ok(self.tab.evaluate(expression)?.as_str().unwrap_or_default().trim().to_owned())
+    }
+
+    /// The bytes that a part of the page tells, such as a line of a receipt.
+    ///
+    /// # Errors
+    /// If there is no such part.
+    pub fn bytes(&mut self, selector: &str) -> Result<u64> {
+        let told = self.string(&format!("document.querySelector({})?.dataset.bytes", json!(selector)))?;
+        told.parse().with_context(|| format!("{selector} tells no bytes but {told:?}"))
     }
 
     /// What the page has to say about the visitor's input.

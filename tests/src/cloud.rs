@@ -146,6 +146,7 @@ pub fn question(request_id: RequestId, question: &str) -> Ask {
         audio: None,
         pending: Vec::new(),
         max_new_tokens: 128,
+        sampling: None,
         speculation: Speculation::None,
     }
 }

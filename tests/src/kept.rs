@@ -4,9 +4,9 @@ use std::io::Cursor;
 
 use anyhow::{Context, Result};
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
-use image::{ImageFormat, Rgb, RgbImage, imageops};
+use image::ImageFormat;
 use msao_models::preprocess::{
-    ResizeFilter,
+    ResizeFilter, RgbImage, SquareGrid,
     decode::{ImageBudget, decode_image},
     resize,
 };
@@ -24,32 +24,23 @@ const LOUDNESS: f64 = 60.0;
 pub fn image(file: &[u8], grid: &ImageGrid) -> Result<KeptImage> {
     let picture = decode_image(file, &ImageBudget::default())?.center_square();
     let picture = resize(&picture, grid.side_px, grid.side_px, ResizeFilter::Lanczos);
-    let picture = RgbImage::from_raw(grid.side_px, grid.side_px, picture.into_pixels())
-        .context("a square of pixels is a picture")?;
-    let tile_px = grid.tile_px();
-    let tile = |token: u32| {
-        let (row, column) = (token / grid.tokens_per_side, token % grid.tokens_per_side);
-        imageops::crop_imm(&picture, column * tile_px, row * tile_px, tile_px, tile_px).to_image()
-    };
-    let kept = standing_out((0..grid.tokens()).map(|token| deviation(&tile(token))).collect(), CONTRAST);
-    let tokens: Vec<u32> = (0..grid.tokens()).filter(|&token| kept[token as usize]).collect();
-    let count = tokens.len() as u32;
-    let (columns, rows) = (count.min(KeptImage::COLUMNS), count.div_ceil(KeptImage::COLUMNS));
-    let mut tiles = RgbImage::from_pixel(columns * tile_px, rows * tile_px, Rgb([128; 3]));
-    for (place, &token) in (0_u32..).zip(&tokens) {
-        let (row, column) = (place / KeptImage::COLUMNS, place % KeptImage::COLUMNS);
-        imageops::replace(&mut tiles, &tile(token), (column * tile_px).into(), (row * tile_px).into());
-    }
+    let (side_px, per_side) = (grid.side_px, grid.tokens_per_side);
+    let squares = SquareGrid { side_px, per_side, columns: KeptImage::COLUMNS };
+    let level = |square| deviation(&squares.cut(&picture, &[square]));
+    let kept = standing_out((0..grid.tokens() as usize).map(level).collect(), CONTRAST);
+    let tiles = squares.cut(&picture, &indices(&kept));
+    let tiles = image::RgbImage::from_raw(tiles.width(), tiles.height(), tiles.into_pixels())
+        .context("squares of pixels are a picture")?;
     let mut bytes = Vec::new();
     tiles.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
     Ok(KeptImage { mask: KeepMask::new(&kept), tiles: Media { kind: MediaKind::Png, bytes } })
 }
 
 /// Standard deviation of the channel that varies most.
-fn deviation(tile: &RgbImage) -> f64 {
-    let count = f64::from(tile.width() * tile.height());
+fn deviation(square: &RgbImage) -> f64 {
+    let count = f64::from(square.width() * square.height());
     let of_channel = |channel: usize| {
-        let values = || tile.pixels().map(|pixel| f64::from(pixel.0[channel]));
+        let values = || square.pixels().iter().skip(channel).step_by(3).map(|value| f64::from(*value));
         let mean = values().sum::<f64>() / count;
         (values().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt()
     };
@@ -65,6 +56,10 @@ fn standing_out(levels: Vec<f64>, margin: f64) -> Vec<bool> {
     let mut kept: Vec<bool> = levels.iter().map(|&level| level > 2.0 * quiet + margin).collect();
     kept[0] |= !kept.contains(&true);
     kept
+}
+
+fn indices(kept: &[bool]) -> Vec<usize> {
+    (0..kept.len()).filter(|&part| kept[part]).collect()
 }
 
 /// The windows of a recording in which something sounds, and their neighbours; at least one.

@@ -1,18 +1,22 @@
 //! A listener on the line between browser and server: passes every byte on, and keeps what the browser sends in
 //! WebSocket messages.
 //!
-//! What it has heard has really crossed the wire. (DevTools would tell frames too, but leaves their content out where a
+//! It can cut the line too, in the middle of a question. What it has heard has really crossed the wire. (DevTools would tell frames too, but leaves their content out where a
 //! page hands it over as a `Blob`.)
 
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Instant,
 };
 
 use anyhow::{Result, ensure};
+use msao_protocol::{ClientMessage, frame};
 
 /// What WebSocket frames begin with: opcodes of frames that carry binary data.
 const CONTINUATION: u8 = 0;
@@ -30,10 +34,14 @@ pub struct HeardMessage {
 /// A listener, as long as the test lives.
 pub struct Wiretap {
     address: SocketAddr,
-    heard: Heard,
+    ears: Arc<Ears>,
 }
 
-type Heard = Arc<Mutex<Vec<HeardMessage>>>;
+#[derive(Default)]
+struct Ears {
+    heard: Mutex<Vec<HeardMessage>>,
+    cuts_question: AtomicBool,
+}
 
 impl Wiretap {
     /// Listens on the line to a server.
@@ -43,15 +51,15 @@ impl Wiretap {
     pub fn to(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let heard = Heard::default();
-        let keep = Arc::clone(&heard);
+        let ears = Arc::<Ears>::default();
+        let all_ears = Arc::clone(&ears);
         thread::spawn(move || {
             for browser in listener.incoming().flatten() {
-                let keep = Arc::clone(&keep);
-                thread::spawn(move || pass_on(browser, server, &keep));
+                let ears = Arc::clone(&all_ears);
+                thread::spawn(move || pass_on(browser, server, &ears));
             }
         });
-        Ok(Self { address, heard })
+        Ok(Self { address, ears })
     }
 
     /// The address of the server behind it, for a browser.
@@ -61,12 +69,17 @@ impl Wiretap {
 
     /// All messages so far.
     pub fn heard(&self) -> Vec<HeardMessage> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ears.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Cuts the connection with the end of the next question, which is heard and never arrives.
+    pub fn cut_the_next_question(&self) {
+        self.ears.cuts_question.store(true, Ordering::SeqCst);
     }
 }
 
 /// One connection, until either side ends it.
-fn pass_on(mut browser: TcpStream, server: SocketAddr, heard: &Heard) {
+fn pass_on(mut browser: TcpStream, server: SocketAddr, ears: &Ears) {
     // A server that is away, or a side that goes: the browser sees the same as without us.
     let Ok(mut server) = TcpStream::connect(server) else { return };
     let (Ok(mut from_server), Ok(mut to_browser)) = (server.try_clone(), browser.try_clone()) else { return };
@@ -78,15 +91,25 @@ fn pass_on(mut browser: TcpStream, server: SocketAddr, heard: &Heard) {
     let mut line = Line::default();
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = browser.read(&mut buffer) {
-        if count == 0 || server.write_all(&buffer[..count]).is_err() {
+        if count == 0 {
             break;
         }
         let messages = line.take(&buffer[..count]).expect("the browser speaks WebSocket");
+        let is_cut = messages.iter().any(|bytes| is_question(bytes))
+            && ears.cuts_question.swap(false, Ordering::SeqCst);
         let at = Instant::now();
         let messages = messages.into_iter().map(|bytes| HeardMessage { at, bytes });
-        heard.lock().unwrap_or_else(PoisonError::into_inner).extend(messages);
+        ears.heard.lock().unwrap_or_else(PoisonError::into_inner).extend(messages);
+        if is_cut || server.write_all(&buffer[..count]).is_err() {
+            break;
+        }
     }
+    let _ = browser.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);
+}
+
+fn is_question(bytes: &[u8]) -> bool {
+    matches!(frame::decode(bytes), Ok(ClientMessage::Ask(_)))
 }
 
 /// What a browser says on one connection.

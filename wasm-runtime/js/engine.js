@@ -4,18 +4,20 @@
  * A Worker for each engine means that a slow start, a crash or a lost GPU of one never touches the other, and
  * that ending the Worker gives all its memory back.
  *
- * In: `{ call, method, args }`, or `{ cancel: call }`. Out: `{ call, result }`, `{ call, error }`, and while an answer is
- * written `{ call, scored }` and `{ call, index, token }`. A panic ends up as this Worker's `error` event.
+ * In: `{ call, method, args }`, or one of `steering.js` for an answer under way: `{ correct: call, correction }`,
+ * `{ release: call }`, `{ cancel: call }`. Out: `{ call, result }`, `{ call, error }`, and while an answer is written
+ * `{ call, scored }` and `{ call, step }`. A panic ends up as this Worker's `error` event.
  */
 
 import { buffersOf } from "./buffers.js";
+import { Steering } from "./steering.js";
 
 /** @type {{ Engine: any, choose_engine: Function } | undefined} */
 let module;
 /** @type {any} */
 let engine;
-/** @type {Set<number>} */
-const cancelled = new Set();
+/** Of the answers under way. @type {Map<number, Steering>} */
+const steered = new Map();
 
 const breath = new MessageChannel();
 /** @type {() => void} */
@@ -59,26 +61,36 @@ const methods = {
   measure: () => engine.measure(),
   choose: (_call, simd, webgpu) => module.choose_engine(simd, webgpu),
 
-  /** Answers; scores and tokens are sent as they come. */
-  async ask(call, { question, images, audio, max_new_tokens, target }) {
-    const tell = async (message, buffers) => {
+  /** Answers; scores and steps are sent as they come, and what was said meanwhile decides how to go on. */
+  async ask(call, { question, images, audio, max_new_tokens, target, sampling, awaits_target }) {
+    const steering = new Steering();
+    steered.set(call, steering);
+    const tell = async (message, buffers = []) => {
       postMessage({ call, ...message }, buffers);
       await breathe();
-      return !cancelled.has(call);
     };
-    const onToken = (index, token) => tell({ index, token }, []);
-    const onScored = (scored) => tell({ scored }, buffersOf(scored));
+    const onScored = async (scored) => {
+      await tell({ scored }, buffersOf(scored));
+      return !steering.cancelled;
+    };
+    const onStep = async (step) => {
+      await tell({ step });
+      return step.type === "ended" ? steering.wait() : steering.take();
+    };
     try {
-      return await engine.ask(question, images, audio, { max_new_tokens, target }, onScored, onToken);
+      const settings = { max_new_tokens, target, sampling, awaits_target };
+      return await engine.ask(question, images, audio, settings, onScored, onStep);
     } finally {
-      cancelled.delete(call);
+      steered.delete(call);
     }
   },
 };
 
-self.onmessage = async ({ data: { call, method, args, cancel } }) => {
-  if (cancel !== undefined) {
-    cancelled.add(cancel);
+self.onmessage = async ({ data: { call, method, args, correct, correction, release, cancel } }) => {
+  if (method === undefined) {
+    steered.get(correct)?.correct(correction);
+    steered.get(release)?.release();
+    steered.get(cancel)?.cancel();
     return;
   }
   try {

@@ -17,7 +17,24 @@ export class EngineError extends Error {
 /**
  * @typedef {object} Listeners
  * @property {(scored: object) => void} onScored
- * @property {(index: number, token: object) => void} onToken
+ * @property {(step: object) => void} onStep hears each `EdgeStep` of steering.rs
+ */
+
+/**
+ * @typedef {object} Asked an answer under way
+ * @property {Promise<object>} answer
+ * @property {(correction: { revision: number, start: number, tokens: number[] }) => void} correct
+ * @property {() => void} release ends the wait after the answer
+ * @property {() => void} cancel
+ */
+
+/**
+ * @typedef {object} Call
+ * @property {Function} resolve
+ * @property {Function} reject
+ * @property {Listeners} [listeners]
+ * @property {number} [timer] runs while the engine has something to do
+ * @property {number} revision of the last correction
  */
 
 /** Longest time without a sign of life from a call; a GPU driver that hangs gives none. */
@@ -28,7 +45,7 @@ export class EngineHandle {
   /** @param {"simd" | "webgpu"} kind */
   constructor(kind) {
     this.kind = kind;
-    /** @type {Map<number, { resolve: Function, reject: Function, listeners?: Listeners, timer: number }>} */
+    /** @type {Map<number, Call>} */
     this.calls = new Map();
     this.nextCall = 0;
     this.worker = new Worker(new URL("./engine.js", import.meta.url), { type: "module", name: `msao-${kind}` });
@@ -71,12 +88,19 @@ export class EngineHandle {
   /**
    * @param {object} request as the page sent it
    * @param {Listeners} listeners
-   * @returns {{ answer: Promise<object>, cancel: () => void }}
+   * @returns {Asked}
    */
   ask(request, listeners) {
     const call = this.nextCall;
     // The buffers are copied, not moved: if this engine fails, another one gets them.
-    return { answer: this.#call("ask", [request], listeners), cancel: () => this.worker.postMessage({ cancel: call }) };
+    const answer = this.#call("ask", [request], listeners);
+    const steer = (message, revision) => this.#steer(call, message, revision);
+    return {
+      answer,
+      correct: (correction) => steer({ correct: call, correction }, correction.revision),
+      release: () => steer({ release: call }),
+      cancel: () => steer({ cancel: call }),
+    };
   }
 
   /** Ends the Worker and gives its memory back. */
@@ -90,27 +114,39 @@ export class EngineHandle {
     }
     const call = this.nextCall++;
     return new Promise((resolve, reject) => {
-      this.calls.set(call, { resolve, reject, listeners, timer: this.#watch() });
+      this.calls.set(call, { resolve, reject, listeners, timer: this.#watch(), revision: 0 });
       this.worker.postMessage({ call, method, args });
     });
+  }
+
+  #steer(call, message, revision) {
+    const entry = this.calls.get(call);
+    if (entry) {
+      entry.revision = revision ?? entry.revision;
+      clearTimeout(entry.timer);
+      entry.timer = this.#watch();
+      this.worker.postMessage(message);
+    }
   }
 
   #watch() {
     return setTimeout(() => this.#fail(`nothing was heard of it for ${SILENCE_MS / 1000} s`), SILENCE_MS);
   }
 
-  #receive({ call, result, error, scored, index, token }) {
+  #receive({ call, result, error, scored, step }) {
     const entry = this.calls.get(call);
     if (!entry) {
       return;
     }
     clearTimeout(entry.timer);
-    if (scored || token) {
-      entry.timer = this.#watch();
+    if (scored || step) {
+      // After its answer the engine waits to be told something, unless that is on its way.
+      const waits = step?.type === "ended" && step.answer.revision === entry.revision;
+      entry.timer = waits ? undefined : this.#watch();
       if (scored) {
         entry.listeners.onScored(scored);
       } else {
-        entry.listeners.onToken(index, token);
+        entry.listeners.onStep(step);
       }
       return;
     }

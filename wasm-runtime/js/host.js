@@ -1,12 +1,13 @@
 /**
  * Keeps one engine answering: loads it, queues questions, replaces it when it fails or when WebGPU is faster.
  *
- * Messages are those of messages.rs. One question is worked on at a time; each ends in exactly one `done` or
- * `error`. Engines live in Workers of their own (`engines.js`), so whatever happens to one, this one goes on.
+ * Messages are those of messages.rs. One question is worked on at a time; each ends in exactly one `error`, or `done`,
+ * or, where it awaits its target, `released` (`question.js`). Engines live in Workers of their own (`engines.js`), so
+ * whatever happens to one, this one goes on.
  */
 
-import { buffersOf } from "./buffers.js";
 import { EngineError, EngineHandle, findAdapter } from "./engines.js";
+import { Question } from "./question.js";
 import { recallVerdict, rememberVerdict } from "./verdicts.js";
 import { fetchCheckpoint } from "./weights.js";
 
@@ -17,23 +18,14 @@ const IDLE_MS = 1000;
 /** Shortest time between two reports of downloaded bytes. */
 const PROGRESS_INTERVAL_MS = 50;
 
-/**
- * @typedef {object} Entry a question and what became of it
- * @property {any} request
- * @property {number} since when it was asked
- * @property {number} attempts
- * @property {boolean} cancelled
- * @property {() => void} [cancel]
- */
-
 /** @typedef {{ handle: EngineHandle, adapter: object | null, details: any }} RunningEngine */
 
 export class EngineHost {
   /** @type {RunningEngine | null} */
   #engine = null;
-  /** @type {Entry[]} */
+  /** @type {Question[]} */
   #queue = [];
-  /** @type {Entry | null} */
+  /** @type {Question | null} */
   #running = null;
   /** @type {Promise<void>} */
   #settled = Promise.resolve();
@@ -57,6 +49,10 @@ export class EngineHost {
         return this.#load(message.engine, message.weights_url);
       case "ask":
         return this.#ask(message);
+      case "correct":
+        return this.#correct(message);
+      case "release":
+        return this.#find(message.request_id)?.release();
       case "cancel":
         return this.#cancel(message.request_id);
       case "measure":
@@ -129,20 +125,40 @@ export class EngineHost {
     if (this.#closed) {
       return this.#error(request.request_id, new EngineError("not_ready", this.#closed));
     }
-    this.#queue.push({ request, since: performance.now(), attempts: 0, cancelled: false });
+    this.#queue.push(new Question(request, this.post));
+    // Whoever waits for corrections makes room.
+    this.#running?.release();
     return this.#pump();
   }
 
+  /** @returns {Question | undefined} */
+  #find(requestId) {
+    return [...(this.#running ? [this.#running] : []), ...this.#queue].find(({ id }) => id === requestId);
+  }
+
+  #correct(message) {
+    const question = this.#find(message.request_id);
+    question?.correct(message);
+    if (question?.failure && this.#dequeue(question)) {
+      question.fail(question.failure);
+    }
+  }
+
   #cancel(requestId) {
-    if (this.#running?.request.request_id === requestId) {
-      this.#running.cancelled = true;
-      this.#running.cancel?.();
-      return;
+    const question = this.#find(requestId);
+    question?.cancel();
+    if (question && this.#dequeue(question)) {
+      this.#drop(question);
     }
-    const index = this.#queue.findIndex(({ request }) => request.request_id === requestId);
+  }
+
+  /** @returns {boolean} whether it was in the queue */
+  #dequeue(question) {
+    const index = this.#queue.indexOf(question);
     if (index >= 0) {
-      this.#cancelled(this.#queue.splice(index, 1)[0]);
+      this.#queue.splice(index, 1);
     }
+    return index >= 0;
   }
 
   #pump() {
@@ -156,33 +172,25 @@ export class EngineHost {
     }
   }
 
-  /** @param {Entry} entry @param {RunningEngine} engine */
-  async #run(entry, engine) {
-    if (entry.cancelled) {
-      return this.#cancelled(entry);
+  /** @param {Question} question @param {RunningEngine} engine */
+  async #run(question, engine) {
+    if (this.#queue.length > 0) {
+      question.release();
     }
-    const { request } = entry;
-    const { request_id } = request;
-    const queued = { kind: "queue", ms: performance.now() - entry.since };
-    entry.attempts += 1;
     try {
-      const onScored = (scored) => this.post({ type: "scored", request_id, scored }, buffersOf(scored));
-      const onToken = (index, token) => this.post({ type: "token", request_id, index, token });
-      const { answer, cancel } = engine.handle.ask(request, { onScored, onToken });
-      entry.cancel = cancel;
-      const { text, finish_reason, receipt } = await answer;
-      receipt.spans.unshift(queued);
-      this.post({ type: "done", request_id, text, finish_reason, receipt, engine: engine.handle.kind });
+      await question.run(engine.handle);
     } catch (error) {
-      if (error.code !== "engine_failed" || this.#closed) {
-        return this.#error(request_id, error);
-      }
-      if (entry.attempts < MOST_ATTEMPTS) {
-        this.#queue.unshift(entry);
+      const isLost = error.code === "engine_failed" && !this.#closed;
+      if (isLost && question.cancelled) {
+        this.#drop(question);
+      } else if (isLost && !question.failure && question.attempts < MOST_ATTEMPTS) {
+        this.#queue.unshift(question);
       } else {
-        this.#error(request_id, error);
+        question.fail(question.failure ?? error);
       }
-      await this.#replace(engine, error);
+      if (isLost) {
+        await this.#replace(engine, error);
+      }
     }
   }
 
@@ -282,8 +290,8 @@ export class EngineHost {
     if (error && wasOpen) {
       this.#error(null, error);
     }
-    for (const { request } of this.#queue.splice(0)) {
-      this.#error(request.request_id, new EngineError("not_ready", this.#closed));
+    for (const question of this.#queue.splice(0)) {
+      question.fail(new EngineError("not_ready", this.#closed));
     }
   }
 
@@ -310,12 +318,9 @@ export class EngineHost {
     this.post({ type: "engine_changed", from: from.handle.kind, to: handle.kind, reason, message, adapter });
   }
 
-  #cancelled({ request: { request_id }, since }) {
-    const spans = [{ kind: "queue", ms: performance.now() - since }];
-    const drafts = { rounds: 0, proposed_drafts: 0, accepted_drafts: 0 };
-    const receipt = { modalities: [], prompt_tokens: 0, completion_tokens: 0, spans, tokens: [], ...drafts, flops: 0 };
-    const engine = this.#engine?.handle.kind ?? "simd";
-    this.post({ type: "done", request_id, text: "", finish_reason: "cancelled", receipt, engine });
+  /** @param {Question} question */
+  #drop(question) {
+    question.drop(this.#engine?.handle.kind ?? "simd");
   }
 
   #error(request_id, { code = "engine_failed", message }) {

@@ -53,6 +53,8 @@ export interface AskOptions {
   audio?: AudioBuffer | Samples | null;
   /** Default: 128. */
   maxNewTokens?: number;
+  /** How tokens are drawn; without it the most likely one is taken each time. */
+  sampling?: Sampling | null;
   /** What media are cut for; without it they are scored and nothing is cut. */
   target?: TargetGrid | null;
   /**
@@ -64,6 +66,16 @@ export interface AskOptions {
   onToken?: (token: Token, index: number) => void;
   /** Stops the answer; the promise is rejected with its reason. */
   signal?: AbortSignal;
+}
+
+/** The same engine with the same seed draws the same answer; tokens are drawn from the 16 most likely ones at most. */
+export interface Sampling {
+  /** Above 0, up to 2. Default: 1. */
+  temperature?: number;
+  /** Only the most likely tokens that together have this probability are drawn from; above 0, up to 1. Default: 1. */
+  topP?: number;
+  /** A whole number, not negative. Default: 0. */
+  seed?: number;
 }
 
 /** How the model that gets the media divides them into tokens. */
@@ -119,7 +131,7 @@ export interface Token {
   id: number;
   /** Text that the token adds; may be empty. */
   text: string;
-  /** The model's probability of it, 0 to 1. */
+  /** The model's probability of it, 0 to 1, whatever the temperature. */
   probability: number;
 }
 

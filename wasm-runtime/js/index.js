@@ -69,7 +69,7 @@ class Assistant {
 
   async ask(options) {
     const { question = "", images = [], audio = null, maxNewTokens = 128, target = null } = options;
-    const { onScored, onToken, signal } = options;
+    const { sampling = null, onScored, onToken, signal } = options;
     signal?.throwIfAborted();
     const pixels = await Promise.all(images.map(toPixels));
     const samples = audio && toSamples(audio);
@@ -82,7 +82,7 @@ class Assistant {
     );
     const header = { type: "ask", request_id, question, max_new_tokens: maxNewTokens };
     const media = { images: pixels, audio: samples, target: target && toGrid(target) };
-    this.#worker.postMessage({ ...header, ...media }, transfer);
+    this.#worker.postMessage({ ...header, ...media, sampling: sampling && toSampling(sampling) }, transfer);
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       const { text, finish_reason, receipt, engine } = await answer;
@@ -171,6 +171,9 @@ const toGrid = ({ image, audio }) => ({
     tokens: audio.tokens,
   },
 });
+
+/** A Sampling of the protocol. */
+const toSampling = ({ temperature = 1, topP = 1, seed = 0 }) => ({ temperature, top_p: topP, seed });
 
 /** One flag for each part of a mask. */
 const toFlags = ({ parts, bits }) =>

@@ -52,7 +52,8 @@ const onScored = async ({ modalities }) => {
   }
   return true;
 };
-const answer = await engine.ask(question, images, audio, { max_new_tokens: 32, target }, onScored, async () => true);
+const onStep = async () => true;
+const answer = await engine.ask(question, images, audio, { max_new_tokens: 32, target }, onScored, onStep);
 const { text, finish_reason, receipt } = answer;
 say("answer", `${JSON.stringify(text)} (${finish_reason})`);
 for (const span of receipt.spans) {

@@ -188,6 +188,7 @@ mod tests {
             audio: Some(AudioInput::Whole(media(MediaKind::Wav, 100))),
             pending: vec![],
             max_new_tokens: 8,
+            sampling: None,
             speculation: Speculation::None,
         }
     }

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use js_sys::{Array, Error, Float32Array, Function, JSON, Promise, Reflect, Uint8Array};
 use msao_models::{CheckpointFiles, ModelError, Pcm, ProbeFiles, Prompt, RgbImage};
 use msao_planner::EngineTimings;
-use msao_protocol::Token;
+use msao_protocol::Sampling;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -19,6 +19,7 @@ use crate::{
     engine::EdgeEngine,
     messages::EdgeErrorCode,
     scored::{Scored, TargetGrid},
+    steering::{EdgeQuestion, EdgeStep, Steer},
 };
 
 #[wasm_bindgen]
@@ -33,6 +34,9 @@ extern "C" {
 struct AskSettings {
     max_new_tokens: usize,
     target: Option<TargetGrid>,
+    sampling: Option<Sampling>,
+    #[serde(default)]
+    awaits_target: bool,
 }
 
 /// Runs when the module is instantiated.
@@ -92,10 +96,11 @@ impl Engine {
     }
 
     /// Answers a question. `images` is an array of `{ width, height, pixels }` (RGBA), `audio` is `null` or
-    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target }` with a
-    /// [`TargetGrid`] or `null`. With a probe, `on_scored(scored)` hears a [`Scored`] with its pixels and samples as
-    /// `ArrayBuffer`s; `on_token(index, token)` hears each token. Both return a promise of whether to go on. Resolves to
-    /// `{ text, finish_reason, receipt }`.
+    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target, sampling, awaits_target }`
+    /// with a [`TargetGrid`] and a [`Sampling`], or `null`. With a probe, `on_scored(scored)` hears a [`Scored`] with its
+    /// pixels and samples as `ArrayBuffer`s and returns a promise of whether to go on; `on_step(step)` hears each
+    /// [`EdgeStep`] and returns a promise of `true` to go on, `false` to stop, or a [`Correction`](crate::steering::Correction). Resolves to
+    /// `{ text, finish_reason, revision, receipt }`.
     ///
     /// # Errors
     /// An `Error` with a `code`.
@@ -106,25 +111,23 @@ impl Engine {
         audio: JsValue,
         settings: JsValue,
         on_scored: Function,
-        on_token: Function,
+        on_step: Function,
     ) -> Result<JsValue, JsValue> {
         let prompt = prompt(question, &images, &audio)?;
-        let AskSettings { max_new_tokens, target } = from_js(&settings)?;
+        let AskSettings { max_new_tokens, target, sampling, awaits_target } = from_js(&settings)?;
+        let (prompt, target) = (&prompt, target.as_ref());
+        let question = EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target };
         let thrown = RefCell::new(None);
-        let goes_on = |answer: Result<JsValue, JsValue>| {
-            answer.map_or_else(
-                |error| {
-                    thrown.replace(Some(error));
-                    false
-                },
-                |answer| answer.is_truthy(),
-            )
+        let steer_by = |answer: Result<JsValue, JsValue>| {
+            answer.and_then(|answer| steer(&answer)).unwrap_or_else(|error| {
+                thrown.replace(Some(error));
+                Steer::Stop
+            })
         };
-        let tell_scores = async |scored: Scored| goes_on(call(&on_scored, &[scored_to_js(&scored)]).await);
-        let tell_token = async |index: u32, token: &Token| {
-            goes_on(call(&on_token, &[Ok(index.into()), to_js(token)]).await)
-        };
-        let answer = self.engine.ask(&prompt, target.as_ref(), max_new_tokens, tell_scores, tell_token).await;
+        let tell_scores =
+            async |scored: Scored| steer_by(call(&on_scored, scored_to_js(&scored)).await) != Steer::Stop;
+        let tell_step = async |step: EdgeStep<'_>| steer_by(call(&on_step, to_js(&step)).await);
+        let answer = self.engine.ask(&question, tell_scores, tell_step).await;
         match thrown.take() {
             Some(error) => Err(error),
             None => to_js(&answer.map_err(|e| model_error(&e))?),
@@ -174,10 +177,18 @@ pub fn choose_engine(simd: JsValue, webgpu: JsValue) -> Result<JsValue, JsValue>
 }
 
 /// Calls back and waits for the promise that comes of it.
-async fn call(callback: &Function, arguments: &[Result<JsValue, JsValue>]) -> Result<JsValue, JsValue> {
-    let arguments = arguments.iter().cloned().collect::<Result<Array, JsValue>>()?;
-    let answer = callback.apply(&JsValue::NULL, &arguments)?;
+async fn call(callback: &Function, argument: Result<JsValue, JsValue>) -> Result<JsValue, JsValue> {
+    let answer = callback.call1(&JsValue::NULL, &argument?)?;
     JsFuture::from(Promise::resolve(&answer)).await
+}
+
+/// What a promise of a callback came to.
+fn steer(answer: &JsValue) -> Result<Steer, JsValue> {
+    Ok(match answer {
+        answer if answer.is_object() => Steer::Correct(from_js(answer)?),
+        answer if answer.is_truthy() => Steer::GoOn,
+        _ => Steer::Stop,
+    })
 }
 
 /// The scores with the buffers that JSON leaves out.

@@ -13,7 +13,7 @@ use futures_util::{
 };
 use gloo_net::websocket::{Message, futures::WebSocket};
 use gloo_timers::future::TimeoutFuture;
-use msao_protocol::{Ask, Attach, Draft, ErrorReport, RequestId};
+use msao_protocol::{Ask, Attach, Draft, ErrorReport, RequestId, Speculation};
 
 use crate::{
     RuntimeError,
@@ -76,6 +76,14 @@ impl CloudClient {
     /// Sends a draft. Returns `false`, and forgets it, if the server does not work on its request at the moment.
     pub fn draft(&self, draft: Draft) -> bool {
         let is_worked_on = self.shared.session.borrow_mut().draft(draft);
+        self.wake();
+        is_worked_on
+    }
+
+    /// Lets drafts of a request come from elsewhere from now on. Returns `false`, and forgets it, if the server does not
+    /// work on the request at the moment.
+    pub fn steer(&self, request_id: RequestId, speculation: Speculation) -> bool {
+        let is_worked_on = self.shared.session.borrow_mut().steer(request_id, speculation);
         self.wake();
         is_worked_on
     }

@@ -8,15 +8,15 @@
 use std::{cell::RefCell, rc::Rc};
 
 use js_sys::{Array, Float32Array, JSON, Object, Reflect, Uint8Array};
-use msao_protocol::RequestId;
+use msao_protocol::{RequestId, TokenId};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Event, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
 
 use crate::{
     RuntimeError,
     messages::{
-        AskHeader, EdgeAsk, EdgeErrorCode, EdgeFailure, EnginePreference, PcmSamples, RgbaPixels,
-        WorkerEvent, WorkerRequest,
+        EdgeAsk, EdgeErrorCode, EdgeFailure, EnginePreference, PcmSamples, RgbaPixels, WorkerEvent,
+        WorkerRequest,
     },
     scored::Scored,
 };
@@ -41,7 +41,14 @@ pub struct EdgeClient {
 
 struct Shared {
     on_event: RefCell<Box<dyn FnMut(WorkerEvent)>>,
-    in_flight: RefCell<Vec<RequestId>>,
+    in_flight: RefCell<Vec<InFlight>>,
+}
+
+/// A question whose end has not been heard.
+struct InFlight {
+    request_id: RequestId,
+    /// Whether its end is `Released` and not `Done`.
+    awaits_target: bool,
 }
 
 impl EdgeClient {
@@ -76,27 +83,51 @@ impl EdgeClient {
         Ok(())
     }
 
-    /// Asks a question. It ends in exactly one of [`WorkerEvent::Done`] and [`WorkerEvent::Error`] with its id.
+    /// Asks a question. It ends in exactly one of [`WorkerEvent::Done`] and [`WorkerEvent::Error`] with its id; where it
+    /// awaits its target, in exactly one of [`WorkerEvent::Released`], which follows `Done`, and `Error`.
     ///
     /// # Errors
     /// [`RuntimeError::Post`] if the Worker takes no messages.
     pub fn ask(&self, ask: EdgeAsk) -> Result<(), RuntimeError> {
-        let request_id = ask.request_id;
-        let EdgeAsk { question, max_new_tokens, target, .. } = ask;
-        let header = AskHeader { request_id, question, max_new_tokens, target };
-        let message = to_js(&WorkerRequest::Ask(header))?;
+        let message = to_js(&WorkerRequest::Ask(ask.header()))?;
         let transfer = Array::new();
         let images: Array = ask.images.iter().map(|image| image_to_js(image, &transfer)).collect();
         let audio = ask.audio.as_ref().map_or(JsValue::NULL, |audio| audio_to_js(audio, &transfer));
         set(&message, "images", &images);
         set(&message, "audio", &audio);
         self.worker.worker.post_message_with_transfer(&message, &transfer).map_err(|error| post(&error))?;
-        self.shared.in_flight.borrow_mut().push(request_id);
+        let EdgeAsk { request_id, awaits_target, .. } = ask;
+        self.shared.in_flight.borrow_mut().push(InFlight { request_id, awaits_target });
         Ok(())
     }
 
-    /// Stops an answer; it ends with [`Cancelled`](msao_protocol::FinishReason::Cancelled). An unknown id is
-    /// ignored.
+    /// Says that from position `start` of an answer on `tokens` stand: the edge keeps its own before them and writes on
+    /// behind them, under `revision`, which must be higher than before. An unknown id is ignored.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Post`] if the Worker takes no messages. A correction that cannot be ends the request with
+    /// [`EdgeErrorCode::InvalidInput`].
+    pub fn correct(
+        &self,
+        request_id: RequestId,
+        revision: u32,
+        start: u32,
+        tokens: Vec<TokenId>,
+    ) -> Result<(), RuntimeError> {
+        self.worker.post(&WorkerRequest::Correct { request_id, revision, start, tokens })
+    }
+
+    /// Says that nothing will be corrected any more: a request that awaits its target ends with
+    /// [`WorkerEvent::Released`] once its answer is written. An unknown id is ignored.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Post`] if the Worker takes no messages.
+    pub fn release(&self, request_id: RequestId) -> Result<(), RuntimeError> {
+        self.worker.post(&WorkerRequest::Release { request_id })
+    }
+
+    /// Stops an answer: one that is not done ends with [`Cancelled`](msao_protocol::FinishReason::Cancelled), and one that
+    /// awaits its target is released. An unknown id is ignored.
     ///
     /// # Errors
     /// [`RuntimeError::Post`] if the Worker takes no messages.
@@ -122,20 +153,25 @@ impl Drop for EdgeClient {
 impl Shared {
     fn event(&self, event: WorkerEvent) {
         match &event {
-            WorkerEvent::Done(done) => self.forget(done.request_id),
-            WorkerEvent::Error(EdgeFailure { request_id: Some(request_id), .. }) => self.forget(*request_id),
+            WorkerEvent::Done(done) => {
+                self.keep(|asked| asked.request_id != done.request_id || asked.awaits_target);
+            }
+            WorkerEvent::Released { request_id, .. }
+            | WorkerEvent::Error(EdgeFailure { request_id: Some(request_id), .. }) => {
+                self.keep(|asked| asked.request_id != *request_id);
+            }
             _ => (),
         }
         (self.on_event.borrow_mut())(event);
     }
 
-    fn forget(&self, request_id: RequestId) {
-        self.in_flight.borrow_mut().retain(|other| *other != request_id);
+    fn keep(&self, is_kept: impl FnMut(&InFlight) -> bool) {
+        self.in_flight.borrow_mut().retain(is_kept);
     }
 
     fn fail_all(&self, message: &str) {
         let in_flight = std::mem::take(&mut *self.in_flight.borrow_mut());
-        for request_id in in_flight {
+        for InFlight { request_id, .. } in in_flight {
             self.event(crashed(Some(request_id), message));
         }
     }

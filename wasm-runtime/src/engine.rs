@@ -1,4 +1,5 @@
-//! The edge engine: a loaded checkpoint that answers questions token by token and says where the time went.
+//! The edge engine: a loaded checkpoint that answers questions token by token, drafts on behind
+//! corrections and says where the time went.
 //!
 //! The same code runs natively, in the Wasm SIMD module and in the WebGPU module; only the device differs. It
 //! knows no browser: media come in as pixels and samples, the time as a [`Clock`], scores and tokens go out to
@@ -9,18 +10,19 @@
 
 use msao_models::{
     Assistant, CheckpointFiles, DeviceKind, EncodedPrompt, Flops, Generation, ModelError, ProbeFiles, Prompt,
-    TokenProposal, device,
+    device,
 };
 use msao_planner::EngineKind;
-use msao_protocol::{
-    FinishReason, Limits, Receipt, Span, SpanKind, Token, TokenFate, TokenOrigin, TokenSource,
-};
+use msao_protocol::{FinishReason, Limits, Receipt, SpanKind};
 use serde::Serialize;
 
 use crate::{
     accounting::{self, Stopwatch},
+    drafting::{Draft, Drafted},
+    sampling::Sampler,
     scored::{Scored, TargetGrid},
     scoring::{Scorer, check_target},
+    steering::{EdgeQuestion, EdgeStep, Steer},
 };
 
 /// Milliseconds since some fixed moment, never going back.
@@ -34,9 +36,6 @@ pub struct EdgeEngine {
     clock: Clock,
 }
 
-/// What every token of the edge is until the target has seen it.
-const UNVERIFIED: TokenOrigin = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified };
-
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EdgeAnswer {
@@ -44,6 +43,8 @@ pub struct EdgeAnswer {
     pub text: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// That of the last correction it knows, 0 without any.
+    pub revision: u32,
     /// What it took.
     pub receipt: Receipt,
 }
@@ -100,56 +101,60 @@ impl EdgeEngine {
     /// Answers a question.
     ///
     /// With a probe, `on_scored` hears exactly once what the question needs, before most of the work is done and
-    /// before any token; with a `target`, with what is kept cut out on its grids. `on_token` hears each token with its
-    /// index as soon as it is written. Both answer whether to go on; they may await, for example to let other messages
-    /// in, and that time is in no span.
+    /// before any token; with a target, with what is kept cut out on its grids. It answers whether to go on. `on_step`
+    /// hears each token as soon as it is written, and the end where the question awaits the target, and answers how to go
+    /// on. Both may await, for example to let other messages in, and that time is in no span.
+    ///
+    /// A correction is adopted before the next token is written. The receipt counts the times and operations of all
+    /// drafting; its tokens are those of the answer when it ended for the first time.
     ///
     /// # Errors
-    /// A [`ModelError`] for a prompt that does not fit the checkpoint, an impossible target, or a device that fails.
+    /// A [`ModelError`] for a prompt that does not fit the checkpoint, an impossible target, sampling or correction, or a
+    /// device that fails.
     pub async fn ask(
         &self,
-        prompt: &Prompt,
-        target: Option<&TargetGrid>,
-        max_new_tokens: usize,
+        question: &EdgeQuestion<'_>,
         on_scored: impl AsyncFnOnce(Scored) -> bool,
-        mut on_token: impl AsyncFnMut(u32, &Token) -> bool,
+        mut on_step: impl AsyncFnMut(EdgeStep<'_>) -> Steer,
     ) -> Result<EdgeAnswer, ModelError> {
+        let EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target } = *question;
         check(prompt)?;
         target.map_or(Ok(()), check_target)?;
+        let sampler = sampling.map(Sampler::new).transpose()?;
         let mut receipt = Receipt::default();
-        let mut text = String::new();
         let Some((encoded, generation)) = self.start(prompt, target, on_scored, &mut receipt).await? else {
-            return Ok(EdgeAnswer { text, finish_reason: FinishReason::Cancelled, receipt });
+            let (text, finish_reason) = (String::new(), FinishReason::Cancelled);
+            return Ok(EdgeAnswer { text, finish_reason, revision: 0, receipt });
         };
-        receipt.prompt_tokens = encoded.num_tokens() as u32;
-        receipt.modalities = accounting::modalities(self.assistant.config(), prompt, encoded.num_tokens());
-        let mut generation = generation.with_max_new_tokens(max_new_tokens);
-
-        let mut decode_ms = 0.0;
-        let mut decode_passes = 0;
-        let finish_reason = loop {
-            if generation.is_finished() {
-                break FinishReason::Length;
-            }
-            // The first token is prefill's.
-            decode_passes += usize::from(receipt.completion_tokens > 0);
-            let started = (self.clock)();
-            let proposal = generation.next_token().await?;
-            decode_ms += (self.clock)() - started;
-            let Some(TokenProposal { token_id, text: piece, probability }) = proposal else {
-                break FinishReason::Stop;
+        let (config, prompt_tokens) = (self.assistant.config(), encoded.num_tokens());
+        receipt.prompt_tokens = prompt_tokens as u32;
+        receipt.modalities = accounting::modalities(config, prompt, prompt_tokens);
+        receipt.flops += Flops::of(config).decoder(prompt_tokens, 0, 1);
+        let generation = generation.with_max_new_tokens(max_new_tokens);
+        let mut draft = Draft::new(&self.assistant, generation, sampler, self.clock);
+        loop {
+            let steer = match draft.next().await? {
+                Drafted::Token { index, token, candidates } => {
+                    let (revision, token, candidates) = (draft.revision(), &token, &candidates[..]);
+                    on_step(EdgeStep::Token { revision, index, token, candidates }).await
+                }
+                Drafted::Ended(finish_reason) => {
+                    let answer = draft.answer(finish_reason, &receipt);
+                    if !awaits_target {
+                        return Ok(answer);
+                    }
+                    match on_step(EdgeStep::Ended { answer: &answer }).await {
+                        Steer::GoOn | Steer::Stop => return Ok(answer),
+                        correct @ Steer::Correct(_) => correct,
+                    }
+                }
             };
-            text.push_str(&piece);
-            let index = receipt.completion_tokens;
-            receipt.completion_tokens += 1;
-            receipt.tokens.push(UNVERIFIED);
-            if !on_token(index, &Token { id: token_id, text: piece, probability }).await {
-                break FinishReason::Cancelled;
+            match steer {
+                Steer::GoOn => (),
+                Steer::Stop => return Ok(draft.answer(FinishReason::Cancelled, &receipt)),
+                Steer::Correct(correction) => draft.correct(&correction)?,
             }
-        };
-        receipt.spans.push(Span { kind: SpanKind::Decode, ms: decode_ms });
-        receipt.flops += Flops::of(self.assistant.config()).answer(encoded.num_tokens(), decode_passes);
-        Ok(EdgeAnswer { text, finish_reason, receipt })
+        }
     }
 
     /// Scores of the answer's first token over the whole vocabulary, before softmax: what two engines are

@@ -17,6 +17,8 @@ pub mod bindings;
 #[cfg(target_arch = "wasm32")]
 pub mod cloud_client;
 pub mod cloud_events;
+#[cfg(feature = "engine")]
+mod drafting;
 #[cfg(target_arch = "wasm32")]
 pub mod edge_client;
 #[cfg(feature = "engine")]
@@ -30,12 +32,16 @@ pub mod messages;
 pub mod orchestrator;
 #[cfg(feature = "engine")]
 mod pruning;
+#[cfg(feature = "engine")]
+mod sampling;
 pub mod scored;
 #[cfg(feature = "engine")]
 mod scoring;
 pub mod session;
 #[cfg(feature = "engine")]
 mod sound_windows;
+#[cfg(feature = "engine")]
+pub mod steering;
 pub mod wav_encode;
 
 pub use error::RuntimeError;

@@ -5,7 +5,7 @@
 //! pass through here: they travel beside the header of an `ask`, or within a `scored`, as transferred buffers.
 
 use msao_planner::{EngineKind, EngineTimings};
-use msao_protocol::{FinishReason, Receipt, RequestId, Token};
+use msao_protocol::{Candidate, FinishReason, Receipt, RequestId, Sampling, Token, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::scored::{Scored, TargetGrid};
@@ -36,6 +36,23 @@ pub enum WorkerRequest {
     },
     /// Answer a question. The buffers travel in the same object, beside these fields.
     Ask(AskHeader),
+    /// From a position of the answer on these tokens stand. The engine keeps its own tokens before them and writes on
+    /// behind them; a correction that comes later supersedes this one.
+    Correct {
+        /// Which request. An unknown one is ignored, since its end may have crossed this message.
+        request_id: RequestId,
+        /// What the tokens written from then on carry; higher than in any correction before.
+        revision: u32,
+        /// Position of the first of `tokens`, at most the length of the answer that the page has heard of.
+        start: u32,
+        /// The tokens that stand, without an end token. Those beyond the bound of the answer are left out.
+        tokens: Vec<TokenId>,
+    },
+    /// Nothing will be corrected any more: a request that waits ends once its answer is written.
+    Release {
+        /// Which request. An unknown one is ignored.
+        request_id: RequestId,
+    },
     /// Stop an answer, or forget it if it has not begun.
     Cancel {
         /// Which request.
@@ -58,6 +75,12 @@ pub struct AskHeader {
     pub max_new_tokens: u32,
     /// What the media are cut for; `None` if nothing of them is to be sent.
     pub target: Option<TargetGrid>,
+    /// How tokens are drawn; `None` takes the most likely one each time.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
+    /// Whether the request stays open after its answer, for corrections of a target: see [`WorkerEvent::Released`].
+    #[serde(default)]
+    pub awaits_target: bool,
 }
 
 /// A question with its media, as the page hands it over.
@@ -75,6 +98,28 @@ pub struct EdgeAsk {
     pub max_new_tokens: u32,
     /// What the media are cut for; `None` if nothing of them is to be sent.
     pub target: Option<TargetGrid>,
+    /// How tokens are drawn; `None` takes the most likely one each time.
+    pub sampling: Option<Sampling>,
+    /// Whether the request stays open after its answer, for corrections of a target: see [`WorkerEvent::Released`].
+    pub awaits_target: bool,
+}
+
+impl EdgeAsk {
+    /// The question without its media.
+    ///
+    /// JavaScript's numbers hold 53 bits, so a seed is cut to those; the edge's draws are its own, whatever the server
+    /// makes of the same seed.
+    pub fn header(&self) -> AskHeader {
+        const SEED_BITS: u64 = (1 << 53) - 1;
+        AskHeader {
+            request_id: self.request_id,
+            question: self.question.clone(),
+            max_new_tokens: self.max_new_tokens,
+            target: self.target,
+            sampling: self.sampling.map(|it| Sampling { seed: it.seed & SEED_BITS, ..it }),
+            awaits_target: self.awaits_target,
+        }
+    }
 }
 
 /// A picture as a canvas gives it.
@@ -123,13 +168,35 @@ pub enum WorkerEvent {
     Token {
         /// The request it answers.
         request_id: RequestId,
-        /// Position in the answer, from 0. A second token 0 means that the answer began anew on another engine.
+        /// Corrections that the engine knew when it wrote the token: that of the last one, 0 before any.
+        revision: u32,
+        /// Position in the answer, from 0. A second token 0 of revision 0 means that the answer began anew on another
+        /// engine; under a later revision it goes on there where it was.
         index: u32,
         /// The token.
         token: Token,
+        /// Where tokens are drawn: the distribution it was drawn from, most likely first, summing to 1.
+        #[serde(default)]
+        candidates: Vec<Candidate>,
     },
-    /// An answer is complete.
+    /// The engine's answer has ended for the first time, corrections until then included. It comes once.
     Done(EdgeDone),
+    /// With [`AskHeader::awaits_target`], after [`Self::Done`]: what follows a correction is written. A superseded
+    /// correction has none, and after another engine has taken over the last one can have two.
+    Redrafted {
+        /// The request it is about.
+        request_id: RequestId,
+        /// The correction's.
+        revision: u32,
+    },
+    /// With [`AskHeader::awaits_target`], after [`Self::Done`]: the request has ended, since it was released or
+    /// cancelled, or since another question was waiting.
+    Released {
+        /// The request that has ended.
+        request_id: RequestId,
+        /// As in [`EdgeDone`], with the times and operations of drafting after corrections.
+        receipt: Receipt,
+    },
     /// A request has failed, or, without a request, the engine.
     Error(EdgeFailure),
     /// Engine and memory are given up.
@@ -256,6 +323,9 @@ pub struct EdgeDone {
     pub receipt: Receipt,
     /// The engine that wrote it.
     pub engine: EngineKind,
+    /// That of the last correction it knows, 0 without any.
+    #[serde(default)]
+    pub revision: u32,
 }
 
 /// Something failed on the device.
@@ -339,6 +409,54 @@ mod tests {
         let header: AskHeader =
             serde_json::from_str(r#"{"request_id":1,"question":"what?","max_new_tokens":9}"#).unwrap();
         assert_eq!(header.target, None, "a page may leave the target out");
+        assert_eq!((header.sampling, header.awaits_target), (None, false), "and these as well");
+    }
+
+    #[test]
+    fn corrections_and_what_follows_them_have_the_form_the_worker_writes() {
+        let correct = WorkerRequest::Correct { request_id: 3, revision: 2, start: 4, tokens: vec![7, 9] };
+        assert_eq!(
+            serde_json::to_string(&correct).unwrap(),
+            r#"{"type":"correct","request_id":3,"revision":2,"start":4,"tokens":[7,9]}"#
+        );
+        let release = serde_json::to_string(&WorkerRequest::Release { request_id: 3 }).unwrap();
+        assert_eq!(release, r#"{"type":"release","request_id":3}"#);
+
+        let event: WorkerEvent = serde_json::from_str(
+            r#"{"type":"token","request_id":3,"revision":2,"index":6,
+            "token":{"id":5,"text":" red","probability":0.5},"candidates":[{"id":5,"probability":1}]}"#,
+        )
+        .unwrap();
+        let WorkerEvent::Token { revision: 2, index: 6, candidates, .. } = event else { panic!("{event:?}") };
+        assert_eq!(candidates, [Candidate { id: 5, probability: 1.0 }]);
+
+        let event: WorkerEvent =
+            serde_json::from_str(r#"{"type":"redrafted","request_id":3,"revision":2}"#).unwrap();
+        assert_eq!(event, WorkerEvent::Redrafted { request_id: 3, revision: 2 });
+
+        let receipt = Receipt { flops: 12, ..Receipt::default() };
+        let released = WorkerEvent::Released { request_id: 3, receipt };
+        let json = serde_json::to_string(&released).unwrap();
+        assert!(json.starts_with(r#"{"type":"released","request_id":3,"receipt":{"#), "{json}");
+        assert_eq!(serde_json::from_str::<WorkerEvent>(&json).unwrap(), released);
+    }
+
+    #[test]
+    fn sampling_is_asked_for_by_its_fields() {
+        let header: AskHeader = serde_json::from_str(
+            r#"{"request_id":1,"question":"what?","max_new_tokens":9,"awaits_target":true,
+            "sampling":{"temperature":0.5,"top_p":0.9,"seed":4}}"#,
+        )
+        .unwrap();
+        assert!(header.awaits_target);
+        assert_eq!(header.sampling, Some(Sampling { temperature: 0.5, top_p: 0.9, seed: 4 }));
+
+        let ask = EdgeAsk {
+            sampling: header.sampling.map(|it| Sampling { seed: u64::MAX, ..it }),
+            ..EdgeAsk::default()
+        };
+        let seed = ask.header().sampling.unwrap().seed;
+        assert_eq!(seed as f64 as u64, seed, "a number of JavaScript holds it");
     }
 
     #[test]
@@ -352,6 +470,7 @@ mod tests {
                 ..Receipt::default()
             },
             engine: EngineKind::Simd,
+            revision: 2,
         });
         let json = serde_json::to_string(&done).unwrap();
         assert_eq!(serde_json::from_str::<WorkerEvent>(&json).unwrap(), done);

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use msao_protocol::{
     Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, FrameError, Limits, RequestId, ServerMessage,
-    frame,
+    Speculation, frame,
 };
 
 use crate::{
@@ -156,6 +156,19 @@ impl Session {
             self.is_open() && self.pending(draft.request_id).is_some_and(|pending| pending.sent);
         if is_worked_on {
             self.send(&ClientMessage::Draft(draft), Cargo::Other);
+        }
+        is_worked_on
+    }
+
+    /// Lets drafts of a request come from elsewhere from now on. Returns `false`, and forgets it, if the server does not
+    /// work on the request at the moment; a resend asks for them as well.
+    pub fn steer(&mut self, request_id: RequestId, speculation: Speculation) -> bool {
+        let is_open = self.is_open();
+        let Some(pending) = self.pending(request_id) else { return false };
+        pending.ask.speculation = speculation;
+        let is_worked_on = is_open && pending.sent;
+        if is_worked_on {
+            self.send(&ClientMessage::Steer { request_id, speculation }, Cargo::Other);
         }
         is_worked_on
     }

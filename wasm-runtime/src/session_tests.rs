@@ -16,6 +16,7 @@ fn ask(request_id: RequestId) -> Ask {
         audio: None,
         pending: vec![],
         max_new_tokens: 8,
+        sampling: None,
         speculation: Speculation::Distributed { patience_ms: 50 },
     }
 }
@@ -38,7 +39,7 @@ fn whole_ask(request_id: RequestId) -> Ask {
 }
 
 fn draft(request_id: RequestId) -> Draft {
-    Draft { request_id, revision: 0, start: 0, tokens: vec![5, 2], is_last: true }
+    Draft { request_id, revision: 0, start: 0, tokens: vec![5, 2], distributions: Vec::new(), is_last: true }
 }
 
 fn welcome() -> ServerMessage {
@@ -351,6 +352,9 @@ proptest! {
                         let ask = known.iter_mut().find(|(id, _)| *id == attach.request_id);
                         let (_, has_media) = ask.expect("media follow their question");
                         prop_assert!(!std::mem::replace(has_media, true));
+                    }
+                    ClientMessage::Steer { request_id, .. } => {
+                        prop_assert!(known.iter().any(|(id, _)| *id == request_id));
                     }
                     ClientMessage::Cancel { .. } | ClientMessage::Ping { .. } => (),
                 }

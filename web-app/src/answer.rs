@@ -12,6 +12,8 @@ pub enum Phase {
     Waiting,
     /// Tokens are coming.
     Writing,
+    /// The cloud corrected it while it was being written; what there is was written before.
+    Overtaken,
     /// Complete.
     Finished(FinishReason),
     /// There will be no answer, for the reason given.
@@ -111,12 +113,27 @@ impl Answer {
         }
     }
 
+    /// This side need not answer any more, or never had to; says why, and later why else.
+    pub fn leave_out(&mut self, reason: impl Into<String>) {
+        if self.is_pending() || matches!(self.phase, Phase::NotAsked(_)) {
+            *self = Self::not_asked(reason);
+        }
+    }
+
     /// The answer is complete.
     pub fn finish(&mut self, reason: FinishReason, receipt: &Receipt, now_ms: f64) {
         if self.is_pending() {
             self.phase = Phase::Finished(reason);
             self.total_ms = Some(now_ms - self.asked_at_ms);
             self.tokens_per_s = receipt.decode_tokens_per_s();
+        }
+    }
+
+    /// The cloud has corrected the device in the middle of its answer; what it wrote by itself stays.
+    pub fn overtake(&mut self, now_ms: f64) {
+        if self.is_pending() {
+            self.phase = Phase::Overtaken;
+            self.total_ms = Some(now_ms - self.asked_at_ms);
         }
     }
 
@@ -193,6 +210,26 @@ mod tests {
         assert_eq!(answer.first_token_ms, Some(9.0));
         answer.excuse("late");
         assert!(matches!(answer.phase, Phase::NotAsked(_)));
+        answer.excuse("later");
+        assert_eq!(answer.phase, Phase::NotAsked("late".into()), "an excuse stays as it was");
+        answer.leave_out("asked to check");
+        assert_eq!(answer.phase, Phase::NotAsked("asked to check".into()));
+    }
+
+    #[test]
+    fn what_the_cloud_overtakes_keeps_what_the_device_wrote_by_itself() {
+        let mut answer = Answer::asked(0.0);
+        answer.push(0, token(" a"), 1.0);
+        answer.push(1, token(" red"), 2.0);
+        answer.overtake(3.0);
+        answer.push(1, token(" blue"), 4.0);
+        answer.finish(FinishReason::Stop, &Receipt::default(), 5.0);
+        assert_eq!((answer.text().as_str(), answer.total_ms), ("a red", Some(3.0)));
+        assert_eq!(answer.final_text(), None, "it is not the device's whole answer");
+        let mut done = Answer::asked(0.0);
+        done.finish(FinishReason::Stop, &Receipt::default(), 1.0);
+        done.overtake(2.0);
+        assert_eq!(done.phase, Phase::Finished(FinishReason::Stop));
     }
 
     #[test]

@@ -57,6 +57,11 @@ pub fn parameters(count: u64) -> String {
     if millions < 10.0 { format!("{millions:.1} M") } else { format!("{millions:.0} M") }
 }
 
+/// A number of things: `1 question`, `7 questions`.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A probability: `97 %`; never `100 %` for less than certainty, nor `0 %` for more than none.
 pub fn probability(p: f32) -> String {
     let percent = (f64::from(p) * 100.0).clamp(0.0, 100.0);
@@ -96,6 +101,11 @@ mod tests {
     #[test]
     fn near_certainty_is_not_called_certain() {
         assert_eq!([1.0, 0.999, 0.5, 0.001].map(probability), ["100 %", "over 99 %", "50 %", "under 1 %"]);
+    }
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "token")), ["0 tokens", "1 token", "2 tokens"]);
     }
 
     #[test]

@@ -8,10 +8,13 @@
 pub mod answer;
 pub mod format;
 pub mod input;
+pub mod mode;
 pub mod options;
 pub mod policy;
 pub mod receipt;
+pub mod risk;
 pub mod samples;
+pub mod standing;
 pub mod status;
 pub mod verdict;
 

@@ -1,9 +1,10 @@
-//! What the page's address asks for: `?engine=`, `?server=`, `?policy=` and `?delay_image_ms=`.
+//! What the page's address asks for: `?engine=`, `?server=`, `?policy=`, `?mode=`, `?epsilon=` and
+//! `?delay_image_ms=`.
 
 use msao_planner::EngineKind;
 use msao_protocol::Policy;
 
-use crate::policy;
+use crate::{mode, policy};
 
 /// Longest delay of a picture.
 const MAX_DELAY_MS: u32 = 60_000;
@@ -17,12 +18,16 @@ pub struct Parameters<'a> {
     pub server: Option<&'a str>,
     /// `policy`
     pub policy: Option<&'a str>,
+    /// `mode`
+    pub mode: Option<&'a str>,
+    /// `epsilon`
+    pub epsilon: Option<&'a str>,
     /// `delay_image_ms`
     pub delay_image_ms: Option<&'a str>,
 }
 
 /// Options of this visit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PageOptions {
     /// The engine to use; `None` lets a measurement decide.
     pub engine: Option<EngineKind>,
@@ -30,14 +35,31 @@ pub struct PageOptions {
     pub server: Option<String>,
     /// How questions may be answered, to begin with.
     pub policy: Policy,
+    /// Whether confident answers of the device stand, to begin with.
+    pub risk_controlled: bool,
+    /// The bound under which they do, to begin with; a share of all questions.
+    pub epsilon: f32,
     /// Holds every picture back for so long after its question, to show what a slow uplink would do.
     pub delay_image_ms: Option<u32>,
+}
+
+impl Default for PageOptions {
+    fn default() -> Self {
+        Self {
+            engine: None,
+            server: None,
+            policy: Policy::default(),
+            risk_controlled: false,
+            epsilon: mode::DEFAULT_EPSILON,
+            delay_image_ms: None,
+        }
+    }
 }
 
 impl PageOptions {
     /// Reads the parameters; what is not understood is left out and described.
     pub fn from_parameters(parameters: Parameters<'_>) -> (Self, Vec<String>) {
-        let Parameters { engine, server, policy, delay_image_ms } = parameters;
+        let Parameters { engine, server, policy, mode, epsilon, delay_image_ms } = parameters;
         let mut notices = Vec::new();
         let engine = match engine {
             None | Some("" | "auto") => None,
@@ -74,6 +96,27 @@ impl PageOptions {
                 Policy::default()
             }),
         };
+        let risk_controlled = mode.filter(|mode| !mode.is_empty()).is_some_and(|asked| {
+            mode::from_name(asked).unwrap_or_else(|| {
+                notices.push(format!(
+                    "The address asks for the mode “{}”, which does not exist. Known are {}, {}; every token is verified.",
+                    clip(asked),
+                    mode::VERIFIED,
+                    mode::RISK_CONTROLLED
+                ));
+                false
+            })
+        });
+        let epsilon = epsilon.filter(|epsilon| !epsilon.is_empty()).map_or(mode::DEFAULT_EPSILON, |asked| {
+            mode::epsilon(asked).unwrap_or_else(|| {
+                notices.push(format!(
+                    "The address bounds the risk by “{}”; it must be a share of the questions such as 0.05, from 0.001 to 0.5. {} is used.",
+                    clip(asked),
+                    mode::DEFAULT_EPSILON
+                ));
+                mode::DEFAULT_EPSILON
+            })
+        });
         let delay_image_ms = match delay_image_ms.filter(|delay| !delay.is_empty()) {
             None => None,
             Some(asked) => {
@@ -87,7 +130,7 @@ impl PageOptions {
                 delay
             }
         };
-        (Self { engine, server, policy, delay_image_ms }, notices)
+        (Self { engine, server, policy, risk_controlled, epsilon, delay_image_ms }, notices)
     }
 }
 
@@ -106,8 +149,14 @@ mod tests {
     #[test]
     fn nothing_asked_is_the_default() {
         assert_eq!(read(Parameters::default()), (PageOptions::default(), vec![]));
-        let empty =
-            Parameters { engine: Some("auto"), server: Some(""), policy: Some(""), delay_image_ms: Some("") };
+        let empty = Parameters {
+            engine: Some("auto"),
+            server: Some(""),
+            policy: Some(""),
+            mode: Some(""),
+            epsilon: Some(""),
+            delay_image_ms: Some(""),
+        };
         assert_eq!(read(empty), (PageOptions::default(), vec![]));
     }
 
@@ -117,11 +166,14 @@ mod tests {
             engine: Some("webgpu"),
             server: Some("ws://127.0.0.1:9/v1/session"),
             policy: Some("cloud_only"),
+            mode: Some("risk_controlled"),
+            epsilon: Some("0.02"),
             delay_image_ms: Some("500"),
         });
         assert_eq!(options.engine, Some(EngineKind::Webgpu));
         assert_eq!(options.server.as_deref(), Some("ws://127.0.0.1:9/v1/session"));
         assert_eq!((options.policy, options.delay_image_ms), (Policy::CloudOnly, Some(500)));
+        assert_eq!((options.risk_controlled, options.epsilon), (true, 0.02));
         assert!(notices.is_empty());
     }
 
@@ -131,10 +183,13 @@ mod tests {
             engine: Some("cuda"),
             server: Some("javascript:alert(1)"),
             policy: Some("best"),
+            mode: Some("bold"),
+            epsilon: Some("5"),
             delay_image_ms: Some("-1"),
         });
         assert_eq!(options, PageOptions::default());
-        assert_eq!(notices.len(), 4);
+        assert_eq!(notices.len(), 6);
         assert!(notices[0].contains("cuda") && notices[2].contains("cloud_only"));
+        assert!(notices[3].contains("risk_controlled") && notices[4].contains("0.001"));
     }
 }

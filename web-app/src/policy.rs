@@ -3,7 +3,7 @@
 use msao_planner::{Conditions, NoRoute, Route, choose_route, plan::NoPlan};
 use msao_protocol::{Modality, PlanReason, Policy, Strategy};
 
-use crate::input::refusal::Refusal;
+use crate::{format, input::refusal::Refusal};
 
 /// The choices that the page offers; the others are for measurements, by the address.
 pub const OFFERED: [Policy; 3] = [Policy::Msao, Policy::CloudOnly, Policy::EdgeOnly];
@@ -114,11 +114,23 @@ pub fn strategy_words(strategy: Strategy) -> String {
         Strategy::EdgeOnly => "This device alone".to_owned(),
         Strategy::Cloud => "The cloud, word by word".to_owned(),
         Strategy::CoLocated { draft_tokens } => {
-            format!("Drafts on the server, {draft_tokens} tokens at a time, verified by the cloud")
+            let tokens = format::count(draft_tokens.into(), "token");
+            format!("Drafts on the server, {tokens} at a time, verified by the cloud")
         }
         Strategy::Distributed { draft_tokens, .. } => {
-            format!("Drafts of this device, {draft_tokens} tokens at a time, verified by the cloud")
+            let tokens = format::count(draft_tokens.into(), "token");
+            format!("Drafts of this device, {tokens} at a time, verified by the cloud")
         }
+    }
+}
+
+/// Who writes on after a change of plan, for people.
+pub fn change_words(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::EdgeOnly => "to this device alone",
+        Strategy::Cloud => "to the cloud, word by word",
+        Strategy::CoLocated { .. } => "to drafts on the server",
+        Strategy::Distributed { .. } => "to drafts of this device",
     }
 }
 

@@ -2,10 +2,11 @@
 //! each token, where the milliseconds went.
 
 use msao_protocol::{
-    Modality, ModalityAction, ModalityPlanReceipt, PlanReceipt, Receipt, SpanKind, TokenFate,
+    Modality, ModalityAction, ModalityPlanReceipt, PlanChange, PlanReceipt, Receipt, ShadowCheck, SpanKind,
+    TokenFate, TokenSource,
 };
 
-use crate::{format, policy};
+use crate::{format, mode, policy};
 
 /// What is known about a question that was asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,13 +85,26 @@ impl TurnReceipt {
         let plan = &self.plan;
         let mut lines = vec![
             ("Policy", policy::label(plan.policy).to_owned()),
+            ("Mode", mode::label(plan.mode)),
             (
                 "Who wrote",
                 format!("{}; {}", policy::strategy_words(plan.strategy), policy::reason_words(plan.reason)),
             ),
         ];
+        if let Some(confidence) = plan.edge_confidence {
+            let sure = format::probability(confidence);
+            lines.push(("Confidence", format!("{sure} that the device's answer is the cloud's too")));
+        }
+        if let Some(check) = plan.shadow {
+            lines.push(("Check", check_words(check).to_owned()));
+        }
+        if !plan.changes.is_empty() {
+            let changes: Vec<_> = plan.changes.iter().map(change_words).collect();
+            lines.push(("Changes", changes.join("; ")));
+        }
         if !plan.tokens.is_empty() {
             lines.push(("Tokens", self.fates()));
+            lines.push(("First written", self.sources()));
         }
         if plan.proposed_drafts > 0 {
             lines.push((
@@ -129,13 +143,45 @@ impl TurnReceipt {
             (TokenFate::Unverified, "unverified"),
         ]
         .map(|(fate, word)| (self.plan.tokens.iter().filter(|token| token.fate == fate).count(), word));
-        let said: Vec<_> = counted
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        said.join(", ")
+        counts(&counted)
     }
+
+    /// Who wrote the tokens first.
+    fn sources(&self) -> String {
+        let counted = [
+            (TokenSource::EdgeDraft, "by this device"),
+            (TokenSource::CoLocatedDraft, "by the draft model on the server"),
+            (TokenSource::PartialContext, "by the cloud before all had arrived"),
+            (TokenSource::Target, "by the cloud"),
+        ]
+        .map(|(source, words)| {
+            (self.plan.tokens.iter().filter(|token| token.source == source).count(), words)
+        });
+        counts(&counted)
+    }
+}
+
+/// Those of which there are any, with their number.
+fn counts(counted: &[(usize, &str)]) -> String {
+    let some = counted.iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, words)| format!("{count} {words}")).collect::<Vec<_>>().join(", ")
+}
+
+fn check_words(check: ShadowCheck) -> &'static str {
+    match check {
+        ShadowCheck::Pending => "afterwards, under way",
+        ShadowCheck::Agreed => "afterwards: the cloud says the same",
+        ShadowCheck::Differed => "afterwards: the cloud says something else",
+        ShadowCheck::Failed => "to be made afterwards, but the cloud could not be asked",
+    }
+}
+
+fn change_words(change: &PlanChange) -> String {
+    let when = match change.at_token {
+        0 => "before any token was settled".to_owned(),
+        tokens => format!("with {} settled", format::count(tokens.into(), "token")),
+    };
+    format!("{when}: {} ({})", policy::change_words(change.strategy), policy::reason_words(change.reason))
 }
 
 /// Name of a modality.
@@ -231,7 +277,7 @@ pub fn sent_squares(one: &ModalityPlanReceipt, frames: usize) -> Option<(u32, Ve
 mod tests {
     use msao_protocol::{
         AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityReceipt, PlanReason, Policy, PredictedCost,
-        Span, Strategy, TokenOrigin, TokenSource,
+        Span, Strategy, TokenOrigin,
     };
 
     use super::*;
@@ -271,7 +317,8 @@ mod tests {
                 reason: PlanReason::Cheapest,
                 predicted: PredictedCost::default(),
                 edge_confidence: None,
-                shadow_verified: false,
+                changes: Vec::new(),
+                shadow: None,
                 modalities: vec![pruned()],
                 tokens: vec![
                     origin(TokenSource::EdgeDraft, TokenFate::Accepted),
@@ -333,8 +380,31 @@ mod tests {
         let lines = receipt.plan_lines();
         let of = |name| lines.iter().find(|(label, _)| *label == name).map(|(_, value)| value.as_str());
         assert_eq!(of("Tokens"), Some("1 accepted, 1 corrected"));
+        assert_eq!(of("First written"), Some("1 by this device, 1 by the cloud"));
+        assert_eq!(of("Mode"), Some("Verified: every token checked"));
+        assert_eq!((of("Confidence"), of("Check"), of("Changes")), (None, None, None));
         assert_eq!(of("Drafts"), Some("1 of 4 accepted, in 1 round"));
         assert_eq!(of("Time here"), Some("encode 12 ms"));
         assert_eq!(of("Operations"), Some("0.040 GFLOP on this device, none in the cloud"));
+    }
+
+    #[test]
+    fn what_was_decided_on_the_way_is_said() {
+        let mut receipt = receipt();
+        let change = |at_token, strategy, reason| PlanChange { at_token, strategy, reason };
+        receipt.plan.changes = vec![
+            change(0, Strategy::Distributed { draft_tokens: 4, pipelined: false }, PlanReason::Cheapest),
+            change(3, Strategy::EdgeOnly, PlanReason::CloudAway),
+        ];
+        (receipt.plan.edge_confidence, receipt.plan.shadow) = (Some(0.97), Some(ShadowCheck::Differed));
+        receipt.plan.mode = AnswerMode::RiskControlled { epsilon: 0.05 };
+        let lines = receipt.plan_lines();
+        let of = |name| lines.iter().find(|(label, _)| *label == name).unwrap().1.as_str();
+        assert_eq!(
+            of("Changes"),
+            "before any token was settled: to drafts of this device (lowest expected cost); with 3 tokens settled: to this device alone (the server was away)"
+        );
+        assert!(of("Confidence").starts_with("97 %") && of("Check").contains("something else"));
+        assert!(of("Mode").contains("at most 5 %"));
     }
 }

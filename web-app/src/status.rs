@@ -136,6 +136,14 @@ impl CloudStatus {
         matches!(self, Self::Connected(_))
     }
 
+    /// Name of the model that answers there; `None` while nobody does.
+    pub fn model_name(&self) -> Option<&str> {
+        match self {
+            Self::Connected(model) => Some(&model.name),
+            _ => None,
+        }
+    }
+
     /// State in a word or two, at `now_ms`.
     pub fn headline(&self, now_ms: f64) -> String {
         match self {

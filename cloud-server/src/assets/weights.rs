@@ -8,7 +8,7 @@ use super::mime;
 use crate::app::AppState;
 
 /// The files of a checkpoint. Nothing else in its folder can be asked for.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "MANIFEST.json",
     "config.json",
     "generation_config.json",
@@ -18,6 +18,7 @@ const FILES: [&str; 9] = [
     "tokenizer_config.json",
     "mas_probe.json",
     "mas_probe.safetensors",
+    "confidence.json",
 ];
 
 /// Serves a file of a checkpoint, never compressed: weights do not shrink, and progress needs their length.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use msao_protocol::{Ask, Draft, FinishReason, Receipt, SettledToken, Token};
+use msao_protocol::{Ask, FinishReason, Receipt, SettledToken, Speculation, Token};
 use tokio::sync::mpsc;
 
 use super::EngineError;
-use super::mailbox::{JobHandle, Mailbox};
+use super::mailbox::{Drafting, JobHandle, Mailbox};
 use crate::intake::Refusal;
 
 /// Most tokens that are proposed on partial context.
@@ -101,9 +101,14 @@ impl Job {
         true
     }
 
-    /// Drafts that have come since the last look.
-    pub(super) fn take_drafts(&self) -> Vec<Draft> {
-        self.mailbox.take_drafts()
+    /// What is new about its drafts since the last look.
+    pub(super) fn take_drafting(&self) -> Drafting {
+        self.mailbox.take_drafting()
+    }
+
+    /// Where its drafts come from, as last wished for.
+    pub(super) fn speculation(&self) -> Speculation {
+        self.mailbox.speculation()
     }
 
     /// Why the job has to fail, if something sent for it was refused.

@@ -1,14 +1,10 @@
 //! Counts, sizes, masks and what may be asked for; nothing is decoded here.
 
-use msao_protocol::{
-    Ask, Attach, AudioInput, Draft, ErrorCode, ImageInput, KeepMask, Limits, Modality, Speculation,
-};
+use msao_protocol::{Ask, Attach, AudioInput, ErrorCode, ImageInput, KeepMask, Limits, Modality};
 
 use super::Refusal;
+use super::drafting::{check_sampling, check_speculation};
 use crate::engine::EngineInfo;
-
-/// Most draft tokens of one round beside the target.
-const MAX_CO_LOCATED_TOKENS: u8 = 32;
 
 /// What is configured, lowered to what the engine can take.
 ///
@@ -42,6 +38,7 @@ pub(crate) fn check_ask(ask: &Ask, limits: &Limits, engine: &EngineInfo) -> Resu
     }
     check_media(&ask.images, ask.audio.as_ref(), limits, engine)?;
     check_pending(ask, limits)?;
+    ask.sampling.as_ref().map_or(Ok(()), check_sampling)?;
     check_speculation(ask.speculation, engine)
 }
 
@@ -77,37 +74,6 @@ pub(crate) fn check_attach(
         return Err(Refusal::new(ErrorCode::OutOfOrder, message));
     }
     check_media(&attach.images, attach.audio.as_ref(), limits, engine)
-}
-
-/// Holds drafts against the request they are for.
-///
-/// # Errors
-/// When the request takes none, or the tokens are too many or none of the model's.
-pub(crate) fn check_draft(
-    draft: &Draft,
-    speculation: Speculation,
-    limits: &Limits,
-    engine: &EngineInfo,
-) -> Result<(), Refusal> {
-    if !matches!(speculation, Speculation::Distributed { .. }) {
-        let message = "drafts came for a question that asked for none: ask with distributed speculation";
-        return Err(Refusal::new(ErrorCode::OutOfOrder, message));
-    }
-    // An end token may follow the longest answer.
-    let (tokens, most) = (draft.tokens.len(), limits.max_new_tokens.saturating_add(1));
-    within(tokens, most, ErrorCode::TooLarge, |limit| {
-        format!("the draft has {tokens} tokens; at most {limit} are accepted: propose fewer at once")
-    })?;
-    match draft.tokens.iter().find(|&&token| token >= engine.vocab_size) {
-        None => Ok(()),
-        Some(token) => {
-            let (name, size) = (&engine.model.name, engine.vocab_size);
-            let message = format!(
-                "draft token {token} is outside the vocabulary of {size}: draft with a model that shares the tokenizer of {name}"
-            );
-            Err(Refusal::new(ErrorCode::Unsupported, message))
-        }
-    }
 }
 
 fn check_media(
@@ -184,21 +150,6 @@ fn check_pending(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_speculation(speculation: Speculation, engine: &EngineInfo) -> Result<(), Refusal> {
-    let Speculation::CoLocated { draft_tokens } = speculation else { return Ok(()) };
-    if !engine.model.co_located_draft {
-        let message = "no draft model runs beside this one: ask with another speculation, or start the server with --draft-model";
-        return Err(Refusal::new(ErrorCode::Unsupported, message));
-    }
-    if !(1..=MAX_CO_LOCATED_TOKENS).contains(&draft_tokens) {
-        let message = format!(
-            "{draft_tokens} draft tokens a round are asked for; 1 to {MAX_CO_LOCATED_TOKENS} are accepted"
-        );
-        return Err(Refusal::new(ErrorCode::Unsupported, message));
-    }
-    Ok(())
-}
-
 /// What people call a modality's media.
 pub(crate) fn name_of(modality: Modality) -> &'static str {
     match modality {
@@ -213,7 +164,7 @@ fn deaf() -> Refusal {
     Refusal::new(ErrorCode::Unsupported, message)
 }
 
-fn within(
+pub(super) fn within(
     value: usize,
     limit: u32,
     code: ErrorCode,
@@ -223,8 +174,10 @@ fn within(
 }
 
 #[cfg(test)]
-mod tests {
-    use msao_protocol::{AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo};
+pub(super) mod tests {
+    use msao_protocol::{
+        AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo, Speculation,
+    };
 
     use super::*;
 
@@ -236,6 +189,7 @@ mod tests {
             audio: None,
             pending: vec![],
             max_new_tokens: 8,
+            sampling: None,
             speculation: Speculation::None,
         }
     }
@@ -244,7 +198,7 @@ mod tests {
         Media { kind, bytes: vec![0; size] }
     }
 
-    fn engine() -> EngineInfo {
+    pub(in crate::intake) fn engine() -> EngineInfo {
         let model = ModelInfo {
             name: "test".into(),
             parameters: 1,
@@ -339,33 +293,6 @@ mod tests {
         assert_eq!(code(&[Vision]), None);
         for announced in [&[][..], &[Audio], &[Vision, Audio]] {
             assert_eq!(code(announced), Some(ErrorCode::OutOfOrder), "{announced:?}");
-        }
-    }
-
-    #[test]
-    fn drafts_must_be_asked_for_and_the_model_s_own() {
-        let limits = Limits { max_new_tokens: 2, ..Limits::default() };
-        let code = |tokens: &[u32], speculation| {
-            let draft =
-                Draft { request_id: 1, revision: 0, start: 0, tokens: tokens.to_vec(), is_last: false };
-            check_draft(&draft, speculation, &limits, &engine()).err().map(|refusal| refusal.code)
-        };
-        let distributed = Speculation::Distributed { patience_ms: 1 };
-        assert_eq!(code(&[99, 0, 1], distributed), None);
-        assert_eq!(code(&[99; 4], distributed), Some(ErrorCode::TooLarge));
-        assert_eq!(code(&[100], distributed), Some(ErrorCode::Unsupported));
-        assert_eq!(code(&[1], Speculation::None), Some(ErrorCode::OutOfOrder));
-    }
-
-    #[test]
-    fn co_located_drafts_need_a_draft_model() {
-        let asked = |draft_tokens| Speculation::CoLocated { draft_tokens };
-        let alone = check_speculation(asked(4), &engine()).unwrap_err();
-        assert!(alone.message.contains("--draft-model"), "{alone}");
-        let mut with_draft = engine();
-        with_draft.model.co_located_draft = true;
-        for (draft_tokens, accepted) in [(0, false), (1, true), (32, true), (33, false)] {
-            assert_eq!(check_speculation(asked(draft_tokens), &with_draft).is_ok(), accepted);
         }
     }
 }

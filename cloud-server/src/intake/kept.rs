@@ -3,14 +3,10 @@
 //! What was not sent is mid-grey or silent. The target does not look there, except at the seams; a draft model beside
 //! it, which is given all of it, does.
 
-use msao_models::preprocess::{Pcm, RgbImage};
+use msao_models::preprocess::{Pcm, RgbImage, SquareGrid, put_back_windows};
 use msao_protocol::{AudioGrid, ErrorCode, ImageGrid, KeepMask, KeptImage};
 
 use super::Refusal;
-
-/// Zero after the towers' normalisation around one half.
-const MID_GREY: u8 = 128;
-const CHANNELS: usize = 3;
 
 /// The kept tokens in rising order; `None` if all are kept, which is a whole picture or recording.
 type KeptList = Option<Vec<usize>>;
@@ -24,32 +20,20 @@ pub(super) fn place_tiles(
     mask: &KeepMask,
     grid: &ImageGrid,
 ) -> Result<(RgbImage, KeptList), Refusal> {
-    let (tile, kept) = (grid.tile_px(), mask.kept());
-    let (width, height) = (kept.min(KeptImage::COLUMNS) * tile, kept.div_ceil(KeptImage::COLUMNS) * tile);
-    if (tiles.width(), tiles.height()) != (width, height) {
+    let (side_px, per_side) = (grid.side_px, grid.tokens_per_side);
+    let squares = SquareGrid { side_px, per_side, columns: KeptImage::COLUMNS };
+    let kept = kept_list(mask);
+    let Some(picture) = squares.put_back(tiles, &kept) else {
+        let (width, height) = squares.cut_size(mask.kept());
         let (actual_width, actual_height) = (tiles.width(), tiles.height());
         let message = format!(
-            "the picture of {kept} kept tiles has {actual_width}x{actual_height} pixels; {width}x{height} are expected: put tiles of {tile} pixels {} in a row",
+            "the picture of {} kept tiles has {actual_width}x{actual_height} pixels; {width}x{height} are expected: put tiles of {} pixels {} in a row",
+            kept.len(),
+            squares.square_px(),
             KeptImage::COLUMNS
         );
         return Err(Refusal::new(ErrorCode::KeptMismatch, message));
-    }
-    let side = grid.side_px as usize;
-    let mut pixels = vec![MID_GREY; side * side * CHANNELS];
-    let (tile, columns) = (tile as usize, KeptImage::COLUMNS as usize);
-    let row_bytes = tile * CHANNELS;
-    let kept = kept_list(mask);
-    for (place, token) in kept.iter().enumerate() {
-        let per_side = grid.tokens_per_side as usize;
-        let from = (place / columns * tile, place % columns * tile);
-        let to = (token / per_side * tile, token % per_side * tile);
-        for row in 0..tile {
-            let source = ((from.0 + row) * width as usize + from.1) * CHANNELS;
-            let target = ((to.0 + row) * side + to.1) * CHANNELS;
-            pixels[target..target + row_bytes].copy_from_slice(&tiles.pixels()[source..source + row_bytes]);
-        }
-    }
-    let picture = RgbImage::from_rgb(grid.side_px, grid.side_px, pixels)?;
+    };
     Ok((picture, unless_all(kept, mask)))
 }
 
@@ -78,10 +62,7 @@ pub(super) fn place_windows(
             kept.len()
         )));
     }
-    let mut recording = vec![0.0; grid.tokens as usize * window];
-    for (token, heard) in kept.iter().zip(windows.samples().chunks(window)) {
-        recording[token * window..token * window + heard.len()].copy_from_slice(heard);
-    }
+    let recording = put_back_windows(windows.samples(), window, &kept, grid.tokens as usize);
     Ok((Pcm::from_mono(rate, recording)?, unless_all(kept, mask)))
 }
 
@@ -117,7 +98,7 @@ mod tests {
         assert_eq!(kept, Some(vec![0, 2, 3, 5, 8]));
         let shade_of = |token: usize| {
             let (y, x) = (token / 3 * 2 + 1, token % 3 * 2 + 1);
-            picture.pixels()[(y * 6 + x) * CHANNELS]
+            picture.pixels()[(y * 6 + x) * 3]
         };
         let shades: Vec<u8> = (0..9).map(shade_of).collect();
         assert_eq!(shades, [1, 128, 2, 3, 128, 4, 128, 128, 5]);

@@ -1,15 +1,17 @@
 //! What may come in: every message about a question is held against the limits before anything of it is decoded.
 //!
 //! [`check`] looks at counts, sizes and masks only and costs nothing; [`mod@decode`] turns files into pixels and samples,
-//! each within its budget; [`kept`] puts parts of a picture or recording back in their places. All speak to people:
-//! value, limit, remedy.
+//! each within its budget; [`kept`] puts parts of a picture or recording back in their places; [`drafting`] looks at drafts
+//! and at how tokens are to be chosen. All speak to people: value, limit, remedy.
 
 mod check;
 mod decode;
+mod drafting;
 mod kept;
 
-pub(crate) use check::{check_ask, check_attach, check_draft, effective_limits, name_of};
+pub(crate) use check::{check_ask, check_attach, effective_limits, name_of};
 pub(crate) use decode::decode;
+pub(crate) use drafting::{check_draft, check_speculation};
 
 use msao_models::preprocess::MediaError;
 use msao_protocol::ErrorCode;

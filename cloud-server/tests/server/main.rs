@@ -5,6 +5,7 @@
 mod abuse;
 mod checkpoint;
 mod http;
+mod sampling;
 mod sessions;
 mod speculation;
 mod startup;

@@ -278,6 +278,7 @@ pub(crate) fn ask(request_id: u32, question: &str) -> Ask {
         audio: None,
         pending: vec![],
         max_new_tokens: 16,
+        sampling: None,
         speculation: Speculation::None,
     }
 }

@@ -6,7 +6,9 @@
 //! without a modality.
 
 mod calibrator;
+mod judged_pair;
 mod metrics;
 
 pub use calibrator::{CalibrationPoint, Calibrator};
+pub use judged_pair::JudgedPair;
 pub use metrics::{Judged, auc, expected_calibration_error};

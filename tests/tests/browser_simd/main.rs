@@ -4,12 +4,14 @@
 //! Samples and cards are chosen so that both shipped models are right about them; the right answers come with
 //! the evaluation files.
 
+mod risk;
 mod settling;
 mod uplink;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use msao_protocol::MediaKind;
 use msao_tests::{
     app::{App, Engine, Side},
     camera::{self, Shot},
@@ -18,6 +20,7 @@ use msao_tests::{
     faulty, microphone, places, scenario,
     server::Server,
     tab::{by_id, shows_something},
+    wiretap::Wiretap,
 };
 
 /// The sample that scenarios ask about which are about something else.
@@ -72,12 +75,20 @@ fn a_filmed_card_is_answered_rightly_by_both_models() -> Result<()> {
     let film = folder("film")?.join("card.y4m");
     camera::film(&card.image_file(), &Shot::default(), &film)?;
     let server = Server::shared()?;
+    let tap = Wiretap::to(server.address())?;
     scenario::run("camera", &Visitor { camera: Some(film), ..Visitor::default() }, |tab| {
-        let mut app = App::open(tab, &server, Engine::Simd)?;
+        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
         app.take_picture()?;
         app.tab.screenshot("camera")?;
         app.type_question(&question.question)?;
-        app.ask()?.expect_both(&question.answer)
+        app.ask()?.expect_both(&question.answer)?;
+        // A camera's picture is noisy: its squares are JPEG as all of it would be, and take no more than that.
+        let whole = app.bytes(&by_id("receipt-vision-whole"))?;
+        let kinds = uplink::image_kinds(&tap)?;
+        let sent = uplink::sent(&tap)?;
+        ensure!(matches!(&kinds[..], [MediaKind::Jpeg]), "the picture went as {kinds:?}");
+        ensure!(matches!(&sent[..], [one] if one.vision_bytes < whole), "{sent:?} of {whole} bytes");
+        Ok(())
     })
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use msao_protocol::{ClientMessage, Draft, frame};
 use msao_tests::{
     app::{App, Engine},
     chromium::Visitor,
@@ -12,10 +13,12 @@ use msao_tests::{
     wiretap::Wiretap,
 };
 
-use crate::uplink::sent;
+use crate::uplink::{picture_of_the_receipt, sent};
 
 /// A sample that the shipped edge model gets wrong and the cloud model right.
-const DIFFICULT: &str = "11-closest";
+pub(crate) const DIFFICULT: &str = "11-closest";
+/// One with a long answer, in which the edge model goes wrong on the way.
+const LONG: &str = "07-read";
 /// How long the picture is held back.
 const DELAY: &str = "delay_image_ms=1500";
 
@@ -39,6 +42,67 @@ fn a_wrong_draft_is_corrected_in_place() -> Result<()> {
         ensure!(!turn.states.iter().any(|state| state == "proposed"), "something is unsettled: {turn:?}");
         let draft = app.tab.text(&format!("{} del", by_id("cloud-answer-text")))?;
         ensure!(!draft.is_empty(), "the page does not show what was corrected");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_device_drafts_on_after_a_correction() -> Result<()> {
+    let server = Server::shared()?;
+    let tap = Wiretap::to(server.address())?;
+    let sample = evaluation::sample(LONG)?;
+    scenario::run("redrafted", &Visitor::default(), |tab| {
+        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "policy=distributed")?;
+        app.pick(&sample)?;
+        let turn = app.ask()?;
+        picture_of_the_receipt(&mut app, "redrafted")?;
+        turn.cloud.expect("cloud", &sample.answer)?;
+        ensure!(turn.states.iter().any(|state| state == "corrected"), "no token is corrected: {turn:?}");
+        ensure!(!turn.states.iter().any(|state| state == "proposed"), "something is unsettled: {turn:?}");
+        ensure!(turn.verdict == "corrected", "the page says {:?}", turn.verdict);
+        let drafts = drafts(&tap)?;
+        ensure!(
+            drafts.iter().any(|draft| draft.revision == 0 && !draft.tokens.is_empty()),
+            "the device drafts nothing: {drafts:?}"
+        );
+        let redrafted = drafts.iter().find(|draft| draft.revision > 0 && !draft.tokens.is_empty());
+        let redrafted = redrafted.with_context(|| format!("it does not draft on: {drafts:?}"))?;
+        ensure!(redrafted.start > 0, "what follows a correction begins behind it: {redrafted:?}");
+        // What it drafted on is in the verified answer alone.
+        ensure!(
+            turn.edge.text != turn.cloud.text,
+            "the device's column shows the corrected answer: {turn:?}"
+        );
+        app.on_a_dark_phone("redrafted-phone")
+    })
+}
+
+/// The drafts that crossed the line.
+fn drafts(tap: &Wiretap) -> Result<Vec<Draft>> {
+    let mut drafts = Vec::new();
+    for heard in tap.heard() {
+        if let ClientMessage::Draft(draft) = frame::decode(&heard.bytes)? {
+            drafts.push(draft);
+        }
+    }
+    Ok(drafts)
+}
+
+#[test]
+fn a_question_whose_connection_is_cut_is_asked_again() -> Result<()> {
+    let server = Server::shared()?;
+    let tap = Wiretap::to(server.address())?;
+    let sample = evaluation::sample("01-colour")?;
+    scenario::run("cut", &Visitor::default(), |tab| {
+        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
+        app.pick(&sample)?;
+        tap.cut_the_next_question();
+        app.ask()?.expect_both(&sample.answer)?;
+        let left = sent(&tap)?;
+        ensure!(
+            matches!(&left[..], [first, again] if first.is_question && again.is_question),
+            "the question should be sent twice; sent are {left:?}"
+        );
         Ok(())
     })
 }

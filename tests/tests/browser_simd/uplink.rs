@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use msao_protocol::{ClientMessage, Modality, frame};
+use msao_protocol::{ClientMessage, ImageInput, MediaKind, Modality, frame};
 use msao_tests::{
     app::{App, Engine, Side, Turn},
     chromium::Visitor,
@@ -39,6 +39,20 @@ pub(crate) fn sent(tap: &Wiretap) -> Result<Vec<Sent>> {
     Ok(sent)
 }
 
+/// How the pictures were encoded that crossed the line with questions.
+pub(crate) fn image_kinds(tap: &Wiretap) -> Result<Vec<MediaKind>> {
+    let mut kinds = Vec::new();
+    for heard in tap.heard() {
+        if let ClientMessage::Ask(ask) = frame::decode(&heard.bytes)? {
+            kinds.extend(ask.images.iter().map(|image| match image {
+                ImageInput::Whole(whole) => whole.kind,
+                ImageInput::Kept(kept) => kept.tiles.kind,
+            }));
+        }
+    }
+    Ok(kinds)
+}
+
 /// Requires that exactly one question was sent, and that the receipt counts the media bytes that crossed.
 fn one_question(tap: &Wiretap, turn: &Turn) -> Result<(u64, u64)> {
     let sent = sent(tap)?;
@@ -61,18 +75,6 @@ pub(crate) fn picture_of_the_receipt(app: &mut App, name: &str) -> Result<()> {
     app.tab.screenshot(name).map(|_| ())
 }
 
-/// Looks at the page on a phone that is set to dark: nothing may stick out at the side.
-fn on_a_dark_phone(app: &mut App) -> Result<()> {
-    let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": true});
-    app.tab.call("Emulation.setDeviceMetricsOverride", phone)?;
-    let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
-    app.tab.call("Emulation.setEmulatedMedia", dark)?;
-    app.tab.screenshot("receipt-phone")?;
-    let fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
-    ensure!(app.tab.evaluate(fits)? == true, "the page is wider than a phone");
-    Ok(())
-}
-
 #[test]
 fn a_question_about_the_picture_sends_no_sound() -> Result<()> {
     let server = Server::shared()?;
@@ -87,7 +89,7 @@ fn a_question_about_the_picture_sends_no_sound() -> Result<()> {
         let (vision, audio) = one_question(&tap, &turn)?;
         picture_of_the_receipt(&mut app, "receipt-picture")?;
         ensure!(vision > 0 && audio == 0, "{vision} bytes of picture and {audio} of sound crossed the wire");
-        on_a_dark_phone(&mut app)
+        app.on_a_dark_phone("receipt-phone")
     })
 }
 
@@ -136,15 +138,50 @@ fn a_locked_camera_never_leaves_the_device() -> Result<()> {
         ensure!(vision == 0, "the camera is locked, and yet {vision} bytes of it left");
 
         // Whatever the policy.
-        let policy = json!(by_id("policy"));
-        app.tab.evaluate(&format!(
-            "(() => {{ const choice = document.querySelector({policy}); choice.value = 'cloud_only';
-                choice.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
-        ))?;
+        app.choose("policy", "cloud_only")?;
         app.pick(&about_picture)?;
         let turn = app.ask()?;
         ensure!(turn.cloud.state == "not-asked", "the cloud was asked: {:?}", turn.cloud);
         ensure!(sent(&tap)?.len() == 1, "the camera is locked, and yet a question about it left");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_locked_microphone_never_leaves_the_device() -> Result<()> {
+    let server = Server::shared()?;
+    let tap = Wiretap::to(server.address())?;
+    let (about_picture, about_sound) = (evaluation::sample(PLAIN)?, evaluation::sample(SOUND)?);
+    scenario::run("locked-microphone", &Visitor::default(), |tab| {
+        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
+        app.tab.click(&by_id("lock-audio"))?;
+        app.tab
+            .wait_for(&format!("{}[aria-pressed=\"true\"]", by_id("lock-audio")), Duration::from_secs(5))?;
+        app.pick(&about_sound)?;
+        let turn = app.ask()?;
+        turn.edge.expect("edge", &about_sound.answer)?;
+        ensure!(
+            turn.cloud.note.contains("microphone is locked"),
+            "the page does not say why: {:?}",
+            turn.cloud
+        );
+        let left = sent(&tap)?;
+        ensure!(left.is_empty(), "the microphone is locked, and yet {left:?} left");
+
+        app.pick(&about_picture)?;
+        let turn = app.ask()?;
+        turn.expect_both(&about_picture.answer)?;
+        let (vision, audio) = one_question(&tap, &turn)?;
+        ensure!(vision > 0 && audio == 0, "{vision} bytes of picture and {audio} of sound crossed the wire");
+
+        // Drafts of every policy and a mode that trusts the device change nothing about that.
+        for policy in ["cloud_only", "msao"] {
+            app.choose("mode", "risk_controlled")?;
+            app.choose("policy", policy)?;
+            app.pick(&about_sound)?;
+            app.ask()?;
+        }
+        ensure!(sent(&tap)?.len() == 1, "the microphone is locked, and yet a question about it left");
         Ok(())
     })
 }

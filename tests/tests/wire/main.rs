@@ -2,6 +2,7 @@
 //! for everything it cannot answer. After each fault the server must still answer the next question.
 
 mod pruned;
+mod sampling;
 mod speculation;
 
 use std::{fs, thread};

@@ -36,7 +36,14 @@ fn begun(request_id: u32, sample: &Sample) -> Result<(Ask, Attach)> {
 }
 
 fn draft(request_id: u32, tokens: Vec<TokenId>) -> ClientMessage {
-    ClientMessage::Draft(Draft { request_id, revision: 0, start: 0, tokens, is_last: true })
+    ClientMessage::Draft(Draft {
+        request_id,
+        revision: 0,
+        start: 0,
+        tokens,
+        distributions: Vec::new(),
+        is_last: true,
+    })
 }
 
 fn answered(client: &mut CloudClient, request_id: u32, messages: &[ClientMessage]) -> Result<CloudAnswer> {
@@ -150,7 +157,14 @@ fn stale_drafts_are_ignored() -> Result<()> {
     let alone = ask_about(&mut client, 1, &sample)?;
     client.send(&ClientMessage::Ask(question(2, &sample, IMPATIENT)?))?;
     let (request_id, revision) = (2, 3);
-    let stale = Draft { request_id, revision, start: 0, tokens: ids(&alone), is_last: true };
+    let stale = Draft {
+        request_id,
+        revision,
+        start: 0,
+        tokens: ids(&alone),
+        distributions: Vec::new(),
+        is_last: true,
+    };
     client.send(&ClientMessage::Draft(stale))?;
     let answer = client.answer(2)?.map_err(|report| anyhow::anyhow!("refused: {report:?}"))?;
     ensure!(ids(&answer) == ids(&alone) && answer.receipt.proposed_drafts == 0, "{answer:?}");

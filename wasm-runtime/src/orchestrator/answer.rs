@@ -2,6 +2,8 @@
 
 use msao_protocol::{SettledToken, Token, TokenFate, TokenId, TokenOrigin, TokenSource};
 
+use super::edge_text::EdgeText;
+
 /// A token of the answer, as shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerToken {
@@ -27,11 +29,13 @@ pub enum TokenState {
     },
 }
 
-/// Drafts and settled tokens of one answer.
+/// What every token of the edge is until the target has seen it.
+pub(super) const UNVERIFIED: TokenOrigin =
+    TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified };
+
+/// Settled tokens of an answer, and what the target proposes behind them on partial context.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answer {
-    edge: Vec<Token>,
-    edge_ended: bool,
     settled: Vec<(SettledToken, Option<String>)>,
     /// Position of the first, and the tokens.
     proposed: (usize, Vec<Token>),
@@ -40,54 +44,55 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A token 0 after others means that the edge began anew.
-    pub(super) fn edge_token(&mut self, index: usize, token: Token) {
-        self.edge.truncate(index);
-        if index == self.edge.len() {
-            self.edge.push(token);
-        }
-    }
-
-    pub(super) fn edge_ended(&mut self) {
-        self.edge_ended = true;
-    }
-
-    pub(super) fn edge_len(&self) -> usize {
-        self.edge.len()
-    }
-
-    pub(super) fn edge_ids(&self, start: usize) -> Vec<TokenId> {
-        self.edge.iter().skip(start).map(|token| token.id).collect()
-    }
-
-    pub(super) fn edge_origins(&self) -> Vec<TokenOrigin> {
-        vec![UNVERIFIED; self.edge.len()]
-    }
-
     pub(super) fn revision(&self) -> u32 {
         self.revision
     }
 
-    pub(super) fn settled_len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.settled.len()
     }
 
-    pub(super) fn settle(&mut self, start: usize, tokens: Vec<SettledToken>, revision: u32) {
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    pub(super) fn standing(&self) -> Vec<Token> {
+        self.settled.iter().map(|(settled, _)| settled.token.clone()).collect()
+    }
+
+    fn ids(&self) -> Vec<TokenId> {
+        self.settled.iter().map(|(settled, _)| settled.token.id).collect()
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        start: usize,
+        tokens: Vec<SettledToken>,
+        revision: u32,
+        edge: Option<&EdgeText>,
+    ) {
         self.settled.truncate(start);
+        let edge = edge.filter(|edge| edge.agrees_with(&self.ids()));
         for token in tokens {
             let position = self.settled.len();
             let corrects = token.origin.fate == TokenFate::Corrected;
-            let replaced =
-                if corrects { self.draft_at(position).map(|draft| draft.text.clone()) } else { None };
+            let draft = if corrects { self.draft_at(position, edge) } else { None };
+            let replaced = draft.map(|(draft, _)| draft.text.clone());
             self.settled.push((token, replaced));
         }
         self.revision = revision;
     }
 
-    /// The draft at a position: the edge's while it was right so far, else the target's on partial context.
-    fn draft_at(&self, position: usize) -> Option<&Token> {
-        let of_edge = if self.revision == 0 { self.edge.get(position) } else { None };
-        of_edge.or_else(|| position.checked_sub(self.proposed.0).and_then(|at| self.proposed.1.get(at)))
+    /// The draft at a position: the edge's, else the target's on partial context.
+    fn draft_at<'a>(
+        &'a self,
+        position: usize,
+        edge: Option<&'a EdgeText>,
+    ) -> Option<(&'a Token, TokenSource)> {
+        let of_edge = edge.and_then(|edge| edge.token(position)).map(|token| (token, TokenSource::EdgeDraft));
+        let behind = position.checked_sub(self.proposed.0);
+        let of_target = behind.and_then(|at| self.proposed.1.get(at));
+        of_edge.or(of_target.map(|token| (token, TokenSource::PartialContext)))
     }
 
     pub(super) fn propose(&mut self, start: usize, tokens: Vec<Token>) {
@@ -102,12 +107,8 @@ impl Answer {
         self.is_complete = true;
     }
 
-    pub(super) fn unsettle(&mut self) {
-        *self = Self { edge: std::mem::take(&mut self.edge), edge_ended: self.edge_ended, ..Self::default() };
-    }
-
-    /// All tokens in order; `edge_stands` where nobody verifies the edge.
-    pub(super) fn tokens(&self, edge_stands: bool) -> Vec<AnswerToken> {
+    /// All tokens in order: those settled, and behind them what is proposed.
+    pub(super) fn tokens(&self, edge: Option<&EdgeText>) -> Vec<AnswerToken> {
         let settled = |(settled, replaced): &(SettledToken, Option<String>)| AnswerToken {
             text: settled.token.text.clone(),
             probability: settled.token.probability,
@@ -117,16 +118,11 @@ impl Answer {
         if self.is_complete {
             return tokens;
         }
-        while let Some(draft) = self.draft_at(tokens.len()) {
-            let is_edge = self.revision == 0 && tokens.len() < self.edge.len();
-            let source = if is_edge { TokenSource::EdgeDraft } else { TokenSource::PartialContext };
-            let state = if edge_stands {
-                TokenState::Settled { origin: UNVERIFIED, replaced: None }
-            } else {
-                TokenState::Proposed(source)
-            };
-            tokens.push(AnswerToken { text: draft.text.clone(), probability: draft.probability, state });
-            if self.revision == 0 && self.edge_ended && tokens.len() == self.edge.len() {
+        let edge = edge.filter(|edge| edge.agrees_with(&self.ids()));
+        while let Some((draft, source)) = self.draft_at(tokens.len(), edge) {
+            let (text, probability) = (draft.text.clone(), draft.probability);
+            tokens.push(AnswerToken { text, probability, state: TokenState::Proposed(source) });
+            if edge.is_some_and(|edge| edge.has_ended() && edge.len() == tokens.len()) {
                 break;
             }
         }
@@ -134,4 +130,13 @@ impl Answer {
     }
 }
 
-const UNVERIFIED: TokenOrigin = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified };
+/// The edge's tokens where nobody verifies them.
+pub(super) fn standing_alone<'a>(tokens: impl Iterator<Item = &'a Token>) -> Vec<AnswerToken> {
+    tokens
+        .map(|token| AnswerToken {
+            text: token.text.clone(),
+            probability: token.probability,
+            state: TokenState::Settled { origin: UNVERIFIED, replaced: None },
+        })
+        .collect()
+}

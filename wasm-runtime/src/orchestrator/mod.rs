@@ -4,36 +4,46 @@
 //! scores ─ plan ─ ask ──────────────► cloud ─ settled, proposed ─┐
 //! edge tokens ─ drafts ─────────────► cloud                      ├─ answer, receipt
 //! edge tokens ───────────────────────────────────────────────────┘
+//!      ▲── corrections ── settled
 //! ```
 //!
-//! A state machine: what happens comes in as calls, what is to be sent goes out as messages. It knows no socket, clock,
+//! A state machine: what happens comes in as calls, what is to be done goes out as [`Effect`]s. It knows no socket, clock,
 //! worker or page, and the same code runs in the browser and in the bench. A locked modality cannot leave through it:
 //! [`OneRequest::ask`] lets pass only what the plan sends, and no plan sends what is locked.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `knowledge` | what a session has learnt about network, machines and models |
+//! | `standing` | how sure the edge must be for its answer to stand alone |
+//! | `rounds` | the plan, and what is decided again at each step of the answer |
+//! | `edge_text` | what the edge has written, and what the cloud was told of it |
+//! | `answer` | the answer as the reader sees it |
+//! | `receipt` | what it took |
 
 mod answer;
-mod link;
+mod edge_text;
+mod knowledge;
+mod receipt;
+mod rounds;
+mod standing;
 
-pub use answer::{AnswerToken, TokenState};
-pub use link::{LinkMonitor, Situation};
-
-use msao_planner::{
-    mas::MAX_DROP_BELOW,
-    plan::{Form, ModalityInput, NoPlan, Plan, PlanRequest, Standing, Weights, choose_plan},
-};
+use msao_planner::plan::Plan;
 use msao_protocol::{
-    AnswerMode, Ask, Attach, AudioInput, Draft, ImageInput, Modality, ModalityAction, ModalityPlanReceipt,
-    PlanReceipt, Policy, Receipt, RequestId, SettledToken, Speculation, Strategy, Token,
+    AnswerMode, Ask, Attach, AudioInput, Candidate, Draft, ImageInput, Modality, ModalityAction, PlanChange,
+    Policy, Receipt, RequestId, Sampling, SettledToken, ShadowCheck, Speculation, Strategy, Token,
 };
 
-use self::answer::Answer;
+use self::{
+    answer::{Answer, standing_alone},
+    edge_text::EdgeText,
+};
+pub use self::{
+    answer::{AnswerToken, TokenState},
+    edge_text::Correction,
+    knowledge::{Knowledge, Present, RoundTripOfAnswer},
+    standing::{Confidence, RiskState},
+};
 use crate::scored::ModalityScores;
-
-/// Relevance below which a modality is left out: no needed one of 8,216 held-out questions was (models/README.md).
-const DROP_BELOW: f64 = 0.05;
-/// Tokens of a typical answer, before there is one.
-const USUAL_ANSWER_TOKENS: f64 = 6.0;
-/// How long the target waits for a draft beyond the time that one takes, in milliseconds.
-const PATIENCE_MARGIN_MS: f64 = 20.0;
 
 /// A modality that was given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,6 +71,8 @@ pub struct Terms {
     pub given: Vec<Given>,
     /// Most tokens of the answer.
     pub max_new_tokens: u32,
+    /// How tokens are drawn; `None` takes the most likely one each time.
+    pub sampling: Option<Sampling>,
     /// What the request may use.
     pub policy: Policy,
     /// What its answer is held to.
@@ -76,21 +88,51 @@ pub struct PreparedMedia {
     pub audio: Option<AudioInput>,
 }
 
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Prepare what the plan sends and ask the cloud: see [`OneRequest::ask`].
+    Ask,
+    /// Send a draft to the cloud.
+    Draft(Draft),
+    /// Tell the cloud where drafts come from now on.
+    Steer(Speculation),
+    /// The cloud need not answer any more; its end teaches nothing.
+    CancelCloud,
+    /// Tell the edge what stands.
+    CorrectEdge(Correction),
+    /// Tell the edge that nothing will be corrected any more.
+    ReleaseEdge,
+}
+
 /// A question under way.
 #[derive(Debug, Clone)]
 pub struct OneRequest {
     terms: Terms,
     scores: Vec<ModalityScores>,
+    present: Present,
     plan: Option<Plan>,
+    /// Who writes now; the plan's at first.
+    strategy: Option<Strategy>,
+    changes: Vec<PlanChange>,
+    /// The cloud is asked only once the edge's own answer turns out not to stand.
+    is_held: bool,
+    was_asked: bool,
+    was_recorded: bool,
+    /// The edge's answer counts, and nobody verifies it before the user has it.
+    stands: bool,
+    shadow: Option<ShadowCheck>,
+    /// Calibrated.
+    confidence: Option<f64>,
+    edge_is_released: bool,
     sent_bytes: [u64; 2],
     /// Modalities that follow the question.
     late: Vec<Modality>,
-    answer: Answer,
-    /// Edge tokens that the cloud was told.
-    drafted: usize,
     patience_ms: u16,
-    edge: Option<Receipt>,
-    cloud: Option<Receipt>,
+    answer: Answer,
+    edge: EdgeText,
+    edge_receipt: Option<Receipt>,
+    cloud_receipt: Option<Receipt>,
 }
 
 impl OneRequest {
@@ -99,83 +141,61 @@ impl OneRequest {
         Self {
             terms,
             scores: Vec::new(),
+            present: Present::default(),
             plan: None,
+            strategy: None,
+            changes: Vec::new(),
+            is_held: false,
+            was_asked: false,
+            was_recorded: false,
+            stands: false,
+            shadow: None,
+            confidence: None,
+            edge_is_released: false,
             sent_bytes: [0; 2],
             late: Vec::new(),
-            answer: Answer::default(),
-            drafted: 0,
             patience_ms: 0,
-            edge: None,
-            cloud: None,
+            answer: Answer::default(),
+            edge: EdgeText::default(),
+            edge_receipt: None,
+            cloud_receipt: None,
         }
-    }
-
-    /// Decides what runs where. `scores` are the probe's; a modality without one counts as needed whole.
-    ///
-    /// # Errors
-    /// [`NoPlan`], which says what is missing.
-    pub fn plan(&mut self, scores: Vec<ModalityScores>, situation: &Situation) -> Result<&Plan, NoPlan> {
-        self.scores = scores;
-        let inputs = self.terms.given.iter().map(|given| self.input(given)).collect();
-        let plan = choose_plan(&PlanRequest {
-            policy: self.terms.policy,
-            standing: Standing { mode: self.terms.mode, edge_confidence: None, threshold: f64::INFINITY },
-            drop_below: DROP_BELOW.min(MAX_DROP_BELOW),
-            question: Form { bytes: self.terms.question.len() as f64, ..Form::default() },
-            modalities: inputs,
-            answer_tokens: USUAL_ANSWER_TOKENS,
-            edge_drafted_tokens: 0.0,
-            token_flops: situation.token_flops,
-            wire: Default::default(),
-            weights: Weights::default(),
-            estimates: situation.estimates,
-            acceptance: situation.acceptance,
-            capabilities: situation.capabilities,
-        })?;
-        let drafting_ms = situation.estimates.edge_decode_ms * f64::from(plan.strategy.draft_tokens())
-            + situation.estimates.rtt_ms;
-        self.patience_ms = (drafting_ms + PATIENCE_MARGIN_MS).clamp(0.0, 2_000.0) as u16;
-        Ok(self.plan.insert(plan))
-    }
-
-    fn input(&self, given: &Given) -> ModalityInput {
-        let mas = self.scores_of(given.modality).map(|scores| scores.mas);
-        let (relevance, density) =
-            mas.map_or((1.0, 1.0), |mas| (f64::from(mas.relevance), f64::from(mas.density)));
-        let whole = Form {
-            bytes: given.whole_bytes as f64,
-            edge_tokens: f64::from(given.edge_tokens),
-            target_tokens: f64::from(given.target_tokens),
-            ..Form::default()
-        };
-        let pruned =
-            Form { bytes: whole.bytes * density, target_tokens: whole.target_tokens * density, ..whole };
-        ModalityInput { modality: given.modality, relevance, density, locked: given.locked, whole, pruned }
     }
 
     fn scores_of(&self, modality: Modality) -> Option<&ModalityScores> {
         self.scores.iter().find(|scores| scores.modality == modality)
     }
 
-    /// What the plan does with a modality; [`ModalityAction::Drop`] before there is one.
+    /// What is done with a modality; [`ModalityAction::Drop`] before there is a plan. Of an answer that stands nothing is
+    /// sent, unless it is verified afterwards.
     pub fn action(&self, modality: Modality) -> ModalityAction {
         let planned = self.plan.iter().flat_map(|plan| &plan.modalities);
-        planned
-            .filter(|one| one.modality == modality)
-            .map(|one| one.action)
-            .next()
-            .unwrap_or(ModalityAction::Drop)
+        let action = planned.filter(|one| one.modality == modality).map(|one| one.action).next();
+        match action.unwrap_or(ModalityAction::Drop) {
+            sent if sent.leaves_device() && self.stands && !self.was_asked && self.shadow.is_none() => {
+                ModalityAction::Edge
+            }
+            action => action,
+        }
     }
 
     /// Who writes; `None` before there is a plan.
     pub fn strategy(&self) -> Option<Strategy> {
-        self.plan.as_ref().map(|plan| plan.strategy)
+        if self.stands { Some(Strategy::EdgeOnly) } else { self.strategy }
+    }
+
+    /// Whether the cloud is not asked before the edge's own answer is known.
+    pub fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// The question for the cloud, with those of the prepared media that leave the device; `None` if the edge answers
-    /// alone. `late` are modalities that follow in an [`Attach`].
+    /// alone. `late` are modalities that follow in an [`Attach`]. Once it is handed over, [`Self::asked`] says what
+    /// follows it.
     pub fn ask(&mut self, media: PreparedMedia, late: &[Modality]) -> Option<Ask> {
-        let strategy = self.strategy().filter(|strategy| *strategy != Strategy::EdgeOnly)?;
+        let is_alone = self.stands && self.shadow.is_none();
+        let strategy =
+            self.strategy.filter(|strategy| *strategy != Strategy::EdgeOnly && !is_alone && !self.is_held)?;
         let leaves = |modality| self.action(modality).leaves_device();
         let ask = Ask {
             request_id: self.terms.request_id,
@@ -184,11 +204,8 @@ impl OneRequest {
             audio: media.audio.filter(|_| leaves(Modality::Audio)),
             pending: late.iter().copied().filter(|modality| leaves(*modality)).collect(),
             max_new_tokens: self.terms.max_new_tokens,
-            speculation: match strategy {
-                Strategy::EdgeOnly | Strategy::Cloud => Speculation::None,
-                Strategy::CoLocated { draft_tokens } => Speculation::CoLocated { draft_tokens },
-                Strategy::Distributed { .. } => Speculation::Distributed { patience_ms: self.patience_ms },
-            },
+            sampling: self.terms.sampling,
+            speculation: self.speculation(strategy),
         };
         self.sent_bytes = [ask.bytes(Modality::Vision), ask.bytes(Modality::Audio)];
         self.late.clone_from(&ask.pending);
@@ -209,51 +226,66 @@ impl OneRequest {
         (!late.is_empty()).then_some(attach)
     }
 
-    /// The edge wrote a token; returns what to propose by that, in runs as long as the plan drafts.
-    pub fn edge_token(&mut self, index: u32, token: Token) -> Option<Draft> {
-        self.answer.edge_token(index as usize, token);
-        let Some(Strategy::Distributed { draft_tokens, .. }) = self.strategy() else { return None };
-        let is_due = self.answer.edge_len() >= self.drafted + usize::from(draft_tokens.max(1));
-        if is_due { self.draft(false) } else { None }
+    /// The edge wrote a token.
+    pub fn edge_token(
+        &mut self,
+        revision: u32,
+        index: u32,
+        (token, candidates): (Token, Vec<Candidate>),
+        knowledge: &mut Knowledge,
+    ) -> Vec<Effect> {
+        self.edge.push(revision, index as usize, token, candidates);
+        let mut effects = self.ask_if_it_cannot_stand(knowledge);
+        effects.extend(self.due_draft());
+        effects
     }
 
-    /// The edge has answered; returns the rest of its drafts.
-    pub fn edge_done(&mut self, receipt: Receipt) -> Option<Draft> {
-        self.edge = Some(receipt);
-        self.answer.edge_ended();
-        if matches!(self.strategy(), Some(Strategy::Distributed { .. })) { self.draft(true) } else { None }
+    /// The edge has answered for the first time. One that was cancelled has [failed](Self::edge_failed).
+    pub fn edge_done(&mut self, revision: u32, receipt: Receipt, knowledge: &mut Knowledge) -> Vec<Effect> {
+        knowledge.edge_answered(&receipt);
+        self.edge_receipt = Some(receipt);
+        self.edge.end(revision);
+        let mut effects = self.decide_whether_it_stands(knowledge);
+        effects.extend(self.due_draft());
+        effects
     }
 
-    /// The edge fails to answer; what it wrote stays a draft.
-    pub fn edge_failed(&mut self) -> Option<Draft> {
-        self.edge_done(Receipt::default())
+    /// The edge has written to the end what follows a correction.
+    pub fn redrafted(&mut self, revision: u32) -> Vec<Effect> {
+        self.edge.end(revision);
+        self.due_draft().into_iter().collect()
     }
 
-    /// Drafts that the cloud was not told of. Void after a correction: the edge wrote on from what was rejected.
-    fn draft(&mut self, is_last: bool) -> Option<Draft> {
-        if self.answer.revision() > 0 && !is_last {
-            return None;
+    /// The edge is done with the question: `receipt` is that of all it did.
+    pub fn edge_released(&mut self, receipt: Receipt) {
+        self.edge_is_released = true;
+        self.edge_receipt = Some(receipt);
+    }
+
+    /// The edge fails to answer, or is stopped; what it wrote stays a draft.
+    pub fn edge_failed(&mut self, knowledge: &mut Knowledge) -> Vec<Effect> {
+        self.edge_receipt.get_or_insert_default();
+        self.edge_is_released = true;
+        self.present.edge_parameters = None;
+        let mut effects = self.ask_without_the_edge(knowledge);
+        if matches!(self.strategy(), Some(Strategy::Distributed { .. })) && self.was_asked {
+            let last = self.edge.last(self.terms.request_id, self.answer.revision());
+            effects.extend(last.map(Effect::Draft));
         }
-        let settled = self.answer.settled_len();
-        let start = if self.answer.revision() > 0 { settled } else { self.drafted };
-        let tokens: Vec<u32> =
-            if self.answer.revision() > 0 { Vec::new() } else { self.answer.edge_ids(start) };
-        self.drafted = start + tokens.len();
-        Some(Draft {
-            request_id: self.terms.request_id,
-            revision: self.answer.revision(),
-            start: start as u32,
-            tokens,
-            is_last,
-        })
+        effects
     }
 
-    /// Tokens stand. Returns an empty last draft if they correct the edge, so that the target waits for no more.
-    pub fn settled(&mut self, start: u32, tokens: Vec<SettledToken>, revision: u32) -> Option<Draft> {
-        let was_right = self.answer.revision() == 0;
-        self.answer.settle(start as usize, tokens, revision);
-        let is_drafting = matches!(self.strategy(), Some(Strategy::Distributed { .. }));
-        if was_right && revision > 0 && is_drafting { self.draft(true) } else { None }
+    /// Tokens stand.
+    pub fn settled(
+        &mut self,
+        start: u32,
+        tokens: Vec<SettledToken>,
+        revision: u32,
+        knowledge: &mut Knowledge,
+    ) -> Vec<Effect> {
+        self.learn_from_round(start, &tokens, knowledge);
+        self.answer.settle(start as usize, tokens, revision, Some(&self.edge));
+        self.decide_again(knowledge)
     }
 
     /// The target proposes on partial context.
@@ -261,76 +293,76 @@ impl OneRequest {
         self.answer.propose(start as usize, tokens);
     }
 
-    /// The cloud's answer is complete.
-    pub fn cloud_done(&mut self, receipt: Receipt) {
+    /// The cloud's answer is complete. `trip` is `None` where the time says nothing about network or server, since some
+    /// of it was waited by design.
+    pub fn cloud_done(
+        &mut self,
+        receipt: Receipt,
+        trip: Option<RoundTripOfAnswer>,
+        knowledge: &mut Knowledge,
+    ) -> Vec<Effect> {
         self.answer.complete();
-        self.cloud = Some(receipt);
+        if let Some(strategy) = self.strategy {
+            knowledge.cloud_answered(strategy, &receipt, trip);
+        }
+        self.cloud_receipt = Some(receipt);
+        self.judge(knowledge);
+        self.release_edge().into_iter().collect()
+    }
+
+    /// The cloud has stopped before its end, as it was told: what it did until then belongs to the receipt.
+    pub fn cloud_cancelled(&mut self, receipt: Receipt) {
+        self.cloud_receipt = Some(receipt);
+    }
+
+    /// The cloud will not answer. An edge answer that stands goes on standing, unverified.
+    pub fn cloud_failed(&mut self, knowledge: &mut Knowledge) -> Vec<Effect> {
+        if self.shadow == Some(ShadowCheck::Pending) {
+            self.shadow = Some(ShadowCheck::Failed);
+        }
+        self.present.target = None;
+        self.note_that_the_cloud_is_away(knowledge);
+        self.release_edge().into_iter().collect()
     }
 
     /// The session was cut and the question sent again: what was settled is void.
-    pub fn resent(&mut self) -> Option<Draft> {
-        self.answer.unsettle();
-        self.drafted = 0;
-        if matches!(self.strategy(), Some(Strategy::Distributed { .. })) {
-            let is_last = self.edge.is_some();
-            self.draft(is_last)
-        } else {
-            None
-        }
+    pub fn resent(&mut self) -> Vec<Effect> {
+        self.answer = Answer::default();
+        self.edge.forget_told();
+        self.due_draft().into_iter().collect()
     }
 
-    /// Whether nothing further will change the answer.
+    /// Whether the user has the answer: nothing further will change it.
     pub fn is_complete(&self) -> bool {
+        if self.stands {
+            return true;
+        }
         match self.strategy() {
             None => false,
-            Some(Strategy::EdgeOnly) => self.edge.is_some(),
-            Some(_) => self.cloud.is_some(),
+            Some(Strategy::EdgeOnly) => self.edge_receipt.is_some(),
+            Some(_) => self.cloud_receipt.is_some(),
         }
     }
 
     /// The answer as it stands, each token with its state.
     pub fn answer(&self) -> Vec<AnswerToken> {
-        self.answer.tokens(self.strategy() == Some(Strategy::EdgeOnly) && self.edge.is_some())
-    }
-
-    /// What the answer took and who wrote it; `None` before there is a plan.
-    pub fn receipt(&self) -> Option<PlanReceipt> {
-        let plan = self.plan.as_ref()?;
-        let cloud = self.cloud.clone().unwrap_or_default();
-        let edge_alone = plan.strategy == Strategy::EdgeOnly;
-        Some(PlanReceipt {
-            policy: self.terms.policy,
-            mode: self.terms.mode,
-            strategy: plan.strategy,
-            reason: plan.reason,
-            predicted: plan.predicted,
-            edge_confidence: None,
-            shadow_verified: false,
-            modalities: self.terms.given.iter().map(|given| self.modality_receipt(given)).collect(),
-            tokens: if edge_alone { self.answer.edge_origins() } else { cloud.tokens },
-            rounds: cloud.rounds,
-            proposed_drafts: cloud.proposed_drafts,
-            accepted_drafts: cloud.accepted_drafts,
-            edge_flops: self.edge.as_ref().map_or(0, |receipt| receipt.flops),
-            cloud_flops: cloud.flops,
-        })
-    }
-
-    fn modality_receipt(&self, given: &Given) -> ModalityPlanReceipt {
-        let scores = self.scores_of(given.modality);
-        ModalityPlanReceipt {
-            modality: given.modality,
-            action: self.action(given.modality),
-            locked: given.locked,
-            mas: scores.map(|scores| scores.mas),
-            kept: scores.map(|scores| scores.kept.clone()).unwrap_or_default(),
-            sent_bytes: match given.modality {
-                Modality::Text => self.terms.question.len() as u64,
-                Modality::Vision => self.sent_bytes[0],
-                Modality::Audio => self.sent_bytes[1],
-            },
-            cloud_only_bytes: given.whole_bytes,
+        let alone = self.strategy() == Some(Strategy::EdgeOnly);
+        match self.edge.own() {
+            Some(own) if alone => standing_alone(own.tokens.iter()),
+            _ => self.answer.tokens((!self.edge_is_void()).then_some(&self.edge)),
         }
+    }
+
+    /// What the target says where an answer that stood was verified afterwards, as far as it is known.
+    pub fn shadow_text(&self) -> Option<String> {
+        let standing = self.answer.standing();
+        let text = standing.iter().map(|token| token.text.as_str()).collect();
+        self.shadow.map(|_| text)
+    }
+
+    /// Whether drafts of the edge are of no use any more, though it may go on writing.
+    fn edge_is_void(&self) -> bool {
+        self.edge_receipt.is_none() && self.present.edge_parameters.is_none()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The course of a question, played through.
 
+use msao_planner::confidence::{Judged, JudgedPair};
 use msao_protocol::{
     AudioGrid, ImageGrid, KeepMask, KeptImage, KeptParts, MasReceipt, Media, MediaKind, ModelInfo,
     PlanReason, Span, SpanKind, TokenFate, TokenOrigin, TokenSource,
@@ -19,8 +20,12 @@ fn target() -> ModelInfo {
     }
 }
 
-fn situation(cloud: bool) -> Situation {
-    LinkMonitor::default().situation(true, 1_000_000, cloud.then(target).as_ref())
+fn present(cloud: bool) -> Present {
+    Present { edge_parameters: Some(1_000_000), target: cloud.then(target) }
+}
+
+fn knowledge() -> Knowledge {
+    Knowledge::new(1)
 }
 
 fn given(modality: Modality, locked: bool) -> Given {
@@ -33,6 +38,7 @@ fn terms(locked: [bool; 2], policy: Policy) -> Terms {
         question: "what color is the star?".into(),
         given: vec![given(Modality::Vision, locked[0]), given(Modality::Audio, locked[1])],
         max_new_tokens: 32,
+        sampling: None,
         policy,
         mode: AnswerMode::Verified,
     }
@@ -67,10 +73,55 @@ fn shown(request: &OneRequest) -> Vec<(String, TokenState)> {
     request.answer().into_iter().map(|token| (token.text, token.state)).collect()
 }
 
+/// Plays the edge's part: `words` from `start` on under `revision`; returns what was to be done.
+fn edge_writes(
+    request: &mut OneRequest,
+    knowledge: &mut Knowledge,
+    (revision, start): (u32, usize),
+    words: &[(u32, &str)],
+) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for (at, (id, text)) in words.iter().enumerate() {
+        let written = (token(*id, text), Vec::new());
+        effects.extend(request.edge_token(revision, (start + at) as u32, written, knowledge));
+    }
+    effects
+}
+
+fn drafts(effects: &[Effect]) -> Vec<&Draft> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Draft(draft) => Some(draft),
+            _ => None,
+        })
+        .collect()
+}
+
+fn text(request: &OneRequest) -> String {
+    request.answer().into_iter().map(|token| token.text).collect()
+}
+
+/// A question whose drafts come from the edge, asked.
+fn distributed(knowledge: &mut Knowledge) -> OneRequest {
+    let mut request = OneRequest::new(terms([false, false], Policy::Distributed));
+    assert_eq!(request.plan(scores(0.9, 0.9), present(true), knowledge).unwrap(), [Effect::Ask]);
+    assert!(matches!(request.ask(media(), &[]).unwrap().speculation, Speculation::Distributed { .. }));
+    assert_eq!(request.asked(), []);
+    request
+}
+
+const ACCEPTED: (TokenSource, TokenFate) = (TokenSource::EdgeDraft, TokenFate::Accepted);
+const CORRECTED: (TokenSource, TokenFate) = (TokenSource::Target, TokenFate::Corrected);
+
+fn stands(id: u32, text: &str, (source, fate): (TokenSource, TokenFate)) -> SettledToken {
+    settled(id, text, source, fate)
+}
+
 #[test]
 fn what_is_not_needed_is_not_sent() {
     let mut request = OneRequest::new(terms([false, false], Policy::Msao));
-    request.plan(scores(0.99, 0.001), &situation(true)).unwrap();
+    request.plan(scores(0.99, 0.001), present(true), &mut knowledge()).unwrap();
     assert_eq!(request.action(Modality::Audio), ModalityAction::Drop);
     let ask = request.ask(media(), &[]).unwrap();
     assert!(ask.audio.is_none() && ask.images.len() == 1);
@@ -82,32 +133,45 @@ fn what_is_not_needed_is_not_sent() {
 
 #[test]
 fn a_needed_locked_modality_keeps_the_question_on_the_device() {
+    let mut knowledge = knowledge();
     let mut request = OneRequest::new(terms([true, false], Policy::Msao));
-    let plan = request.plan(scores(0.99, 0.9), &situation(true)).unwrap();
-    assert_eq!((plan.strategy, plan.reason), (Strategy::EdgeOnly, PlanReason::NeededModalityLocked));
+    let effects = request.plan(scores(0.99, 0.9), present(true), &mut knowledge).unwrap();
+    assert_eq!(effects, [Effect::ReleaseEdge]);
+    assert_eq!(request.strategy(), Some(Strategy::EdgeOnly));
     assert_eq!(request.ask(media(), &[]), None);
-    request.edge_token(0, token(1, "red"));
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(1, "red")]);
     assert!(matches!(shown(&request)[0].1, TokenState::Proposed(_)));
-    request.edge_done(Receipt::default());
+    request.edge_done(0, Receipt::default(), &mut knowledge);
     assert!(request.is_complete());
     let origin = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Unverified };
     assert_eq!(shown(&request)[0].1, TokenState::Settled { origin, replaced: None });
-    assert_eq!(request.receipt().unwrap().tokens, [origin]);
+    let receipt = request.receipt().unwrap();
+    assert_eq!((receipt.tokens, receipt.reason), (vec![origin], PlanReason::NeededModalityLocked));
 }
 
 proptest! {
     #[test]
     fn no_lock_is_ever_broken(
         locked in any::<[bool; 2]>(), relevance in any::<[f32; 2]>(), policy in 0..Policy::ALL.len(),
-        edge_ready in any::<bool>(), cloud in any::<bool>(), late in any::<bool>(),
+        edge_ready in any::<bool>(), cloud in any::<bool>(), late in any::<bool>(), risky in any::<bool>(),
+        probability in 0.0..1.0_f32, verify in any::<bool>(),
     ) {
-        let mut request = OneRequest::new(terms(locked, Policy::ALL[policy]));
-        let mut now = situation(cloud);
-        now.capabilities.edge_ready = edge_ready;
+        let mut knowledge = judged_knowledge();
+        if verify {
+            // Every answer that stands is verified.
+            knowledge = always_verifying();
+        }
+        let mode = if risky { AnswerMode::RiskControlled { epsilon: 0.05 } } else { AnswerMode::Verified };
+        let mut request = OneRequest::new(Terms { mode, ..terms(locked, Policy::ALL[policy]) });
+        let now = Present { edge_parameters: edge_ready.then_some(1_000_000), ..present(cloud) };
         let scores = scores(relevance[0], relevance[1]);
-        if request.plan(scores, &now).is_ok() {
+        if let Ok(mut effects) = request.plan(scores, now, &mut knowledge) {
+            let written = Token { id: 1, text: "red".into(), probability };
+            effects.extend(request.edge_token(0, 0, (written, Vec::new()), &mut knowledge));
+            effects.extend(request.edge_done(0, Receipt::default(), &mut knowledge));
             let late = if late { &[Modality::Vision, Modality::Audio][..] } else { &[] };
             if let Some(ask) = request.ask(media(), late) {
+                prop_assert!(effects.contains(&Effect::Ask));
                 prop_assert!(!(locked[0] && (!ask.images.is_empty() || ask.pending.contains(&Modality::Vision))));
                 prop_assert!(!(locked[1] && (ask.audio.is_some() || ask.pending.contains(&Modality::Audio))));
             }
@@ -116,45 +180,79 @@ proptest! {
 }
 
 #[test]
-fn drafts_are_settled_in_place_and_a_correction_ends_them() {
-    let mut request = OneRequest::new(terms([false, false], Policy::Distributed));
-    request.plan(scores(0.9, 0.9), &situation(true)).unwrap();
-    let draft_tokens = request.strategy().unwrap().draft_tokens();
-    assert!(draft_tokens > 0);
-    assert!(matches!(request.ask(media(), &[]).unwrap().speculation, Speculation::Distributed { .. }));
-    let mut proposed = Vec::new();
-    for (index, word) in ["a", " red", " star"].into_iter().enumerate() {
-        if let Some(draft) = request.edge_token(index as u32, token(index as u32 + 10, word)) {
-            assert_eq!(draft.start as usize, proposed.len());
-            proposed.extend(draft.tokens);
-        }
-    }
-    let last = request.edge_done(Receipt::default()).unwrap();
-    assert!(last.is_last && last.start as usize == proposed.len());
-    proposed.extend(last.tokens);
+fn the_edge_drafts_on_after_a_correction() {
+    let mut knowledge = knowledge();
+    let mut request = distributed(&mut knowledge);
+    let mut effects =
+        edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a"), (11, " red"), (12, " star")]);
+    effects.extend(request.edge_done(0, Receipt::default(), &mut knowledge));
+    let proposed: Vec<u32> = drafts(&effects).iter().flat_map(|draft| draft.tokens.clone()).collect();
     assert_eq!(proposed, [10, 11, 12]);
-    let texts =
-        |request: &OneRequest| request.answer().into_iter().map(|token| token.text).collect::<String>();
-    assert_eq!(texts(&request), "a red star");
+    assert!(drafts(&effects).last().unwrap().is_last);
+    assert_eq!(text(&request), "a red star");
 
-    let tokens = vec![
-        settled(10, "a", TokenSource::EdgeDraft, TokenFate::Accepted),
-        settled(99, " blue", TokenSource::Target, TokenFate::Corrected),
-    ];
-    let ending = request.settled(0, tokens, 1).unwrap();
-    assert!(ending.is_last && ending.tokens.is_empty() && ending.revision == 1 && ending.start == 2);
-    assert_eq!(texts(&request), "a blue");
+    let tokens = vec![stands(10, "a", ACCEPTED), stands(99, " blue", CORRECTED)];
+    let effects = request.settled(0, tokens, 1, &mut knowledge);
+    let correction = Correction { revision: 1, start: 1, tokens: vec![99] };
+    assert!(effects.contains(&Effect::CorrectEdge(correction)), "{effects:?}");
+    assert_eq!(text(&request), "a blue");
     let corrected = &shown(&request)[1].1;
     assert!(matches!(corrected, TokenState::Settled { replaced: Some(text), .. } if text == " red"));
-    request.settled(2, vec![settled(12, " star", TokenSource::Target, TokenFate::Written)], 1);
-    request.cloud_done(Receipt::default());
-    assert_eq!((texts(&request).as_str(), request.is_complete()), ("a blue star", true));
+
+    // A token from before the edge heard of it, then those behind the correction.
+    assert_eq!(edge_writes(&mut request, &mut knowledge, (0, 3), &[(13, "!")]), []);
+    let mut effects = edge_writes(&mut request, &mut knowledge, (1, 2), &[(20, " sun")]);
+    effects.extend(request.redrafted(1));
+    let draft = drafts(&effects)[0];
+    assert_eq!((draft.revision, draft.start, draft.tokens.as_slice()), (1, 2, &[20][..]));
+    assert_eq!(text(&request), "a blue sun");
+    request.settled(2, vec![stands(20, " sun", ACCEPTED)], 1, &mut knowledge);
+    let effects = request.cloud_done(Receipt::default(), None, &mut knowledge);
+    assert_eq!((effects.as_slice(), request.is_complete()), (&[Effect::ReleaseEdge][..], true));
+    assert_eq!(text(&request), "a blue sun");
+}
+
+#[test]
+fn draft_lengths_follow_what_is_accepted() {
+    let mut knowledge = knowledge();
+    let before = knowledge.edge_acceptance();
+    for round in 0..40 {
+        let mut request = distributed(&mut knowledge);
+        edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a"), (11, " red")]);
+        request.edge_done(0, Receipt::default(), &mut knowledge);
+        let tokens = vec![stands(90 + round, "no", CORRECTED)];
+        request.settled(0, tokens, 1, &mut knowledge);
+        request.cloud_done(Receipt::default(), None, &mut knowledge);
+    }
+    assert!(knowledge.edge_acceptance() < 0.5 * before, "{}", knowledge.edge_acceptance());
+    assert_eq!(knowledge.draft_tokens(), 1);
+}
+
+#[test]
+fn drafting_is_given_up_when_it_does_not_pay() {
+    let mut knowledge = knowledge();
+    for _ in 0..200 {
+        knowledge.edge_drafts_verified(1, 0);
+    }
+    knowledge.round_trip(0.0, 800.0);
+    let mut request = OneRequest::new(terms([false, false], Policy::Msao));
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    request.strategy = Some(Strategy::Distributed { draft_tokens: 4, pipelined: true });
+    request.ask(media(), &[]).unwrap();
+    request.asked();
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a")]);
+    let effects = request.settled(0, vec![stands(9, "the", CORRECTED)], 1, &mut knowledge);
+    assert!(effects.contains(&Effect::Steer(Speculation::None)), "{effects:?}");
+    let receipt = request.receipt().unwrap();
+    assert_eq!((receipt.strategy, receipt.changes.len()), (Strategy::Cloud, 1));
+    assert_eq!(receipt.changes[0].at_token, 1);
 }
 
 #[test]
 fn a_proposal_on_partial_context_shows_until_it_is_settled() {
+    let mut knowledge = knowledge();
     let mut request = OneRequest::new(terms([false, false], Policy::CloudOnly));
-    request.plan(Vec::new(), &situation(true)).unwrap();
+    request.plan(Vec::new(), present(true), &mut knowledge).unwrap();
     let ask = request.ask(PreparedMedia::default(), &[Modality::Vision]).unwrap();
     assert_eq!(ask.pending, [Modality::Vision]);
     let attach = request.attach(media()).unwrap();
@@ -164,17 +262,155 @@ fn a_proposal_on_partial_context_shows_until_it_is_settled() {
     request.proposed(0, vec![token(1, "no")]);
     request.proposed(1, vec![token(2, " picture")]);
     assert_eq!(shown(&request).len(), 2);
-    request.settled(0, vec![settled(5, "red", TokenSource::Target, TokenFate::Corrected)], 1);
-    request.cloud_done(Receipt::default());
+    request.settled(0, vec![stands(5, "red", CORRECTED)], 1, &mut knowledge);
+    request.cloud_done(Receipt::default(), None, &mut knowledge);
     let [(text, state)] = &shown(&request)[..] else { panic!("one token") };
     assert_eq!(text, "red");
     assert!(matches!(state, TokenState::Settled { replaced: Some(text), .. } if text == "no"));
 }
 
 #[test]
-fn the_monitor_learns_the_uplink_from_receipts() {
-    let mut link = LinkMonitor::default();
-    link.round_trip(0.0, 40.0);
+fn a_question_that_is_sent_again_gets_its_drafts_again() {
+    let mut knowledge = knowledge();
+    let mut request = distributed(&mut knowledge);
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a"), (11, " red")]);
+    request.edge_done(0, Receipt::default(), &mut knowledge);
+    request.settled(0, vec![stands(10, "a", ACCEPTED)], 0, &mut knowledge);
+    let effects = request.resent();
+    let [draft] = drafts(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!((draft.start, draft.tokens.as_slice(), draft.is_last), (0, &[10, 11][..], true));
+}
+
+/// Knows a pair whose edge is right whenever its confidence is above one half.
+fn judged_knowledge() -> Knowledge {
+    let samples: Vec<Judged> = (0..4_000)
+        .map(|index| f64::from(index) / 4_000.0)
+        .map(|confidence| Judged { confidence, agreed: confidence > 0.5 })
+        .collect();
+    let mut knowledge = knowledge();
+    knowledge.confidence.learn(&JudgedPair::new(["target", "", ""].map(str::to_owned), &samples), "target");
+    knowledge.confidence.control_risk(0.05);
+    knowledge
+}
+
+/// The same, with a random state from which the next answer that stands is verified.
+fn always_verifying() -> Knowledge {
+    let mut knowledge = (0..1_000)
+        .map(Knowledge::new)
+        .find(|knowledge| knowledge.clone().uniform() < 0.05)
+        .expect("one seed in twenty draws below 0.05");
+    knowledge.confidence = judged_knowledge().confidence;
+    knowledge
+}
+
+fn risky() -> OneRequest {
+    let mode = AnswerMode::RiskControlled { epsilon: 0.05 };
+    OneRequest::new(Terms { mode, ..terms([false, false], Policy::Msao) })
+}
+
+#[test]
+fn a_confident_answer_stands_and_nothing_is_sent() {
+    let mut knowledge = judged_knowledge();
+    // The first number drawn decides on verification; this one does not ask for it.
+    assert!(knowledge.clone().uniform() > 0.1);
+    let mut request = risky();
+    assert_eq!(request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap(), []);
+    assert!(request.is_held());
+    assert_eq!(request.ask(media(), &[]), None, "the cloud is held back");
+    assert_eq!(edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]), []);
+    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
+    assert_eq!(effects, [Effect::ReleaseEdge]);
+    assert!(request.is_complete() && text(&request) == "red");
+    let receipt = request.receipt().unwrap();
+    assert_eq!((receipt.strategy, receipt.reason), (Strategy::EdgeOnly, PlanReason::ConfidentEdge));
+    assert_eq!((receipt.shadow, receipt.modalities[0].action), (None, ModalityAction::Edge));
+    assert!(receipt.modalities.iter().all(|one| one.sent_bytes == 0));
+    assert!(receipt.edge_confidence.is_some_and(|confidence| confidence > 0.9));
+    assert_eq!(knowledge.confidence.risk().unwrap().report.stood, 1);
+}
+
+#[test]
+fn an_unsure_token_sends_the_question_at_once_with_what_is_drafted() {
+    let mut knowledge = judged_knowledge();
+    let mut request = risky();
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    let unsure = Token { probability: 0.2, ..token(10, "red") };
+    let effects = request.edge_token(0, 0, (unsure, Vec::new()), &mut knowledge);
+    assert_eq!(effects, [Effect::Ask]);
+    assert!(request.ask(media(), &[]).is_some());
+    request.asked();
+    request.edge_done(0, Receipt::default(), &mut knowledge);
+    request.settled(0, vec![stands(10, "red", ACCEPTED)], 0, &mut knowledge);
+    request.cloud_done(Receipt::default(), None, &mut knowledge);
+    assert!(request.is_complete() && !request.is_held());
+    let report = knowledge.confidence.risk().unwrap().report;
+    assert_eq!((report.requests, report.stood), (1, 0));
+}
+
+#[test]
+fn an_answer_that_stood_is_checked_afterwards_and_disagreement_is_told() {
+    let mut knowledge = always_verifying();
+    let before = knowledge.confidence.threshold();
+    let mut request = risky();
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
+    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
+    assert_eq!(effects, [Effect::ReleaseEdge, Effect::Ask]);
+    assert!(request.is_complete(), "the user does not wait for the check");
+    assert!(request.ask(media(), &[]).is_some());
+    let effects = request.asked();
+    assert_eq!(drafts(&effects)[0].tokens, [10]);
+    let effects = request.settled(0, vec![stands(11, "blue", CORRECTED)], 1, &mut knowledge);
+    assert_eq!(effects, [Effect::Steer(Speculation::None)], "the edge is gone: the target waits for nobody");
+    request.cloud_done(Receipt { flops: 9, ..Receipt::default() }, None, &mut knowledge);
+    assert_eq!((text(&request).as_str(), request.shadow_text().as_deref()), ("red", Some("blue")));
+    let receipt = request.receipt().unwrap();
+    assert_eq!((receipt.shadow, receipt.cloud_flops), (Some(ShadowCheck::Differed), 9));
+    assert_eq!((receipt.tokens.len(), receipt.modalities[0].sent_bytes), (1, 900));
+    assert!(knowledge.confidence.threshold() > before);
+}
+
+#[test]
+fn an_answer_that_was_there_before_the_plan_stands_as_any_other() {
+    let mut knowledge = always_verifying();
+    let mut request = risky();
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
+    request.edge_done(0, Receipt::default(), &mut knowledge);
+    let effects = request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    assert_eq!(effects, [Effect::ReleaseEdge, Effect::Ask], "it stands, is counted and verified");
+    assert_eq!(knowledge.confidence.risk().unwrap().report.stood, 1);
+}
+
+#[test]
+fn a_confident_answer_overtakes_a_slow_cloud() {
+    let mut knowledge = judged_knowledge();
+    let mut request = risky();
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    // The cloud was asked after all, before the edge was done.
+    (request.is_held, request.was_asked) = (false, true);
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
+    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
+    assert!(effects.contains(&Effect::CancelCloud), "{effects:?}");
+    request.cloud_cancelled(Receipt { flops: 4, ..Receipt::default() });
+    let receipt = request.receipt().unwrap();
+    assert_eq!((receipt.strategy, receipt.cloud_flops), (Strategy::EdgeOnly, 4));
+}
+
+#[test]
+fn sampled_answers_never_stand() {
+    let mut knowledge = judged_knowledge();
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, seed: 1 };
+    let mut request = risky();
+    request.terms.sampling = Some(sampling);
+    let effects = request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    assert_eq!(effects, [Effect::Ask]);
+    assert_eq!(request.ask(media(), &[]).unwrap().sampling, Some(sampling));
+}
+
+#[test]
+fn the_knowledge_learns_the_uplink_from_receipts() {
+    let mut knowledge = knowledge();
+    knowledge.round_trip(0.0, 40.0);
     let receipt = Receipt {
         prompt_tokens: 80,
         completion_tokens: 2,
@@ -183,8 +419,50 @@ fn the_monitor_learns_the_uplink_from_receipts() {
         ..Receipt::default()
     };
     // 100 kB in 100 ms beside RTT and work: 1 MB/s.
-    link.cloud_answered(&receipt, 100_000, 220.0);
-    let estimates = link.situation(true, 1, None).estimates;
+    let trip = RoundTripOfAnswer { asked_bytes: 100_000, to_end_ms: 220.0 };
+    knowledge.cloud_answered(Strategy::Cloud, &receipt, Some(trip));
+    let estimates = knowledge.estimates();
     assert!((estimates.uplink_bytes_per_s - 1e6).abs() < 1e3, "{estimates:?}");
     assert_eq!((estimates.rtt_ms, estimates.target_decode_ms), (40.0, 10.0));
+}
+
+#[test]
+fn work_is_priced_while_others_wait_for_the_server() {
+    let mut knowledge = knowledge();
+    let target = ModelInfo { co_located_draft: true, ..target() };
+    let present = Present { target: Some(target), ..present(true) };
+    // Two answers beside the target's drafts, each of 2 GFLOP; the queue is empty, then long.
+    let mut answered = |queue_ms: f64| {
+        for _ in 0..40 {
+            let receipt = Receipt {
+                prompt_tokens: 80,
+                completion_tokens: 6,
+                flops: 2_000_000_000,
+                spans: vec![Span { kind: SpanKind::Queue, ms: queue_ms }],
+                ..Receipt::default()
+            };
+            knowledge.cloud_answered(Strategy::Cloud, &receipt, None);
+        }
+        let mut request = OneRequest::new(terms([false, false], Policy::CoLocated));
+        request.plan(scores(0.9, 0.9), present.clone(), &mut knowledge).unwrap();
+        request.strategy().unwrap().draft_tokens()
+    };
+    let (idle, busy) = (answered(0.0), answered(2_000.0));
+    assert!(busy < idle, "drafts that may be rejected cost others: {idle} tokens, then {busy}");
+}
+
+#[test]
+fn without_the_cloud_the_edge_s_answer_counts() {
+    let mut knowledge = knowledge();
+    let mut request = OneRequest::new(terms([false, false], Policy::Msao));
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    request.ask(media(), &[]).unwrap();
+    request.asked();
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
+    request.edge_done(0, Receipt::default(), &mut knowledge);
+    request.cloud_failed(&mut knowledge);
+    assert!(request.is_complete());
+    let receipt = request.receipt().unwrap();
+    assert_eq!(receipt.changes.last().unwrap().reason, PlanReason::CloudAway);
+    assert_eq!(receipt.strategy, Strategy::EdgeOnly);
 }

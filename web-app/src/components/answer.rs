@@ -81,6 +81,7 @@ fn phase_name(phase: &Phase) -> &'static str {
         Phase::NotAsked(_) => "not-asked",
         Phase::Waiting => "waiting",
         Phase::Writing => "writing",
+        Phase::Overtaken => "corrected",
         Phase::Finished(FinishReason::Cancelled) => "stopped",
         Phase::Finished(_) => "done",
         Phase::Failed(_) => "failed",
@@ -92,6 +93,7 @@ fn note(answer: &Answer) -> Option<(bool, String)> {
     match &answer.phase {
         Phase::NotAsked(reason) => Some((false, reason.clone())),
         Phase::Failed(message) => Some((true, message.clone())),
+        Phase::Overtaken => Some((false, "Corrected by the cloud while writing.".to_owned())),
         Phase::Finished(FinishReason::Cancelled) => Some((false, "Stopped.".to_owned())),
         Phase::Finished(FinishReason::Length) => {
             Some((false, "Cut at the longest answer allowed.".to_owned()))

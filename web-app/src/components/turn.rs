@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use leptos::{html, prelude::*};
+use msao_protocol::ShadowCheck;
 use web_sys::{ScrollBehavior, ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     media::clipboard,
+    standing::Standing,
     state::{Asked, Side, Turn, use_page},
     verdict::Verdict,
 };
@@ -35,6 +37,7 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
         }
     });
     let verdict = move || turn.with_value(Turn::verdict);
+    let standing = move || turn.with_value(|turn| turn.standing.get());
     let best = move || turn.with_value(Turn::best_text);
     let state = move || if is_pending.get() { "pending" } else { "done" };
     let asked = turn.with_value(|turn| turn.asked.clone());
@@ -50,18 +53,20 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
             </div>
             <div class="turn-foot">
                 {move || verdict().map(|verdict| view! { <VerdictView verdict=verdict /> })}
-                <span class="space"></span>
-                {move || best().map(|text| view! { <CopyButton text=text /> })}
-                <button type="button" class="quiet" data-testid="edit" on:click=move |_| {
-                    page.draft.restore(&again);
-                    page.focus_prompt();
-                }>
-                    <IconView icon=Icon::Pencil /> "Edit"
-                </button>
-                <button type="button" class="quiet" data-testid="retry" prop:disabled=move || page.is_busy()
-                    on:click=move |_| turn.with_value(|turn| page.retry(turn))>
-                    <IconView icon=Icon::Retry /> "Ask again"
-                </button>
+                {move || standing().map(|standing| view! { <StandingView standing=standing /> })}
+                <div class="actions">
+                    {move || best().map(|text| view! { <CopyButton text=text /> })}
+                    <button type="button" class="quiet" data-testid="edit" on:click=move |_| {
+                        page.draft.restore(&again);
+                        page.focus_prompt();
+                    }>
+                        <IconView icon=Icon::Pencil /> "Edit"
+                    </button>
+                    <button type="button" class="quiet" data-testid="retry" prop:disabled=move || page.is_busy()
+                        on:click=move |_| turn.with_value(|turn| page.retry(turn))>
+                        <IconView icon=Icon::Retry /> "Ask again"
+                    </button>
+                </div>
             </div>
             {move || receipt().map(|receipt| view! { <ReceiptView receipt=receipt asked=shown.clone() /> })}
         </article>
@@ -100,7 +105,22 @@ fn VerdictView(verdict: Verdict) -> impl IntoView {
     };
     view! {
         <p class=class data-testid="verdict" data-verdict=verdict.label().to_lowercase()>
-            <IconView icon=icon /> <strong>{verdict.label()}</strong> <span>{verdict.explanation()}</span>
+            <IconView icon=icon />
+            <span class="words"><strong>{verdict.label()}</strong> " " <span>{verdict.explanation()}</span></span>
+        </p>
+    }
+}
+
+/// That the device's answer stands, and what checking it has found.
+#[component]
+fn StandingView(standing: Standing) -> impl IntoView {
+    let is_differing = standing.check == Some(ShadowCheck::Differed);
+    let (class, icon) =
+        if is_differing { ("verdict corrected", Icon::Warning) } else { ("verdict confirmed", Icon::Device) };
+    view! {
+        <p class=class data-testid="stood" data-check=standing.check_name()>
+            <IconView icon=icon />
+            <span class="words"><strong>{standing.headline()}</strong> " " <span>{standing.explanation()}</span></span>
         </p>
     }
 }

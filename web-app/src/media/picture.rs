@@ -92,16 +92,17 @@ impl Picture {
     }
 }
 
-/// Encodes pixels as pictures are encoded: PNG, or JPEG where that is large.
+/// Encodes pixels in a codec that pictures are encoded in: PNG or JPEG.
 ///
 /// # Errors
 /// What the browser throws.
-pub(crate) async fn encode_pixels(pixels: &RgbaPixels) -> Result<Media, JsValue> {
+pub(crate) async fn encode_pixels(pixels: &RgbaPixels, kind: MediaKind) -> Result<Media, JsValue> {
     let (canvas, context) = canvas(pixels.width, pixels.height)?;
     let data =
         ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels.pixels), pixels.width, pixels.height)?;
     context.put_image_data(&data, 0.0, 0.0)?;
-    encode(&canvas).await
+    let file = to_blob(&canvas, mime(kind)).await?;
+    Ok(Media { kind, bytes: bytes_of(&file).await? })
 }
 
 fn canvas(width: u32, height: u32) -> Result<(HtmlCanvasElement, CanvasRenderingContext2d), JsValue> {
@@ -113,6 +114,7 @@ fn canvas(width: u32, height: u32) -> Result<(HtmlCanvasElement, CanvasRendering
     Ok((canvas, context))
 }
 
+/// A picture: PNG, or JPEG where that is large.
 async fn encode(canvas: &HtmlCanvasElement) -> Result<Media, JsValue> {
     let png = to_blob(canvas, "image/png").await?;
     let (kind, file) = if png.size() <= f64::from(PNG_BYTES) {
@@ -120,8 +122,11 @@ async fn encode(canvas: &HtmlCanvasElement) -> Result<Media, JsValue> {
     } else {
         (MediaKind::Jpeg, to_blob(canvas, "image/jpeg").await?)
     };
-    let bytes = Uint8Array::new(&JsFuture::from(file.array_buffer()).await?).to_vec();
-    Ok(Media { kind, bytes })
+    Ok(Media { kind, bytes: bytes_of(&file).await? })
+}
+
+async fn bytes_of(file: &Blob) -> Result<Vec<u8>, JsValue> {
+    Ok(Uint8Array::new(&JsFuture::from(file.array_buffer()).await?).to_vec())
 }
 
 async fn to_blob(canvas: &HtmlCanvasElement, mime: &str) -> Result<Blob, JsValue> {

@@ -27,7 +27,9 @@ pub(crate) async fn media(
         ModalityAction::Pruned => {
             scored.images.sort_by_key(|image| image.frame);
             for image in scored.images {
-                let tiles = encode_pixels(&image.tiles).await?;
+                // In the whole picture's own codec, so that some of it never takes more than all of it by the choice of one.
+                let frame = asked.pictures.get(image.frame as usize).ok_or("no such frame")?;
+                let tiles = encode_pixels(&image.tiles, frame.encoded.kind).await?;
                 prepared.images.push(ImageInput::Kept(KeptImage { mask: image.mask, tiles }));
             }
         }

@@ -5,7 +5,9 @@ use std::{cell::RefCell, rc::Rc};
 use js_sys::Float32Array;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AudioContext, AudioWorkletNode, MediaStream, MediaStreamConstraints, MessageEvent};
+use web_sys::{
+    AudioContext, AudioWorkletNode, MediaStream, MediaStreamConstraints, MessageEvent, MessagePort,
+};
 
 use super::{Exception, media_devices, sound, stop_tracks};
 use crate::input::pcm;
@@ -31,6 +33,8 @@ pub(crate) struct Recorder {
     stream: MediaStream,
     context: AudioContext,
     samples: Rc<RefCell<Vec<f32>>>,
+    /// Where the audio thread posts its chunks.
+    port: MessagePort,
     _on_chunk: Closure<dyn FnMut(MessageEvent)>,
 }
 
@@ -70,9 +74,10 @@ impl Recorder {
             })
         };
         let node = AudioWorkletNode::new(&context, "recorder")?;
-        node.port()?.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        let port = node.port()?;
+        port.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         context.create_media_stream_source(stream)?.connect_with_audio_node(&node)?;
-        Ok(Self { stream: stream.clone(), context, samples, _on_chunk: on_message })
+        Ok(Self { stream: stream.clone(), context, samples, port, _on_chunk: on_message })
     }
 
     /// Closes the microphone and gives what it heard, at 16 kHz.
@@ -89,6 +94,8 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
+        // A chunk may be on its way, and the closure that would hear it ends with this.
+        self.port.set_onmessage(None);
         stop_tracks(&self.stream);
         // Closing a closed context is the only way this fails.
         let _ = self.context.close();

@@ -11,7 +11,7 @@ use crate::{
         header::PageHeader,
         microphone::Microphone,
         notices::NoticeList,
-        policy::PolicySwitch,
+        policy::Switches,
         prompt::PromptBox,
         stage::Stage,
         turn::TurnView,
@@ -80,7 +80,7 @@ pub(crate) fn Assistant() -> impl IntoView {
                 </section>
             </main>
             <footer class="page-footer">
-                <PolicySwitch />
+                <Switches />
                 <About />
             </footer>
             <NoticeList />

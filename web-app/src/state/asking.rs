@@ -2,7 +2,7 @@
 
 use leptos::{prelude::*, task::spawn_local};
 use msao_planner::{Conditions, Route};
-use msao_protocol::RequestId;
+use msao_protocol::{Policy, RequestId};
 use msao_runtime::{
     messages::{EdgeAsk, PcmSamples, RgbaPixels},
     scored::{Scored, TargetGrid},
@@ -13,7 +13,6 @@ use super::{
     running::{MAX_NEW_TOKENS, Running},
 };
 use crate::{
-    answer::Phase,
     input::{
         pcm,
         refusal::{Refusal, check_question},
@@ -93,7 +92,11 @@ impl PageState {
             _ => None,
         });
         let grid = target.as_ref().filter(|_| policy.uses_mas()).map(TargetGrid::from);
-        let running = Running::new(request_id, &turn.asked, self.draft.locks(), policy, target);
+        // Only where the cloud may verify or draft with it, the device stays with the question after its answer.
+        let awaits_target = target.is_some() && (policy.is_adaptive() || policy == Policy::Distributed);
+        let terms = (policy, self.mode());
+        let running = Running::new(request_id, &turn.asked, self.draft.locks(), terms, target);
+        self.give_up(turn.request_id.get_untracked());
         turn.begin(request_id, running, now_ms());
         for side in [Side::Edge, Side::Cloud] {
             self.announcement(side).set(String::new());
@@ -107,7 +110,9 @@ impl PageState {
         let writes = turn.update(|running| running.request.strategy().is_some_and(|one| one.uses_edge()));
         if is_ready && (policy.is_adaptive() || writes == Some(true)) {
             let posted = self.clients.with_value(|clients| {
-                clients.edge.as_ref().map(|edge| edge.ask(edge_ask(request_id, &turn.asked, grid)))
+                clients.edge.as_ref().map(|edge| {
+                    edge.ask(EdgeAsk { awaits_target, ..edge_ask(request_id, &turn.asked, grid) })
+                })
             });
             if let Some(Err(error)) = posted {
                 self.fail(request_id, Side::Edge, &error.to_string());
@@ -125,7 +130,18 @@ impl PageState {
     /// Stops the answers under way; what is written stays.
     pub(crate) fn stop(self) {
         let Some(turn) = self.turns.with_untracked(|turns| turns.last().cloned()) else { return };
-        let request_id = turn.request_id.get_untracked();
+        turn.update(|running| running.is_over = true);
+        self.give_up(turn.request_id.get_untracked());
+        // Not left to the models: whatever they do, the button has done its work.
+        for side in [Side::Edge, Side::Cloud] {
+            turn.answer(side).update(|answer| answer.stop(now_ms()));
+        }
+        self.note_receipt(&turn);
+        self.announcement(Side::Edge).set("Stopped.".to_owned());
+    }
+
+    /// Nobody need work on a request any more.
+    fn give_up(self, request_id: RequestId) {
         self.clients.with_value(|clients| {
             if let Some(edge) = &clients.edge {
                 // A Worker that takes no messages has failed by itself, and says so.
@@ -135,32 +151,6 @@ impl PageState {
                 cloud.cancel(request_id);
             }
         });
-        // Not left to the models: whatever they do, the button has done its work.
-        for side in [Side::Edge, Side::Cloud] {
-            turn.answer(side).update(|answer| answer.stop(now_ms()));
-        }
-        self.note_receipt(&turn);
-        self.announcement(Side::Edge).set("Stopped.".to_owned());
-    }
-
-    /// Says a finished answer, and the verdict with the second one. Each side has its own live region, so that
-    /// of two that end within a breath none is swallowed.
-    pub(super) fn announce(self, turn: &Turn, side: Side) {
-        let who = match side {
-            Side::Edge => "On this device",
-            Side::Cloud => "Cloud",
-        };
-        let said = turn.answer(side).with_untracked(|answer| match (&answer.phase, answer.final_text()) {
-            (_, Some(text)) => Some(format!("{who}: {text}.")),
-            (Phase::Failed(message), _) => Some(format!("{who}: {message}")),
-            _ => None,
-        });
-        if let Some(mut said) = said {
-            if let Some(verdict) = untrack(|| turn.verdict()) {
-                said = format!("{said} {}. {}", verdict.label(), verdict.explanation());
-            }
-            self.announcement(side).set(said);
-        }
     }
 
     fn next_request_id(self) -> RequestId {
@@ -186,5 +176,7 @@ fn edge_ask(request_id: RequestId, asked: &Asked, target: Option<TargetGrid>) ->
             .map(|sound| PcmSamples { sample_rate_hz: pcm::SAMPLE_RATE_HZ, samples: sound.samples.to_vec() }),
         max_new_tokens: MAX_NEW_TOKENS,
         target,
+        sampling: None,
+        awaits_target: false,
     }
 }

@@ -14,7 +14,7 @@ use crate::status::{CloudStatus, EdgeStatus};
 /// Where the engine's package lies, relative to the page.
 const ENGINE_URL: &str = "engine/";
 /// Where the edge checkpoint lies.
-const WEIGHTS_URL: &str = "weights/pocket-edge/";
+pub(super) const WEIGHTS_URL: &str = "weights/pocket-edge/";
 
 /// The clients that are there.
 #[derive(Default)]

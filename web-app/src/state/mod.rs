@@ -8,13 +8,17 @@ mod clients;
 mod draft;
 mod events;
 mod notices;
+mod outcome;
+mod performing;
 mod planning;
+mod risk;
 mod running;
 mod turn;
 
 use leptos::prelude::*;
+use msao_planner::confidence::JudgedPair;
 use msao_protocol::{Limits, Policy};
-use msao_runtime::orchestrator::LinkMonitor;
+use msao_runtime::orchestrator::{Knowledge, RiskState};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlVideoElement};
 
@@ -26,6 +30,7 @@ pub(crate) use turn::{Asked, Side, Turn};
 use crate::{
     media::fetch::FetchError,
     options::{PageOptions, Parameters},
+    risk::JudgedAnswers,
     samples::Sample,
     status::{CloudStatus, EdgeStatus},
 };
@@ -59,8 +64,17 @@ pub(crate) struct PageState {
     preparing: RwSignal<bool>,
     /// How questions may be answered.
     pub(crate) policy: RwSignal<Policy>,
-    /// What is known about network and machines.
-    link: StoredValue<LinkMonitor>,
+    /// Whether confident answers of the device stand.
+    pub(crate) risk_controlled: RwSignal<bool>,
+    /// The bound under which they do; a share of all questions.
+    pub(crate) epsilon: RwSignal<f32>,
+    /// How risk control stands; `None` before it was chosen.
+    pub(crate) risk: RwSignal<Option<RiskState>>,
+    /// What has come of the judged answers that are shipped.
+    pub(crate) judged: RwSignal<JudgedAnswers>,
+    judged_pair: StoredValue<Option<JudgedPair>>,
+    /// What is known about network, machines and models.
+    knowledge: StoredValue<Knowledge>,
     options: StoredValue<PageOptions>,
     clients: StoredValue<Clients, LocalStorage>,
 }
@@ -71,11 +85,14 @@ impl PageState {
         let query = window().location().search().unwrap_or_default();
         let query = web_sys::UrlSearchParams::new_with_str(&query).ok();
         let parameter = |name: &str| query.as_ref().and_then(|query| query.get(name));
-        let [engine, server, policy, delay] = ["engine", "server", "policy", "delay_image_ms"].map(parameter);
+        let [engine, server, policy, mode, epsilon, delay] =
+            ["engine", "server", "policy", "mode", "epsilon", "delay_image_ms"].map(parameter);
         let (options, complaints) = PageOptions::from_parameters(Parameters {
             engine: engine.as_deref(),
             server: server.as_deref(),
             policy: policy.as_deref(),
+            mode: mode.as_deref(),
+            epsilon: epsilon.as_deref(),
             delay_image_ms: delay.as_deref(),
         });
         let state = Self {
@@ -91,13 +108,19 @@ impl PageState {
             viewfinder: StoredValue::new_local(None),
             preparing: RwSignal::new(false),
             policy: RwSignal::new(options.policy),
-            link: StoredValue::new(LinkMonitor::default()),
+            risk_controlled: RwSignal::new(options.risk_controlled),
+            epsilon: RwSignal::new(options.epsilon),
+            risk: RwSignal::new(None),
+            judged: RwSignal::new(JudgedAnswers::Unread),
+            judged_pair: StoredValue::new(None),
+            knowledge: StoredValue::new(Knowledge::new(random_seed())),
             options: StoredValue::new(options),
             clients: StoredValue::new_local(Clients::default()),
         };
         for complaint in complaints {
             state.notices.error(complaint);
         }
+        state.control_risk();
         state.load_edge();
         state.connect_cloud();
         state
@@ -138,4 +161,12 @@ pub(crate) fn use_page() -> PageState {
 /// Milliseconds of a clock that never runs backwards.
 pub(crate) fn now_ms() -> f64 {
     window().performance().map_or_else(js_sys::Date::now, |clock| clock.now())
+}
+
+/// A number that nobody can foresee, so that nobody can tell which answers will be verified afterwards.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    let drawn = window().crypto().and_then(|crypto| crypto.get_random_values_with_u8_array(&mut bytes));
+    // Every browser that runs Wasm draws random numbers; one that refuses them still counts time.
+    if drawn.is_ok() { u64::from_le_bytes(bytes) } else { js_sys::Date::now().to_bits() }
 }

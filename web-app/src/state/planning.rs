@@ -1,15 +1,18 @@
-//! From the scores of a question to what leaves the device, and the drafts that follow it.
+//! From the scores of a question to what leaves the device.
 
 use gloo_timers::future::TimeoutFuture;
-use leptos::{prelude::*, task::spawn_local};
-use msao_protocol::{Draft, Modality, ModalityAction, RequestId, Strategy};
-use msao_runtime::{orchestrator::PreparedMedia, scored::Scored};
+use leptos::prelude::*;
+use msao_protocol::{Modality, ModalityAction, RequestId, Strategy};
+use msao_runtime::{
+    orchestrator::{Effect, PreparedMedia, Present},
+    scored::Scored,
+};
 
-use super::{PageState, Side, Turn, now_ms, running::Running};
+use super::{PageState, Side, Turn};
 use crate::{media::prepare, policy, status::EdgeStatus};
 
 impl PageState {
-    /// Decides what runs where, once; then sends what is to be sent. Without scores everything counts as needed.
+    /// Decides what runs where, once; then does what follows. Without scores everything counts as needed.
     pub(super) fn plan(self, turn: &Turn, scored: Scored, edge_ready: bool) {
         if turn.update(|running| running.request.strategy().is_some()) != Some(false) {
             return;
@@ -19,39 +22,46 @@ impl PageState {
             _ => 0,
         });
         let scores = scored.modalities.clone();
-        let planned = turn.update(|running| {
-            let situation =
-                self.link.with_value(|link| link.situation(edge_ready, parameters, running.target.as_ref()));
-            match running.request.plan(scores, &situation) {
-                Ok(plan) if plan.strategy == Strategy::EdgeOnly => {
-                    Err(policy::why_only_the_device(plan.reason, &running.locked))
+        let mut no_plan = None;
+        let mut excuse = None;
+        self.tell(turn, |running, knowledge| {
+            running.scored = scored;
+            let present =
+                Present { edge_parameters: edge_ready.then_some(parameters), target: running.target.clone() };
+            match running.request.plan(scores, present, knowledge) {
+                Ok(effects) => {
+                    if running.request.strategy() == Some(Strategy::EdgeOnly)
+                        && let Some(receipt) = running.request.receipt()
+                    {
+                        excuse = Some(policy::why_only_the_device(receipt.reason, &running.locked));
+                    }
+                    effects
                 }
-                Ok(_) => Ok(()),
-                Err(no_plan) => Err(policy::why_no_plan(no_plan, &running.locked)),
+                Err(missing) => {
+                    no_plan = Some(policy::why_no_plan(missing, &running.locked));
+                    // The device may wait for a target that will not come.
+                    vec![Effect::ReleaseEdge]
+                }
             }
         });
-        match planned {
-            Some(Ok(())) => self.show(turn),
-            Some(Err(reason)) => {
-                let cloud = turn.answer(Side::Cloud);
-                if cloud.with_untracked(|answer| answer.is_pending()) {
-                    cloud.update(|answer| answer.excuse(reason.clone()));
-                    self.announcement(Side::Cloud).set(reason);
-                }
-                return self.note_receipt(turn);
+        if let Some(reason) = no_plan.or(excuse) {
+            let cloud = turn.answer(Side::Cloud);
+            if cloud.with_untracked(|answer| answer.is_pending()) {
+                cloud.update(|answer| answer.excuse(reason.clone()));
+                self.announcement(Side::Cloud).set(reason);
             }
-            None => return,
+            self.note_receipt(turn);
         }
-        let (turn, request_id) = (turn.clone(), turn.request_id.get_untracked());
-        spawn_local(async move { self.send(&turn, request_id, scored).await });
     }
 
     /// Prepares the media that the plan sends and asks the cloud.
-    async fn send(self, turn: &Turn, request_id: RequestId, scored: Scored) {
-        let actions = turn.update(|running| {
-            [Modality::Vision, Modality::Audio].map(|modality| running.request.action(modality))
+    pub(super) async fn send(self, turn: &Turn, request_id: RequestId) {
+        let planned = turn.update(|running| {
+            let actions =
+                [Modality::Vision, Modality::Audio].map(|modality| running.request.action(modality));
+            (actions, std::mem::take(&mut running.scored))
         });
-        let Some([vision, audio]) = actions else { return };
+        let Some(([vision, audio], scored)) = planned else { return };
         let Ok(mut media) = prepare::media(&turn.asked, vision, audio, scored).await else {
             return self.fail(
                 request_id,
@@ -69,11 +79,11 @@ impl PageState {
             audio: None,
         };
         let late: &[Modality] = if delay_ms.is_some() { &[Modality::Vision] } else { &[] };
-        let asked = turn.update(|running| {
+        let ask = turn.update(|running| {
             running.is_held_up = delay_ms.is_some();
             running.request.ask(media, late)
         });
-        let Some(Some(ask)) = asked else { return };
+        let Some(Some(ask)) = ask else { return };
         let sent = self.clients.with_value(|clients| {
             let cloud = clients.cloud.as_ref()?;
             let traffic = cloud.traffic();
@@ -83,9 +93,10 @@ impl PageState {
         if let Some(Err(report)) = sent {
             return self.fail(request_id, Side::Cloud, &report.message);
         }
-        for draft in turn.update(|running| running.early_drafts.take()).flatten().unwrap_or_default() {
-            self.send_draft(draft);
-        }
+        self.tell(turn, |running, _| {
+            running.was_sent = true;
+            running.request.asked()
+        });
         if let Some(delay_ms) = delay_ms {
             TimeoutFuture::new(delay_ms).await;
             if self.may_leave(turn, request_id, [vision, audio]) {
@@ -94,11 +105,11 @@ impl PageState {
         }
     }
 
-    /// Whether the request still waits for the cloud, and nothing that it sends was locked meanwhile: a lock holds from
-    /// the moment it is set.
+    /// Whether the request is still to be sent, and nothing that it sends was locked meanwhile: a lock holds from the
+    /// moment it is set.
     fn may_leave(self, turn: &Turn, request_id: RequestId, actions: [ModalityAction; 2]) -> bool {
         let is_awaited = turn.request_id.get_untracked() == request_id
-            && turn.answer(Side::Cloud).with_untracked(|answer| answer.is_pending());
+            && turn.update(|running| running.is_over) == Some(false);
         let locks = self.draft.locks();
         let is_broken = [Modality::Vision, Modality::Audio]
             .into_iter()
@@ -119,37 +130,5 @@ impl PageState {
             self.clients.with_value(|clients| clients.cloud.as_ref().map(|cloud| cloud.cancel(request_id)));
             self.fail(request_id, Side::Cloud, &report.message);
         }
-    }
-
-    /// Tells the request something, sends the draft that follows from it and shows the answer as it stands.
-    pub(super) fn tell(self, turn: &Turn, what: impl FnOnce(&mut Running) -> Option<Draft>) {
-        let draft = turn.update(|running| {
-            let draft = what(running);
-            running.due(draft)
-        });
-        if let Some(draft) = draft.flatten()
-            && turn.answer(Side::Cloud).with_untracked(|answer| answer.is_pending())
-        {
-            self.send_draft(draft);
-        }
-        self.show(turn);
-    }
-
-    fn send_draft(self, draft: Draft) {
-        // One that the server does not wait for is void: it then writes by itself.
-        self.clients.with_value(|clients| clients.cloud.as_ref().map(|cloud| cloud.draft(draft)));
-    }
-
-    /// Shows the verified answer as it stands.
-    fn show(self, turn: &Turn) {
-        let tokens = turn.update(|running| running.request.strategy().map(|_| running.request.answer()));
-        if let Some(Some(tokens)) = tokens {
-            turn.answer(Side::Cloud).update(|answer| answer.show(tokens, now_ms()));
-        }
-    }
-
-    /// Brings the turn's receipt up to date.
-    pub(super) fn note_receipt(self, turn: &Turn) {
-        turn.receipt.set(turn.update(|running| running.receipt()).flatten());
     }
 }

@@ -1,10 +1,13 @@
-//! A question under way: its state machine, and what waits for its turn on the wire.
+//! A question under way: its state machine, and what the page knows besides.
 
-use msao_protocol::{AnswerMode, Draft, Modality, ModelInfo, Policy, Receipt, RequestId};
-use msao_runtime::orchestrator::{Given, OneRequest, Terms};
+use msao_protocol::{AnswerMode, Modality, ModelInfo, Policy, Receipt, RequestId};
+use msao_runtime::{
+    orchestrator::{Given, OneRequest, RoundTripOfAnswer, Terms},
+    scored::Scored,
+};
 
 use super::Asked;
-use crate::receipt::TurnReceipt;
+use crate::{receipt::TurnReceipt, standing::Standing};
 
 /// Tokens of the longest answer asked for: the models' descriptions end well below.
 pub(super) const MAX_NEW_TOKENS: u32 = 96;
@@ -41,8 +44,14 @@ pub(super) struct Running {
     pub(super) target: Option<ModelInfo>,
     /// What was locked when it was asked, of what was given.
     pub(super) locked: Vec<Modality>,
-    /// Drafts from before the question was handed over; `None` since.
-    pub(super) early_drafts: Option<Vec<Draft>>,
+    /// What the device kept of the media, until it is sent.
+    pub(super) scored: Scored,
+    /// The cloud is being asked, or was.
+    pub(super) is_asking: bool,
+    /// The question was handed over to the session with the cloud.
+    pub(super) was_sent: bool,
+    /// The user has stopped it, or the cloud has failed: nothing more is sent.
+    pub(super) is_over: bool,
     /// Bytes of the frame that asked, and when it was handed over.
     pub(super) sent: Option<(u64, f64)>,
     /// Some of the time was spent waiting by design or for a second attempt: it says nothing about the network.
@@ -59,7 +68,7 @@ impl Running {
         request_id: RequestId,
         asked: &Asked,
         locks: Locks,
-        policy: Policy,
+        (policy, mode): (Policy, AnswerMode),
         target: Option<ModelInfo>,
     ) -> Self {
         let pictures = asked.pictures.len() as u32;
@@ -89,11 +98,15 @@ impl Running {
                 question: asked.words(),
                 given,
                 max_new_tokens: MAX_NEW_TOKENS,
+                sampling: None,
                 policy,
-                mode: AnswerMode::Verified,
+                mode,
             }),
             target,
-            early_drafts: Some(Vec::new()),
+            scored: Scored::default(),
+            is_asking: false,
+            was_sent: false,
+            is_over: false,
             sent: None,
             is_held_up: false,
             whole_tokens,
@@ -102,20 +115,15 @@ impl Running {
         }
     }
 
-    /// A draft to send now; one from before the question waits for it.
-    pub(super) fn due(&mut self, draft: Option<Draft>) -> Option<Draft> {
-        match &mut self.early_drafts {
-            Some(early) => {
-                early.extend(draft);
-                None
-            }
-            None => draft,
-        }
+    /// How long the answer that ends at `now_ms` took; `None` where some of it was waited by design.
+    pub(super) fn trip(&self, now_ms: f64) -> Option<RoundTripOfAnswer> {
+        let (asked_bytes, at_ms) = self.sent.filter(|_| !self.is_held_up)?;
+        Some(RoundTripOfAnswer { asked_bytes, to_end_ms: now_ms - at_ms })
     }
 
-    /// Whether the device writes drafts or the answer, as far as is known.
-    pub(super) fn hears_the_edge(&self) -> bool {
-        self.request.strategy().is_none_or(|strategy| strategy.uses_edge())
+    /// What there is to say if the device's answer stood.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        Standing::of(&self.request.receipt()?, self.request.shadow_text(), self.was_sent)
     }
 
     /// The receipt as it stands; `None` before there is a plan.

@@ -7,9 +7,10 @@ use msao_protocol::RequestId;
 
 use super::running::Running;
 use crate::{
-    answer::Answer,
+    answer::{Answer, Phase},
     media::{picture::Picture, sound::Sound},
     receipt::TurnReceipt,
+    standing::Standing,
     verdict::Verdict,
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct Turn {
     pub(super) traffic_before: StoredValue<(u64, u64)>,
     /// What the answers took; `None` before there is a plan.
     pub(crate) receipt: RwSignal<Option<TurnReceipt>>,
+    /// The device's answer stood without the cloud.
+    pub(crate) standing: RwSignal<Option<Standing>>,
     running: StoredValue<Option<Running>>,
     edge: RwSignal<Answer>,
     cloud: RwSignal<Answer>,
@@ -69,6 +72,7 @@ impl Turn {
             request_id: RwSignal::new(0),
             traffic_before: StoredValue::new((0, 0)),
             receipt: RwSignal::new(None),
+            standing: RwSignal::new(None),
             running: StoredValue::new(None),
             edge: RwSignal::new(Answer::not_asked("")),
             cloud: RwSignal::new(Answer::not_asked("")),
@@ -88,6 +92,7 @@ impl Turn {
         self.request_id.set(request_id);
         self.running.set_value(Some(running));
         self.receipt.set(None);
+        self.standing.set(None);
         self.edge.set(Answer::asked(now_ms));
         self.cloud.set(Answer::asked(now_ms));
     }
@@ -102,10 +107,13 @@ impl Turn {
         self.edge.with(Answer::is_pending) || self.cloud.with(Answer::is_pending)
     }
 
-    /// The answers compared, once both are complete.
+    /// The answers compared, once both are complete. One that the cloud overtook was wrong already.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
-        let edge = self.edge.with(Answer::final_text)?;
         let cloud = self.cloud.with(Answer::final_text)?;
+        if self.edge.with(|answer| answer.phase == Phase::Overtaken) {
+            return Some(Verdict::Corrected);
+        }
+        let edge = self.edge.with(Answer::final_text)?;
         Some(Verdict::of(&edge, &cloud))
     }
 

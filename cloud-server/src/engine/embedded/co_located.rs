@@ -1,19 +1,44 @@
 //! The draft model beside the target: it follows what stands and proposes a few tokens more.
 //!
 //! It is given the same question and the whole of the same media, and keeps its own cache for each answer. Several
-//! answers share its passes. What it proposes costs time only, never the answer.
+//! answers share its passes. What it proposes costs time only, never the answer. It reads a question at most once: a cache
+//! that was made stays until the answer ends, so a client that steers to and fro costs no more than one that stays.
 
 use msao_models::{Assistant, Flops, Generation, ModelError, Prompt};
 
 use super::ledger::LookedAt;
 use crate::engine::EngineError;
 
+/// Whether the draft model takes part in one answer.
+#[derive(Debug)]
+pub(super) enum DraftModel {
+    /// Nobody has asked for it yet.
+    Unasked,
+    /// Its prompt is being decoded.
+    Awaiting,
+    /// It has read the question.
+    Ready(Drafter),
+    /// It cannot read the question, cannot follow any further, or has failed; it is not asked again.
+    Unable,
+}
+
+impl DraftModel {
+    /// Its side of the answer, if it has one.
+    pub(super) fn drafter(&mut self) -> Option<&mut Drafter> {
+        if let Self::Ready(drafter) = self { Some(drafter) } else { None }
+    }
+
+    /// What was proposed behind what stands.
+    pub(super) fn drafted(&self) -> &[u32] {
+        if let Self::Ready(drafter) = self { &drafter.drafted } else { &[] }
+    }
+}
+
 /// The draft model's side of one answer.
 #[derive(Debug)]
 pub(super) struct Drafter {
     model: Assistant,
     generation: Generation,
-    tokens_per_round: usize,
     /// Tokens behind what the generation followed last, an end token included.
     drafted: Vec<u32>,
     wanted: usize,
@@ -26,22 +51,13 @@ impl Drafter {
     ///
     /// # Errors
     /// When the prompt does not fit the draft model, or it fails.
-    pub(super) fn start(
-        model: &Assistant,
-        prompt: &Prompt,
-        tokens_per_round: usize,
-    ) -> Result<Self, EngineError> {
+    pub(super) fn start(model: &Assistant, prompt: &Prompt) -> Result<Self, EngineError> {
         let generation = pollster::block_on(model.start(prompt))?;
         let looked_at =
             LookedAt::new(model.config(), &prompt.kept, prompt.images.len(), prompt.audio.is_some());
         let flops = looked_at.flops(model.config(), generation.prompt_tokens());
         let (model, drafted) = (model.clone(), Vec::new());
-        Ok(Self { model, generation, tokens_per_round, drafted, wanted: 0, flops })
-    }
-
-    /// What was proposed behind what stands.
-    pub(super) fn drafted(&self) -> &[u32] {
-        &self.drafted
+        Ok(Self { model, generation, drafted, wanted: 0, flops })
     }
 
     /// Forgets the proposal: it was looked at.
@@ -54,17 +70,17 @@ impl Drafter {
         std::mem::take(&mut self.flops)
     }
 
-    /// Goes to where the target is, of whose answer `remaining` tokens are left.
+    /// Goes to where the target is, to write `wanted` tokens.
     ///
     /// # Errors
     /// When the answer has become longer than the draft model can hold.
-    pub(super) fn follow(&mut self, standing: &[u32], remaining: usize) -> Result<(), ModelError> {
+    pub(super) fn follow(&mut self, standing: &[u32], wanted: usize) -> Result<(), ModelError> {
         let common =
             self.generation.tokens().iter().zip(standing).take_while(|(own, target)| own == target).count();
         self.generation.roll_back(common);
         self.generation.adopt(&standing[common..])?;
         self.drafted.clear();
-        self.wanted = self.tokens_per_round.min(remaining);
+        self.wanted = wanted;
         Ok(())
     }
 

@@ -2,14 +2,17 @@
 //!
 //! The edge drafts ahead of the target and hears of corrections a round trip late. So a draft says how many
 //! corrections it knew and where it begins: one that did not know them all, leaves a gap, or contradicts what stands is
-//! ignored. Ignoring is safe, since drafts only ever save time.
+//! ignored. Ignoring is safe, since drafts only ever save time. A token never parts from the distribution that it was drawn
+//! from.
 
-use msao_protocol::Draft;
+use msao_protocol::{Candidate, Draft};
 
 #[derive(Debug, Default)]
 pub(super) struct EdgeDrafts {
     /// What stands, and the drafts behind it.
     tokens: Vec<u32>,
+    /// For each of them what it was drawn from; empty for certain choices, and for what stands.
+    distributions: Vec<Vec<Candidate>>,
     /// Corrections so far.
     revision: u32,
     is_last: bool,
@@ -31,6 +34,16 @@ impl EdgeDrafts {
         self.tokens.get(standing.len()..).unwrap_or_default()
     }
 
+    /// What the drafts behind what stands were drawn from, one each; empty for certain choices.
+    pub(super) fn distributions_behind(&self, standing: &[u32]) -> &[Vec<Candidate>] {
+        self.distributions.get(standing.len()..).unwrap_or_default()
+    }
+
+    /// The edge is asked anew, whatever it has called its last draft.
+    pub(super) fn reopen(&mut self) {
+        self.is_last = false;
+    }
+
     /// Takes a draft if it goes on from what is known; of two that overlap the later one counts. Tokens past `limit`
     /// are cut off.
     pub(super) fn push(&mut self, draft: Draft, standing: &[u32], limit: usize) {
@@ -44,9 +57,12 @@ impl EdgeDrafts {
         }
         if start + draft.tokens.len() >= standing.len() {
             let keep = start.max(standing.len());
-            self.tokens.truncate(keep);
-            self.tokens.extend(draft.tokens.iter().skip(keep - start));
-            self.tokens.truncate(limit.max(standing.len()));
+            let Draft { tokens, mut distributions, .. } = draft;
+            distributions.resize(tokens.len(), Vec::new());
+            self.truncate(keep);
+            self.tokens.extend(tokens.into_iter().skip(keep - start));
+            self.distributions.extend(distributions.into_iter().skip(keep - start));
+            self.truncate(limit.max(standing.len()));
         }
         self.is_last = draft.is_last;
     }
@@ -58,10 +74,20 @@ impl EdgeDrafts {
         if corrected || contradicted {
             self.revision += 1;
             self.is_last = false;
-            self.tokens = standing.to_vec();
+            self.begin_behind(standing);
         } else if self.tokens.len() < standing.len() {
-            self.tokens = standing.to_vec();
+            self.begin_behind(standing);
         }
+    }
+
+    fn begin_behind(&mut self, standing: &[u32]) {
+        self.tokens = standing.to_vec();
+        self.distributions = vec![Vec::new(); standing.len()];
+    }
+
+    fn truncate(&mut self, count: usize) {
+        self.tokens.truncate(count);
+        self.distributions.truncate(count);
     }
 }
 
@@ -70,7 +96,14 @@ mod tests {
     use super::*;
 
     fn draft(revision: u32, start: u32, tokens: &[u32]) -> Draft {
-        Draft { request_id: 1, revision, start, tokens: tokens.to_vec(), is_last: false }
+        Draft {
+            request_id: 1,
+            revision,
+            start,
+            tokens: tokens.to_vec(),
+            distributions: Vec::new(),
+            is_last: false,
+        }
     }
 
     #[test]
@@ -109,6 +142,40 @@ mod tests {
     }
 
     #[test]
+    fn tokens_keep_their_distributions_through_overlaps_cuts_and_corrections() {
+        // A candidate for each token that tells which draft it came with.
+        let drawn = |revision, start, tokens: &[u32], probability: f32| Draft {
+            distributions: tokens.iter().map(|&id| vec![Candidate { id, probability }]).collect(),
+            ..draft(revision, start, tokens)
+        };
+        let seen = |drafts: &EdgeDrafts, standing: &[u32]| -> Vec<(u32, Option<(u32, f32)>)> {
+            let distributions = drafts.distributions_behind(standing);
+            assert_eq!(distributions.len(), drafts.behind(standing).len());
+            let candidate = |list: &Vec<Candidate>| list.first().map(|one| (one.id, one.probability));
+            drafts.behind(standing).iter().copied().zip(distributions.iter().map(candidate)).collect()
+        };
+        let mut drafts = EdgeDrafts::default();
+        drafts.push(drawn(0, 0, &[1, 2, 3], 0.5), &[], 5);
+        drafts.push(draft(0, 3, &[4]), &[], 5);
+        assert_eq!(
+            seen(&drafts, &[]),
+            [(1, Some((1, 0.5))), (2, Some((2, 0.5))), (3, Some((3, 0.5))), (4, None)]
+        );
+        drafts.settle(&[1], false);
+        // Begins with what stands, replaces the rest, and is cut at the answer's length.
+        drafts.push(drawn(0, 0, &[1, 2, 8, 9, 7, 6], 0.25), &[1], 5);
+        let replaced = [2, 8, 9, 7].map(|id| (id, Some((id, 0.25))));
+        assert_eq!(seen(&drafts, &[1]), replaced);
+        drafts.settle(&[1, 2, 5], true);
+        assert_eq!(seen(&drafts, &[1, 2, 5]), []);
+        drafts.push(drawn(1, 2, &[5, 6], 0.75), &[1, 2, 5], 5);
+        assert_eq!(seen(&drafts, &[1, 2, 5]), [(6, Some((6, 0.75)))]);
+        // The target wrote on by itself.
+        drafts.settle(&[1, 2, 5, 6, 7], false);
+        assert_eq!(seen(&drafts, &[1, 2, 5, 6, 7]), []);
+    }
+
+    #[test]
     fn the_last_draft_is_the_last_until_a_correction() {
         let mut drafts = EdgeDrafts::default();
         drafts.push(Draft { is_last: true, ..draft(0, 0, &[1, 2]) }, &[], 9);
@@ -120,5 +187,9 @@ mod tests {
         drafts.push(draft(1, 4, &[5, 6]), &[1, 2, 3, 4], 9);
         drafts.settle(&[1, 2, 3, 4, 7], false);
         assert_eq!(drafts.revision(), 2);
+        drafts.push(Draft { is_last: true, ..draft(2, 5, &[6]) }, &[1, 2, 3, 4, 7], 9);
+        assert!(drafts.is_last());
+        drafts.reopen();
+        assert!(!drafts.is_last());
     }
 }

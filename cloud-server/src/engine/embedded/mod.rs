@@ -8,6 +8,7 @@
 //! | [`reading`] | prompts go through the models |
 //! | [`request`] | one answer: its context, its drafts, what stands |
 //! | [`edge_drafts`], [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
+//! | [`verification`] | the rule, greedy or drawn, by which drafts are accepted and tokens chosen |
 //! | [`ledger`] | the receipt |
 
 mod co_located;
@@ -18,6 +19,7 @@ mod pipeline;
 mod reading;
 mod request;
 mod scheduler;
+mod verification;
 
 use std::sync::Arc;
 use std::task::Waker;

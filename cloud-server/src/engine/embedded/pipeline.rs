@@ -1,7 +1,7 @@
 //! The queues between sessions, the media thread and the model thread.
 //!
 //! The media thread works one question ahead of the model. At most three new questions are decoded at a time (one
-//! waits here, one is in the making before it, one is being read), and one whose late media came. So memory is bounded
+//! waits here, one is in the making before it, one is being read), and one that is running already. So memory is bounded
 //! by `image_pixels`, however long the queue is; a question that waits for late media holds files, not pixels.
 //! The queues of files are bounded by the places of admission.
 
@@ -34,7 +34,7 @@ pub(super) struct Decoded {
     pub(super) prompt: Prompt,
 }
 
-/// A question whose late media have come; they wait to be decoded together with the others.
+/// A running request that needs its whole prompt: its late media have come, or a draft model is to read it as well.
 pub(super) struct Late {
     pub(super) key: RequestKey,
     pub(super) ask: Arc<Ask>,

@@ -3,7 +3,7 @@
 use msao_models::{Assistant, Generation, KeptTokens, Prompt};
 use msao_protocol::{SpanKind, Speculation};
 
-use super::co_located::Drafter;
+use super::co_located::{DraftModel, Drafter};
 use super::ledger::{Ledger, LookedAt};
 use crate::engine::EngineError;
 use crate::engine::stage::guarded;
@@ -50,29 +50,34 @@ impl Models {
         })
     }
 
-    /// Lets the draft model read a prompt where one is asked for; `None` where it cannot, which makes an answer slower
-    /// and never wrong.
-    pub(super) fn drafter(
-        &self,
-        speculation: Speculation,
-        prompt: Prompt,
-        ledger: &mut Ledger,
-    ) -> Option<Drafter> {
-        let (Speculation::CoLocated { draft_tokens }, Some(draft)) = (speculation, &self.draft) else {
-            return None;
-        };
+    /// Lets the draft model read a prompt. Where it cannot, an answer is slower and never wrong.
+    pub(super) fn drafter(&self, prompt: Prompt, ledger: &mut Ledger) -> DraftModel {
+        let Some(draft) = &self.draft else { return DraftModel::Unable };
         let prompt = Prompt { kept: KeptTokens::default(), ..prompt };
-        let drafter = guarded(|| Drafter::start(draft, &prompt, draft_tokens.into()));
+        let drafter = guarded(|| Drafter::start(draft, &prompt));
         ledger.lap(SpanKind::Propose);
         match drafter {
             Ok(mut drafter) => {
                 ledger.count_flops(drafter.take_flops());
-                Some(drafter)
+                DraftModel::Ready(drafter)
             }
             Err(error) => {
                 tracing::debug!(%error, "the draft model cannot read this question");
-                None
+                DraftModel::Unable
             }
+        }
+    }
+
+    /// As [`Self::drafter`] for a question that wants its drafts from there.
+    pub(super) fn drafter_if_wanted(
+        &self,
+        speculation: Speculation,
+        prompt: Prompt,
+        ledger: &mut Ledger,
+    ) -> DraftModel {
+        match speculation {
+            Speculation::CoLocated { .. } => self.drafter(prompt, ledger),
+            Speculation::None | Speculation::Distributed { .. } => DraftModel::Unasked,
         }
     }
 }

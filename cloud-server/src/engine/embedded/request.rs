@@ -2,19 +2,22 @@
 //!
 //! While announced media are missing the target writes on what is there; those tokens are proposals. Once all media
 //! have come, proposals, the edge's drafts and those of the draft model beside the target are all looked at in the
-//! same way: one pass of the target accepts what it would have written itself. So the answer never depends on drafts.
+//! same way: one pass of the target scores them, and the answer's rule accepts what it would have written itself. So the
+//! answer, or where tokens are drawn its distribution, never depends on drafts, nor on where they come from in its course.
 
 use std::time::{Duration, Instant};
 
-use msao_models::{Assistant, Generation, TokenProposal, VerificationOutcome};
+use msao_models::{Assistant, Generation, ModelError, Scores, TokenProposal, VerificationOutcome};
 use msao_protocol::{
     FinishReason, SettledToken, SpanKind, Speculation, Token, TokenFate, TokenOrigin, TokenSource,
 };
 
-use super::co_located::{Drafter, pass_flops};
+use super::co_located::{DraftModel, pass_flops};
 use super::edge_drafts::EdgeDrafts;
 use super::ledger::Ledger;
 use super::pipeline::RequestKey;
+use super::verification::{Drafts, Rule};
+use crate::engine::mailbox::Drafting;
 use crate::engine::{Answer, EngineError, EngineEvent, Job, Place};
 
 /// Longest that a request waits for one draft, whatever it wishes: its cache holds memory.
@@ -43,19 +46,12 @@ pub(super) enum Turn {
     Wait(Option<Instant>),
 }
 
-/// Tokens to look at in a pass.
-#[derive(Debug)]
-pub(super) struct Drafts {
-    pub(super) tokens: Vec<u32>,
-    source: TokenSource,
-}
-
 pub(super) struct Request {
     pub(super) key: RequestKey,
     pub(super) job: Job,
     pub(super) ledger: Ledger,
     pub(super) context: Context,
-    pub(super) drafter: Option<Drafter>,
+    pub(super) draft_model: DraftModel,
     /// The pass it took part in last; those that waited longest go first.
     pub(super) last_pass: u64,
     /// When announced media must have come.
@@ -65,6 +61,9 @@ pub(super) struct Request {
     /// What the target wrote on partial context, an end token included.
     proposals: Vec<u32>,
     edge: EdgeDrafts,
+    /// Where drafts come from at the moment.
+    speculation: Speculation,
+    rule: Rule,
     text: String,
     waiting_since: Option<Instant>,
 }
@@ -75,14 +74,16 @@ impl Request {
         (key, target, attach_deadline): (RequestKey, Assistant, Instant),
         (place, job, ledger): (Place, Job, Ledger),
         context: Context,
-        drafter: Option<Drafter>,
+        draft_model: DraftModel,
     ) -> Self {
         Self {
             key,
+            speculation: job.speculation(),
+            rule: Rule::new(job.ask.sampling),
             job,
             ledger,
             context,
-            drafter,
+            draft_model,
             last_pass: 0,
             attach_deadline,
             place,
@@ -125,17 +126,40 @@ impl Request {
         }
     }
 
-    /// Takes the drafts that have come from the edge.
-    pub(super) fn take_drafts(&mut self) {
+    /// Where drafts come from at the moment.
+    pub(super) fn speculation(&self) -> Speculation {
+        self.speculation
+    }
+
+    /// Takes what has come about its drafts: where they come from now, and the edge's.
+    pub(super) fn take_drafting(&mut self) {
+        let Drafting { steered, drafts } = self.job.take_drafting();
+        if let Some(speculation) = steered {
+            self.speculation = speculation;
+            self.edge.reopen();
+        }
         let standing = match &self.context {
             Context::Partial { .. } => &[],
             Context::Whole(generation) => generation.tokens(),
         };
         // An end token may follow the longest answer.
         let limit = self.job.max_new_tokens as usize + 1;
-        for draft in self.job.take_drafts() {
+        for draft in drafts {
             self.edge.push(draft, standing, limit);
         }
+    }
+
+    /// Whether the draft model has to read what this request has long read; says so once.
+    pub(super) fn calls_draft_model(&mut self) -> bool {
+        let is_wanted = matches!(self.speculation, Speculation::CoLocated { .. });
+        // Before all media have come there is nothing whole to read, and completing looks after it.
+        let calls = is_wanted
+            && matches!(self.context, Context::Whole(_))
+            && matches!(self.draft_model, DraftModel::Unasked);
+        if calls {
+            self.draft_model = DraftModel::Awaiting;
+        }
+        calls
     }
 
     /// What it does next.
@@ -153,7 +177,7 @@ impl Request {
     }
 
     fn turn_of_whole(&self, now: Instant) -> Turn {
-        let Speculation::Distributed { patience_ms } = self.job.ask.speculation else { return Turn::Pass };
+        let Speculation::Distributed { patience_ms } = self.speculation else { return Turn::Pass };
         if self.edge.is_last() || !self.drafts().tokens.is_empty() {
             return Turn::Pass;
         }
@@ -165,13 +189,13 @@ impl Request {
     /// The longest run of drafts there is, the edge's before others only where it is longer.
     fn drafts(&self) -> Drafts {
         let Context::Whole(generation) = &self.context else {
-            return Drafts { tokens: Vec::new(), source: TokenSource::Target };
+            return Drafts::none();
         };
         let standing = generation.tokens();
         let mut best = (self.proposals_behind(standing), TokenSource::PartialContext);
         let others = [
             (self.edge.behind(standing), TokenSource::EdgeDraft),
-            (self.drafter.as_ref().map_or(&[][..], Drafter::drafted), TokenSource::CoLocatedDraft),
+            (self.draft_model.drafted(), TokenSource::CoLocatedDraft),
         ];
         for other in others {
             if other.0.len() > best.0.len() {
@@ -182,7 +206,12 @@ impl Request {
         let end = self.target.end_of_utterance_id();
         // Nothing follows an end token.
         let count = tokens.iter().position(|&token| token == end).map_or(tokens.len(), |at| at + 1);
-        Drafts { tokens: tokens[..count.min(generation.remaining())].to_vec(), source }
+        let tokens = tokens[..count.min(generation.remaining())].to_vec();
+        let distributions = match source {
+            TokenSource::EdgeDraft => self.edge.distributions_behind(standing)[..tokens.len()].to_vec(),
+            _ => Vec::new(),
+        };
+        Drafts { tokens, distributions, source }
     }
 
     fn proposals_behind(&self, standing: &[u32]) -> &[u32] {
@@ -191,27 +220,32 @@ impl Request {
 
     /// Lets the draft model follow the target where its drafts are wanted; says whether it will write.
     pub(super) fn prepare_drafter(&mut self) -> bool {
+        let Speculation::CoLocated { draft_tokens } = self.speculation else { return false };
         let Context::Whole(generation) = &self.context else { return false };
-        if !self.proposals_behind(generation.tokens()).is_empty() {
+        let standing = generation.tokens();
+        // What others have proposed comes first, such as drafts that the edge sent before the request was steered.
+        if !self.proposals_behind(standing).is_empty() || !self.edge.behind(standing).is_empty() {
             return false;
         }
-        let Some(drafter) = &mut self.drafter else { return false };
-        if let Err(error) = drafter.follow(generation.tokens(), generation.remaining()) {
+        let Some(drafter) = self.draft_model.drafter() else { return false };
+        let wanted = usize::from(draft_tokens).min(generation.remaining());
+        if let Err(error) = drafter.follow(standing, wanted) {
             tracing::debug!(%error, "the draft model cannot follow any further");
-            self.drafter = None;
+            self.draft_model = DraftModel::Unable;
+            return false;
         }
-        self.drafter.is_some()
+        true
     }
 
     /// Books what the draft model did.
     pub(super) fn end_proposal(&mut self, succeeded: bool) {
-        if let Some(drafter) = &mut self.drafter {
+        if let Some(drafter) = self.draft_model.drafter() {
             self.ledger.count_flops(drafter.take_flops());
         }
         self.ledger.lap(SpanKind::Propose);
         if !succeeded {
             // A generation of a failed pass is in no state to go on; the answer does not need it.
-            self.drafter = None;
+            self.draft_model = DraftModel::Unable;
         }
     }
 
@@ -221,9 +255,9 @@ impl Request {
     }
 
     /// Everything has come and was read.
-    pub(super) fn complete(&mut self, generation: Generation, drafter: Option<Drafter>) {
+    pub(super) fn complete(&mut self, generation: Generation, draft_model: DraftModel) {
         self.context = Context::Whole(generation);
-        self.drafter = drafter;
+        self.draft_model = draft_model;
         self.waiting_since = None;
     }
 
@@ -241,11 +275,23 @@ impl Request {
     }
 
     /// Takes in what a pass said.
-    pub(super) fn end_pass(&mut self, drafts: &Drafts, outcome: VerificationOutcome) {
-        match &self.context {
-            Context::Partial { .. } => self.propose(outcome.next),
-            Context::Whole(_) => self.settle(drafts, outcome),
+    ///
+    /// # Errors
+    /// [`ModelError::ReadBack`] for scores that are not finite.
+    pub(super) fn end_pass(&mut self, drafts: &Drafts, scores: &Scores) -> Result<(), ModelError> {
+        match &mut self.context {
+            // Proposals are certain choices: what is drawn is decided on the whole context.
+            Context::Partial { generation, .. } => {
+                let Some(generation) = generation else { return Ok(()) };
+                let outcome = Rule::Greedy.settle(generation, drafts, scores)?;
+                self.propose(outcome.next);
+            }
+            Context::Whole(generation) => {
+                let outcome = self.rule.settle(generation, drafts, scores)?;
+                self.settle(drafts, outcome);
+            }
         }
+        Ok(())
     }
 
     fn propose(&mut self, next: Option<TokenProposal>) {
@@ -278,7 +324,7 @@ impl Request {
         let Context::Whole(generation) = &self.context else { return };
         let standing = generation.tokens();
         self.edge.settle(standing, is_corrected);
-        if let Some(drafter) = &mut self.drafter {
+        if let Some(drafter) = self.draft_model.drafter() {
             drafter.clear();
         }
         self.ledger.lap(if proposed > 0 { SpanKind::Verify } else { SpanKind::Decode });

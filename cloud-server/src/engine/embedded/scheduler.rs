@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msao_models::{Generation, VerificationOutcome};
+use msao_models::{Generation, Scores};
 use msao_protocol::{ErrorCode, FinishReason, SpanKind};
 
-use super::co_located::{self, Drafter};
+use super::co_located::{self, DraftModel, Drafter};
 use super::pipeline::{Completed, Decoded, Late, Pipeline, RequestKey};
 use super::reading::{Extent, Models};
-use super::request::{Context, Drafts, Request, Turn};
+use super::request::{Context, Request, Turn};
+use super::verification::Drafts;
 use crate::engine::admission::Admission;
 use crate::engine::stage::guarded;
 use crate::engine::{EngineError, EngineEvent, MAX_PROPOSED_TOKENS};
@@ -79,7 +80,8 @@ impl Scheduler {
         }
     }
 
-    /// Lets one request read its prompt: one whose late media have come, else a new one; says whether one did.
+    /// Lets one request read its prompt: one whose late media have come or whose draft model was called in the course of
+    /// the answer, else a new one; says whether one did.
     fn read_one_prompt(&mut self) -> bool {
         let key = if let Some(completed) = self.pipeline.take_completed() {
             let key = completed.key;
@@ -103,7 +105,7 @@ impl Scheduler {
         self.next_key += 1;
         let max_new_tokens = job.max_new_tokens as usize;
         let context = if job.is_cancelled() {
-            Ok((Context::Partial { generation: None, is_completing: false }, None))
+            Ok((Context::Partial { generation: None, is_completing: false }, DraftModel::Unasked))
         } else if job.is_partial() {
             // Without a question there is nothing to propose an answer to.
             let has_question = !prompt.question.trim().is_empty() || prompt.audio.is_some();
@@ -112,18 +114,21 @@ impl Scheduler {
             generation.map(|generation| {
                 let bound = max_new_tokens.min(MAX_PROPOSED_TOKENS);
                 let generation = generation.map(|generation| generation.with_max_new_tokens(bound));
-                (Context::Partial { generation, is_completing: false }, None)
+                (Context::Partial { generation, is_completing: false }, DraftModel::Unasked)
             })
         } else {
             self.models.read(&prompt, Extent::Whole, &mut ledger).map(|generation| {
-                let drafter = self.models.drafter(job.ask.speculation, prompt, &mut ledger);
-                (Context::Whole(generation.with_max_new_tokens(max_new_tokens)), drafter)
+                let draft_model = self.models.drafter_if_wanted(job.speculation(), prompt, &mut ledger);
+                (Context::Whole(generation.with_max_new_tokens(max_new_tokens)), draft_model)
             })
         };
         match context {
-            Ok((context, drafter)) => {
+            Ok((context, draft_model)) => {
                 let begun = (self.next_key, self.models.target.clone(), Instant::now() + self.attach_wait);
-                self.running.push(Request::new(begun, (place, job, ledger), context, drafter));
+                let mut request = Request::new(begun, (place, job, ledger), context, draft_model);
+                // What came while it was queued is there before the first pass.
+                request.take_drafting();
+                self.running.push(request);
             }
             Err(error) => {
                 drop(place);
@@ -137,16 +142,30 @@ impl Scheduler {
         let Completed { key, prompt, began, ended } = completed;
         // It may have been cancelled in the meantime.
         let Some(request) = self.running.iter_mut().find(|request| request.key == key) else { return };
+        if let Context::Whole(_) = &request.context {
+            // Steered here while it was written. The client may have steered on since; it is read all the same, so that
+            // steering to and fro decodes and reads no more than once.
+            request.lap_idle();
+            request.draft_model = match prompt {
+                Ok(prompt) => self.models.drafter(prompt, &mut request.ledger),
+                Err(error) => {
+                    tracing::debug!(%error, "the draft model has no prompt");
+                    DraftModel::Unable
+                }
+            };
+            return;
+        }
         request.ledger.lap_until(SpanKind::Wait, began);
         request.ledger.lap_until(SpanKind::DecodeMedia, ended);
         request.ledger.lap(SpanKind::Queue);
         let read = prompt.and_then(|prompt| {
             let generation = self.models.read(&prompt, Extent::Whole, &mut request.ledger)?;
-            let drafter = self.models.drafter(request.job.ask.speculation, prompt, &mut request.ledger);
-            Ok((generation.with_max_new_tokens(request.job.max_new_tokens as usize), drafter))
+            let speculation = request.speculation();
+            let draft_model = self.models.drafter_if_wanted(speculation, prompt, &mut request.ledger);
+            Ok((generation.with_max_new_tokens(request.job.max_new_tokens as usize), draft_model))
         });
         match read {
-            Ok((generation, drafter)) => request.complete(generation, drafter),
+            Ok((generation, draft_model)) => request.complete(generation, draft_model),
             Err(error) => self.end(vec![(key, End::Failed(error))]),
         }
     }
@@ -172,11 +191,13 @@ impl Scheduler {
         self.passes += 1;
         let drafts: Vec<Drafts> = members.iter_mut().map(|request| request.begin_pass()).collect();
         let mut ends = Vec::new();
-        match verify(&mut members, &drafts) {
-            Ok(outcomes) => {
-                for ((request, drafts), outcome) in members.iter_mut().zip(&drafts).zip(outcomes) {
+        match score(&mut members, &drafts) {
+            Ok(scores) => {
+                for ((request, drafts), scores) in members.iter_mut().zip(&drafts).zip(scores) {
                     request.last_pass = self.passes;
-                    request.end_pass(drafts, outcome);
+                    if let Err(error) = guarded(|| Ok(request.end_pass(drafts, &scores)?)) {
+                        ends.push((request.key, End::Failed(error)));
+                    }
                 }
             }
             Err(error) => {
@@ -225,7 +246,11 @@ fn look_at(request: &mut Request, now: Instant, pipeline: &Pipeline, attach_wait
             return Some(End::Failed(Refusal::new(ErrorCode::TimedOut, message).into()));
         }
     }
-    request.take_drafts();
+    request.take_drafting();
+    if request.calls_draft_model() {
+        // Pixels were not kept, since they can be a hundred times the files; those are still there.
+        pipeline.complete(Late { key: request.key, ask: Arc::clone(&request.job.ask) });
+    }
     None
 }
 
@@ -244,7 +269,7 @@ fn propose(members: &mut [&mut Request]) {
     }
     let outcome = guarded(|| {
         let mut drafters: Vec<&mut Drafter> =
-            proposing.iter_mut().filter_map(|request| request.drafter.as_mut()).collect();
+            proposing.iter_mut().filter_map(|request| request.draft_model.drafter()).collect();
         co_located::propose(&mut drafters)
     });
     if let Err(error) = &outcome {
@@ -260,11 +285,12 @@ fn propose(members: &mut [&mut Request]) {
     }
 }
 
-fn verify(members: &mut [&mut Request], drafts: &[Drafts]) -> Result<Vec<VerificationOutcome>, EngineError> {
+/// Runs what all want looked at; each settles it by its own rule.
+fn score(members: &mut [&mut Request], drafts: &[Drafts]) -> Result<Vec<Scores>, EngineError> {
     guarded(|| {
         let mut generations: Vec<&mut Generation> =
             members.iter_mut().filter_map(|request| request.generation()).collect();
         let runs: Vec<&[u32]> = drafts.iter().map(|drafts| drafts.tokens.as_slice()).collect();
-        Ok(pollster::block_on(Generation::verify_many(&mut generations, &runs))?)
+        Ok(pollster::block_on(Generation::score_many(&mut generations, &runs))?)
     })
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 #![expect(clippy::disallowed_methods, reason = "natively there is a clock")]
 
+mod drafting;
+
 use std::{
     cell::{Cell, RefCell},
     fs,
@@ -26,6 +28,7 @@ use msao_runtime::{
     engine::{EdgeAnswer, EdgeEngine},
     messages::EdgeErrorCode,
     scored::{ModalityScores, Scored, TargetGrid},
+    steering::{EdgeQuestion, EdgeStep, Steer},
 };
 use pollster::block_on;
 
@@ -90,6 +93,11 @@ fn sample(id: &str) -> Prompt {
     gallery().into_iter().find(|sample| sample.id == id).unwrap().prompt
 }
 
+/// A greedy answer without a target.
+fn plain(prompt: &Prompt, max_new_tokens: usize) -> EdgeQuestion<'_> {
+    EdgeQuestion { prompt, target: None, max_new_tokens, sampling: None, awaits_target: false }
+}
+
 /// Asks without a target.
 fn answer(
     engine: &EdgeEngine,
@@ -97,7 +105,22 @@ fn answer(
     max_new_tokens: usize,
     on_token: impl AsyncFnMut(u32, &Token) -> bool,
 ) -> Result<EdgeAnswer, ModelError> {
-    block_on(engine.ask(prompt, None, max_new_tokens, async |_| true, on_token))
+    ask(engine, &plain(prompt, max_new_tokens), async |_| true, on_token)
+}
+
+/// Asks, without corrections.
+fn ask(
+    engine: &EdgeEngine,
+    question: &EdgeQuestion<'_>,
+    on_scored: impl AsyncFnOnce(Scored) -> bool,
+    mut on_token: impl AsyncFnMut(u32, &Token) -> bool,
+) -> Result<EdgeAnswer, ModelError> {
+    let on_step = async |step: EdgeStep<'_>| {
+        let EdgeStep::Token { revision, index, token, candidates } = step else { panic!("{step:?}") };
+        assert_eq!((revision, candidates), (0, &[][..]));
+        if on_token(index, token).await { Steer::GoOn } else { Steer::Stop }
+    };
+    block_on(engine.ask(question, on_scored, on_step))
 }
 
 /// The scores alone.
@@ -107,7 +130,8 @@ fn score(engine: &EdgeEngine, prompt: &Prompt, target: Option<&TargetGrid>) -> S
         heard = Some(scored);
         false
     };
-    let stopped = block_on(engine.ask(prompt, target, 8, on_scored, async |_, _| true)).unwrap();
+    let question = EdgeQuestion { target, ..plain(prompt, 8) };
+    let stopped = ask(engine, &question, on_scored, async |_, _| true).unwrap();
     assert_eq!((stopped.finish_reason, stopped.receipt.completion_tokens), (FinishReason::Cancelled, 0));
     heard.unwrap()
 }
@@ -211,7 +235,9 @@ fn whose_fault_it_is_decides_the_code() {
     assert_eq!(code(refused), EdgeErrorCode::InvalidInput);
 
     let target = TargetGrid { image: ImageGrid { side_px: 192, tokens_per_side: 7 }, audio: None };
-    let refused = block_on(engine().ask(&prompt(), Some(&target), 4, async |_| true, async |_, _| true));
+    let prompt = prompt();
+    let question = EdgeQuestion { target: Some(&target), ..plain(&prompt, 4) };
+    let refused = ask(&engine(), &question, async |_| true, async |_, _| true);
     assert_eq!(code(refused.unwrap_err()), EdgeErrorCode::InvalidInput);
 
     let mut cut = checkpoint();
@@ -294,10 +320,10 @@ fn a_still_frame_is_sent_once_and_a_change_is_seen() {
 
 #[test]
 fn scores_come_first_and_change_no_answer() {
-    let (plain, scoring) = (engine(), scoring_engine());
+    let (unscored, scoring) = (engine(), scoring_engine());
     for id in ["01-colour", "17-say-all", "22-spoken-question", "28-clip-direction"] {
         let prompt = sample(id);
-        let expected = answer(&plain, &prompt, 24, async |_, _| true).unwrap();
+        let expected = answer(&unscored, &prompt, 24, async |_, _| true).unwrap();
         let (scores, tokens) = (Cell::new(0), RefCell::new(Vec::new()));
         let on_scored = async |_| {
             assert!(tokens.borrow().is_empty(), "{id}: scores before tokens");
@@ -309,7 +335,8 @@ fn scores_come_first_and_change_no_answer() {
             tokens.borrow_mut().push(token.id);
             true
         };
-        let scored = block_on(scoring.ask(&prompt, Some(&TARGET), 24, on_scored, on_token)).unwrap();
+        let question = EdgeQuestion { target: Some(&TARGET), ..plain(&prompt, 24) };
+        let scored = ask(&scoring, &question, on_scored, on_token).unwrap();
         assert_eq!(scored.text, expected.text, "{id}");
         let kinds: Vec<_> = scored.receipt.spans.iter().map(|span| span.kind).collect();
         use SpanKind::{Decode, Encode, Prefill, Prune, Score};
