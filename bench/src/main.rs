@@ -8,11 +8,21 @@
 //! `cargo xtask eval` makes an evaluation set and runs `eval` on it.
 
 mod browser;
+mod clock;
+mod datasets;
 mod eval;
 mod figures;
+mod link;
+mod load;
 mod machine;
 mod native;
+mod picture;
+mod record;
+mod report;
+mod run;
+mod simulate;
 mod sizes;
+mod split;
 mod summary;
 
 use std::path::PathBuf;
@@ -44,12 +54,36 @@ enum Command {
         /// At most so many questions
         #[arg(long)]
         questions: Option<usize>,
+        /// Let the compared answers be what risk control starts from: writes confidence.json beside the edge's weights
+        #[arg(long)]
+        calibrate: bool,
     },
+    /// Simulate the paper's setting or many clients from step times; writes simulated.json and simulated.md
+    Simulate(simulate::Options),
+    /// Compare policies over networks; writes journal.jsonl and machine.json
+    Run(run::Arguments),
+    /// Emulate a network in front of a server, until interrupted
+    Link(link::Arguments),
+    /// Serve the cloud's half of the layer-wise split, until interrupted
+    SplitServer(split::Arguments),
+    /// Measure requests a second at saturation; writes load.json
+    Load(load::Arguments),
+    /// Turn journals into figures with intervals; writes RESULTS.md, results.json and plots
+    Report(report::Arguments),
+    #[command(flatten)]
+    Datasets(datasets::Command),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Figures { runs } => figures::measure(runs.into()),
-        Command::Eval { set, questions } => eval::measure(&set, questions),
+        Command::Eval { set, questions, calibrate } => eval::measure(&set, questions, calibrate),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Link(arguments) => link::run(&arguments),
+        Command::SplitServer(arguments) => split::run(&arguments),
+        Command::Load(arguments) => load::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Datasets(command) => datasets::run(&command),
     }
 }

@@ -125,6 +125,8 @@ pub fn listen(state: web::Data<AppState>, address: SocketAddr) -> Result<(Server
         .workers(HTTP_WORKERS)
         // A client that never reads holds its connection, though not its session, until its own side ends.
         .max_connections(CONNECTIONS_PER_WORKER)
+        // A small message behind another one would wait for its acknowledgement, some 40 ms.
+        .tcp_nodelay(true)
         .disable_signals()
         // Sessions have been told to finish before, so nothing worth waiting for is left.
         .shutdown_timeout(1)

@@ -8,11 +8,13 @@
 //! | `engines`, `precompress`, `page` | the two engine modules and the page |
 //! | `run` | the server in front of the page |
 //! | `browser`, `reference`, `test` | every test, the browser and Python ones included |
+//! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
 //! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
 //! | `tidy` | rules of the house that are checked as a test |
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks on standard output")]
 
+mod bench;
 mod browser;
 mod check;
 mod ci;
@@ -49,6 +51,9 @@ cargo xtask <command>
   eval [--questions N]
            measure MAS, speculation and risk control on held-out questions; writes planner/RESULTS.md and .json
 
+  bench [--quick] [FLAGS OF msao-bench run]
+           compare MSAO with its baselines over emulated networks; --quick asserts orderings in about 2 min
+
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
   engines  build the two engine modules into wasm-runtime/pkg/
   page     build the engines and the page into dist/
@@ -73,7 +78,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", arguments),
     };
-    if !matches!(command, "run" | "eval") && !rest.is_empty() {
+    if !matches!(command, "run" | "eval" | "bench") && !rest.is_empty() {
         bail!("`{command}` takes no arguments; see `cargo xtask help`");
     }
     match command {
@@ -85,6 +90,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "check" => check::check(&Tools::ensure()?),
         "ci" => ci::ci(),
         "eval" => eval::eval(rest),
+        "bench" => bench::bench(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -1,29 +1,22 @@
 //! What of a question's media is sent, and what the target makes of it.
 
 use anyhow::{Context, Result};
-use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder, codecs::png::PngEncoder};
 use msao_models::{
     Assistant, Flops, KeptTokens, Pcm, Prompt, RgbImage,
     preprocess::{
-        ResizeFilter,
+        SquareGrid,
         decode::{ImageBudget, decode_image},
-        resize,
+        put_back_windows,
     },
 };
+use msao_planner::mas::{DROP_BELOW, is_needed};
 use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Modality};
 use msao_runtime::scored::{Scored, TargetGrid};
 
-/// Relevance below which a modality is left out.
-const DROP_BELOW: f32 = 0.05;
-/// Above this a PNG is camera noise, and JPEG is sent, as the page does.
-const PNG_BYTES: usize = 48 * 1024;
-const JPEG_QUALITY: u8 = 92;
+use crate::picture::{Codec, captured};
+
 /// Header of a WAV file.
 const WAV_HEADER_BYTES: usize = 44;
-/// Longest side of a whole picture that is sent, in pixels.
-const WHOLE_SIDE_PX: u32 = 256;
-/// Squares in a row of a picture of kept squares.
-const COLUMNS: usize = KeptImage::COLUMNS as usize;
 
 /// Media as they arrive at the target.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +28,8 @@ pub(crate) struct KeptMedia {
     pub(crate) audio_bytes: usize,
     /// Tokens of one whole image and of a whole recording.
     whole_tokens: (usize, usize),
+    /// How each image was encoded.
+    codecs: Vec<Codec>,
 }
 
 impl KeptMedia {
@@ -80,24 +75,33 @@ pub(crate) fn as_sent_whole(
     let mut media =
         KeptMedia { whole_tokens: whole_tokens(target), audio: audio.cloned(), ..KeptMedia::default() };
     for image in images {
-        let square = image.center_square();
-        let side = square.width().min(WHOLE_SIDE_PX);
-        let (received, bytes) = through_the_wire(&resize(&square, side, side, ResizeFilter::Lanczos))?;
+        let square = captured(image);
+        let codec = Codec::of(&square)?;
+        let (received, bytes) = through_the_wire(&square, codec)?;
         media.images.push(received);
+        media.codecs.push(codec);
         media.image_bytes += bytes;
     }
     media.audio_bytes = audio.map_or(0, |audio| WAV_HEADER_BYTES + 2 * audio.samples().len());
     Ok(media)
 }
 
-/// What MAS keeps of the media that the question needs.
+/// What MAS keeps of the media that the question needs; squares are encoded as the `whole` picture was, as the page does.
 ///
 /// # Errors
 /// If a picture cannot be encoded.
-pub(crate) fn keep(scored: &Scored, grid: &TargetGrid, target: &Assistant) -> Result<KeptMedia> {
+pub(crate) fn keep(
+    scored: &Scored,
+    whole: &KeptMedia,
+    grid: &TargetGrid,
+    target: &Assistant,
+) -> Result<KeptMedia> {
     let mut media = KeptMedia { whole_tokens: whole_tokens(target), ..KeptMedia::default() };
-    let is_needed = |modality| relevance(scored, modality).is_some_and(|relevance| relevance >= DROP_BELOW);
-    let (cells, tile) = (grid.image.tokens_per_side as usize, grid.image.tile_px() as usize);
+    let is_needed = |modality| {
+        relevance(scored, modality).is_some_and(|relevance| is_needed(relevance.into(), DROP_BELOW))
+    };
+    let (side_px, per_side) = (grid.image.side_px, grid.image.tokens_per_side);
+    let squares = SquareGrid { side_px, per_side, columns: KeptImage::COLUMNS };
     for image in scored.images.iter().filter(|_| is_needed(Modality::Vision)) {
         let kept = indices(&image.mask);
         let rgb = image
@@ -108,18 +112,16 @@ pub(crate) fn keep(scored: &Scored, grid: &TargetGrid, target: &Assistant) -> Re
             .iter()
             .flat_map(|&[red, green, blue, _]| [red, green, blue]);
         let tiles = RgbImage::from_rgb(image.tiles.width, image.tiles.height, rgb.collect())?;
-        let (received, bytes) = through_the_wire(&tiles)?;
-        media.images.push(put_back(&received, &kept, cells, tile)?);
+        let codec = *whole.codecs.get(image.frame as usize).context("a frame that was not given")?;
+        let (received, bytes) = through_the_wire(&tiles, codec)?;
+        media.images.push(squares.put_back(&received, &kept).context("squares of another size")?);
         media.image_bytes += bytes + mask_bytes(&image.mask);
         media.kept.images.push(Some(kept));
     }
     let heard = scored.audio.as_ref().zip(grid.audio).filter(|_| is_needed(Modality::Audio));
     if let Some((audio, grid)) = heard {
         let (kept, window) = (indices(&audio.mask), grid.window_samples as usize);
-        let mut samples = vec![0.0; window * grid.tokens as usize];
-        for (&place, sound) in kept.iter().zip(audio.windows.samples.chunks(window)) {
-            samples[place * window..place * window + sound.len()].copy_from_slice(sound);
-        }
+        let samples = put_back_windows(&audio.windows.samples, window, &kept, grid.tokens as usize);
         media.audio_bytes = WAV_HEADER_BYTES + 2 * audio.windows.samples.len() + mask_bytes(&audio.mask);
         media.audio = Some(Pcm::from_mono(grid.sample_rate_hz, samples)?);
         media.kept.audio = Some(kept);
@@ -163,33 +165,7 @@ fn mask_bytes(mask: &KeepMask) -> usize {
 }
 
 /// What is left of a picture after encoding, and the bytes that took.
-fn through_the_wire(image: &RgbImage) -> Result<(RgbImage, usize)> {
-    let (width, height) = (image.width(), image.height());
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes).write_image(image.pixels(), width, height, ExtendedColorType::Rgb8)?;
-    if bytes.len() > PNG_BYTES {
-        bytes.clear();
-        JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).write_image(
-            image.pixels(),
-            width,
-            height,
-            ExtendedColorType::Rgb8,
-        )?;
-    }
+fn through_the_wire(image: &RgbImage, codec: Codec) -> Result<(RgbImage, usize)> {
+    let bytes = codec.encode(image)?;
     Ok((decode_image(&bytes, &ImageBudget::default())?, bytes.len()))
-}
-
-/// The picture with its kept squares where they were, grey elsewhere.
-fn put_back(tiles: &RgbImage, kept: &[usize], cells: usize, tile: usize) -> Result<RgbImage> {
-    let (width, stride) = (tiles.width() as usize * 3, cells * tile * 3);
-    let mut pixels = vec![128; stride * cells * tile];
-    for (place, cell) in kept.iter().enumerate() {
-        for row in 0..tile {
-            let from = (place / COLUMNS * tile + row) * width + place % COLUMNS * tile * 3;
-            let to = (cell / cells * tile + row) * stride + cell % cells * tile * 3;
-            pixels[to..to + tile * 3].copy_from_slice(&tiles.pixels()[from..from + tile * 3]);
-        }
-    }
-    let side = u32::try_from(cells * tile).context("a picture's side")?;
-    Ok(RgbImage::from_rgb(side, side, pixels)?)
 }

@@ -3,8 +3,10 @@
 //! Each question goes through the edge model, the probe and the target as in the running system, but for the network.
 //! Outcomes are kept line by line beside the evaluation set, so a cut run goes on where it was.
 
+mod calibration;
 mod keep;
-mod outcome;
+mod left_out;
+pub(crate) mod outcome;
 mod pass;
 mod report;
 mod risk_runs;
@@ -22,22 +24,24 @@ use anyhow::{Context, Result};
 use msao_tests::places;
 
 use self::{
-    outcome::{Outcome, Question},
-    pass::{MediaReader, Models, TEMPERATURE},
+    outcome::Outcome,
+    pass::{Models, TEMPERATURE},
     report::Figures,
     sampling::Pair,
 };
+pub(crate) use self::{outcome::Question, pass::MediaReader};
 
 /// Questions whose distributions sampling is tested on.
 const SAMPLED: usize = 200;
 const BEGIN: &str = "<!-- measured:begin -->";
 const END: &str = "<!-- measured:end -->";
 
-/// Measures on the set in `folder`, at most `limit` questions of it.
+/// Measures on the set in `folder`, at most `limit` questions of it. With `calibrate` the answers that were compared become the
+/// edge's `confidence.json`.
 ///
 /// # Errors
 /// If the set cannot be read or a model fails.
-pub(crate) fn measure(folder: &Path, limit: Option<usize>) -> Result<()> {
+pub(crate) fn measure(folder: &Path, limit: Option<usize>, calibrate: bool) -> Result<()> {
     let mut questions = read_lines::<Question>(&folder.join("questions.jsonl"))?;
     questions.truncate(limit.unwrap_or(usize::MAX));
     let kept = folder.join("outcomes.jsonl");
@@ -61,6 +65,9 @@ pub(crate) fn measure(folder: &Path, limit: Option<usize>) -> Result<()> {
         outcomes.extend(done.into_iter().map(|one| (one.id.clone(), one)));
     }
     let all: Vec<Outcome> = questions.iter().filter_map(|question| outcomes.remove(&question.id)).collect();
+    if calibrate {
+        calibration::write(&all)?;
+    }
     eprintln!("testing sampling ...");
     let figures = Figures::of(&all, sampling::test(&pairs, TEMPERATURE));
     write_results(&figures)
@@ -106,7 +113,11 @@ fn run(
     })
 }
 
-fn read_lines<T: for<'de> serde::Deserialize<'de>>(file: &Path) -> Result<Vec<T>> {
+/// What stands on the lines of a file, one JSON value each.
+///
+/// # Errors
+/// If it cannot be read, or a line has another form.
+pub(crate) fn read_lines<T: for<'de> serde::Deserialize<'de>>(file: &Path) -> Result<Vec<T>> {
     let open = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let parse = |(number, line): (usize, std::io::Result<String>)| {
         serde_json::from_str(&line?).with_context(|| format!("{}, line {}", file.display(), number + 1))

@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     /// `None` where the modality was not given.
     pub(crate) vision: Option<Modality>,
     pub(crate) audio: Option<Modality>,
+    /// Relevance by a probe that was not trained on this family; `None` where each was.
+    pub(crate) left_out: Option<LeftOut>,
     pub(crate) kept_frames: usize,
     pub(crate) frames: usize,
     pub(crate) edge: EdgeOutcome,
@@ -53,6 +55,13 @@ pub(crate) struct Modality {
     /// Bytes on the wire.
     pub(crate) whole_bytes: usize,
     pub(crate) kept_bytes: usize,
+}
+
+/// Relevance of each modality that was given.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LeftOut {
+    pub(crate) vision: Option<f64>,
+    pub(crate) audio: Option<f64>,
 }
 
 /// The edge's own answer.

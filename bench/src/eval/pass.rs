@@ -1,6 +1,6 @@
 //! One question through edge, probe and target, as the running system would take it, without a network between.
 
-use std::{collections::HashMap, fs, path::Path, sync::LazyLock, time::Instant};
+use std::{collections::HashMap, fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use msao_models::{
@@ -16,15 +16,18 @@ use msao_protocol::{self as protocol, SpanKind};
 use msao_runtime::{
     engine::EdgeEngine,
     scored::{Scored, TargetGrid},
+    steering::{EdgeQuestion, EdgeStep, Steer},
 };
 use msao_tests::{native, places};
 use pollster::block_on;
 
 use super::{
     keep::{self, KeptMedia},
+    left_out::Folds,
     outcome::{EdgeOutcome, FlopCounts, Modality, Outcome, Question, Speculation, Times},
     sampling::{Pair, softmax},
 };
+use crate::clock::{ms_since, now_ms};
 
 /// Draft lengths, in turn.
 const DRAFT_TOKENS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -39,6 +42,7 @@ pub(crate) struct Models {
     engine: EdgeEngine,
     edge: Assistant,
     probe: MasProbe,
+    folds: Folds,
     target: Assistant,
     grid: TargetGrid,
 }
@@ -54,9 +58,9 @@ struct EdgeRun {
 
 /// A scene's media, read once for all its questions.
 #[derive(Debug, Clone, Default)]
-struct Media {
-    images: Vec<RgbImage>,
-    audio: Option<Pcm>,
+pub(crate) struct Media {
+    pub(crate) images: Vec<RgbImage>,
+    pub(crate) audio: Option<Pcm>,
 }
 
 /// Reads media of the evaluation set, keeping those of the last scene.
@@ -71,7 +75,11 @@ impl<'a> MediaReader<'a> {
         Self { folder, last: HashMap::new() }
     }
 
-    fn read(&mut self, question: &Question) -> Result<Media> {
+    /// The media of a question.
+    ///
+    /// # Errors
+    /// If a file is missing or unusable.
+    pub(crate) fn read(&mut self, question: &Question) -> Result<Media> {
         let key = format!("{:?}{:?}", question.images, question.audio);
         if let Some(media) = self.last.get(&key) {
             return Ok(media.clone());
@@ -101,12 +109,13 @@ impl Models {
         let folder = places::weights().join("pocket-edge");
         let files = CheckpointFiles::from_dir(&folder)?;
         let probe_files = ProbeFiles::from_dir(&folder)?.context("pocket-edge has no probe")?;
-        let engine = block_on(EdgeEngine::load(&files, Some(&probe_files), EngineKind::Simd, clock_ms))?;
+        let engine = block_on(EdgeEngine::load(&files, Some(&probe_files), EngineKind::Simd, now_ms))?;
         let edge = native::load("pocket-edge")?;
         let probe = MasProbe::load(&probe_files, edge.config(), edge.device())?;
+        let folds = Folds::load(&places::evaluation().join("probe_folds"), &edge)?;
         let target = native::load("pocket-cloud")?;
         let grid = keep::grid_of(&target);
-        Ok(Self { engine, edge, probe, target, grid })
+        Ok(Self { engine, edge, probe, folds, target, grid })
     }
 
     fn run_edge(&self, prompt: &Prompt) -> Result<EdgeRun> {
@@ -115,13 +124,21 @@ impl Models {
             kept = Some(scored);
             true
         };
-        let on_token = async |_, token: &protocol::Token| {
-            tokens.push(token.id);
-            confidence = confidence.min(token.probability.into());
-            true
+        let on_step = async |step: EdgeStep<'_>| {
+            if let EdgeStep::Token { token, .. } = step {
+                tokens.push(token.id);
+                confidence = confidence.min(token.probability.into());
+            }
+            Steer::GoOn
         };
-        let answer =
-            block_on(self.engine.ask(prompt, Some(&self.grid), MAX_NEW_TOKENS, on_scored, on_token))?;
+        let question = EdgeQuestion {
+            prompt,
+            target: Some(&self.grid),
+            max_new_tokens: MAX_NEW_TOKENS,
+            sampling: None,
+            awaits_target: false,
+        };
+        let answer = block_on(self.engine.ask(&question, on_scored, on_step))?;
         Ok(EdgeRun {
             scored: kept.context("the engine has a probe and must score")?,
             tokens,
@@ -155,7 +172,7 @@ impl Models {
             ..Prompt::default()
         };
         let edge = self.run_edge(&prompt)?;
-        let kept = keep::keep(&edge.scored, &self.grid, &self.target)?;
+        let kept = keep::keep(&edge.scored, &whole, &self.grid, &self.target)?;
 
         let whole_start = block_on(self.target.start(&whole.prompt(&question.question)))?;
         let whole_prompt_tokens = whole_start.prompt_tokens();
@@ -193,6 +210,7 @@ impl Models {
                 whole_bytes: whole.audio_bytes,
                 kept_bytes: kept.audio_bytes,
             }),
+            left_out: self.folds.score(&self.edge, &prompt, &question.family)?,
             kept_frames: kept.images.len(),
             frames: given.images.len(),
             edge: EdgeOutcome { answer: edge.answer, confidence: edge.confidence, tokens: edge.tokens.len() },
@@ -264,18 +282,8 @@ impl Models {
     }
 }
 
-/// The engine's clock, as in a browser: milliseconds since it was first read.
-fn clock_ms() -> f64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    ms_since(*START)
-}
-
 fn prompt_length(edge: &Assistant, question: &str) -> Result<usize> {
     Ok(edge.tokenizer().encode(question)?.len())
-}
-
-fn ms_since(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1000.0
 }
 
 /// The greedy answer: its tokens, its text and the least probability among them.

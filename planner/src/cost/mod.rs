@@ -22,6 +22,7 @@
 mod latency;
 mod partial;
 mod speculation;
+mod whole_draft;
 mod work;
 
 pub use latency::{distributed_round_ms, expected_cost, expected_remaining_cost};
@@ -29,4 +30,5 @@ pub use partial::partial_context_saving_ms;
 pub use speculation::{
     PipelinedBlocks, best_draft_length, expected_rounds, expected_tokens, pipelined_blocks,
 };
+pub use whole_draft::{draft_wait_ms, whole_draft_saving_ms};
 pub use work::{Acceptance, Remaining, TokenFlops, WireSizes, Work};

@@ -14,7 +14,7 @@ use msao_planner::{
     SplitMix64,
     cost::{Acceptance, TokenFlops, WireSizes, distributed_round_ms},
     draft_length::{DEFAULT_DISCOUNT, DraftLengthController},
-    estimate::{Estimates, LiveEstimates},
+    estimate::{AffineEstimator, AffineMs, Estimates, LiveEstimates},
     plan::{Capabilities, Weights},
 };
 use msao_protocol::{ModelInfo, Receipt, Span, SpanKind, Strategy};
@@ -27,8 +27,11 @@ const MAX_DRAFT_TOKENS: u8 = 16;
 const AVERAGE_STEP: f64 = 0.1;
 /// Acceptance of the server's own drafts before there are any.
 const USUAL_ACCEPTANCE: f64 = 0.8;
-/// Tokens of a typical answer before there is one.
-const USUAL_ANSWER_TOKENS: f64 = 6.0;
+/// Tokens of a typical answer before there is one. The end counts, since it takes a step to write.
+const USUAL_ANSWER_TOKENS: f64 = 5.0;
+
+/// Prompt tokens of a typical question with a picture.
+const USUAL_PROMPT_TOKENS: f64 = 80.0;
 
 /// What is there to answer a question.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,6 +68,8 @@ pub struct Knowledge {
     /// What is known about the edge's confidence.
     pub confidence: Confidence,
     live: LiveEstimates,
+    /// Work of the server's own draft model for an answer, by tokens that it proposed: what reading takes, and each step.
+    co_located: AffineEstimator,
     lengths: DraftLengthController,
     co_located_acceptance: f64,
     answer_tokens: f64,
@@ -79,6 +84,10 @@ impl Knowledge {
         Self {
             confidence: Confidence::default(),
             live: LiveEstimates::new(Estimates::default()),
+            co_located: AffineEstimator::new(AffineMs {
+                base_ms: Estimates::default().co_located_prefill.ms(USUAL_PROMPT_TOKENS),
+                per_unit_ms: Estimates::default().co_located_decode_ms,
+            }),
             lengths: DraftLengthController::new(MAX_DRAFT_TOKENS, DEFAULT_DISCOUNT),
             co_located_acceptance: USUAL_ACCEPTANCE,
             answer_tokens: USUAL_ANSWER_TOKENS,
@@ -89,7 +98,12 @@ impl Knowledge {
 
     /// What network and machines are believed to take now.
     pub fn estimates(&self) -> Estimates {
-        self.live.snapshot()
+        let AffineMs { base_ms, per_unit_ms } = self.co_located.line();
+        Estimates {
+            co_located_prefill: AffineMs { base_ms, per_unit_ms: 0.0 },
+            co_located_decode_ms: per_unit_ms,
+            ..self.live.snapshot()
+        }
     }
 
     /// Share of the edge's drafts that the target accepts.
@@ -138,7 +152,7 @@ impl Knowledge {
             }
         }
         if proposed > 0.0 && matches!(strategy, Strategy::CoLocated { .. }) {
-            self.live.co_located_decode.observe(receipt.ms(SpanKind::Propose) / proposed);
+            self.co_located.observe(proposed, receipt.ms(SpanKind::Propose));
             let accepted = f64::from(receipt.accepted_drafts) / proposed;
             self.co_located_acceptance += AVERAGE_STEP * (accepted - self.co_located_acceptance);
         }
@@ -149,7 +163,7 @@ impl Knowledge {
     }
 
     fn note_length(&mut self, tokens: u32) {
-        self.answer_tokens += AVERAGE_STEP * (f64::from(tokens.max(1)) - self.answer_tokens);
+        self.answer_tokens += AVERAGE_STEP * (f64::from(tokens) + 1.0 - self.answer_tokens);
     }
 
     /// A round that looked at `proposed` of the edge's drafts accepted the first `accepted` of them.
@@ -160,7 +174,7 @@ impl Knowledge {
 
     /// How many tokens the edge should propose at once in the round that begins.
     pub(super) fn draft_tokens(&mut self) -> u8 {
-        let estimates = self.live.snapshot();
+        let estimates = self.estimates();
         let round_ms = |length| distributed_round_ms(length, &estimates, WireSizes::default());
         self.lengths.choose(round_ms, &mut self.rng).max(1)
     }
@@ -183,7 +197,7 @@ impl Knowledge {
         let flops = |parameters: u64| 2.0 * parameters as f64;
         let edge = flops(present.edge_parameters.unwrap_or_default());
         let target = present.target.as_ref();
-        let estimates = self.live.snapshot();
+        let estimates = self.estimates();
         Situation {
             estimates,
             weights: self.weights(&estimates),

@@ -246,6 +246,7 @@ impl OneRequest {
         self.edge_receipt = Some(receipt);
         self.edge.end(revision);
         let mut effects = self.decide_whether_it_stands(knowledge);
+        effects.extend(self.decide_with_a_whole_draft(knowledge));
         effects.extend(self.due_draft());
         effects
     }

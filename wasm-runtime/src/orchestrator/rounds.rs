@@ -3,7 +3,8 @@
 use std::mem::{Discriminant, discriminant};
 
 use msao_planner::{
-    cost::{Remaining, WireSizes},
+    cost::{Acceptance, Remaining, WireSizes, draft_wait_ms, whole_draft_saving_ms},
+    estimate::Estimates,
     mas::DROP_BELOW,
     plan::{
         Form, ModalityInput, NoPlan, PlanRequest, RoundPlan, RoundState, Standing, choose_plan,
@@ -11,7 +12,7 @@ use msao_planner::{
     },
 };
 use msao_protocol::{
-    AnswerMode, PlanChange, PlanReason, SettledToken, ShadowCheck, Speculation, Strategy, TokenFate,
+    AnswerMode, PlanChange, PlanReason, Policy, SettledToken, ShadowCheck, Speculation, Strategy, TokenFate,
     TokenSource,
 };
 
@@ -39,7 +40,7 @@ impl OneRequest {
         let plan = choose_plan(&request)?;
         self.is_held = holds_for_edge(&plan, &request, knowledge.confidence.stand_probability())?;
         self.strategy = Some(plan.strategy);
-        self.patience_ms = patience_ms(&knowledge.situation(&self.present), plan.strategy);
+        self.patience_ms = self.patience_ms(&request.estimates, request.acceptance, plan.strategy);
         let is_alone = plan.strategy == Strategy::EdgeOnly;
         self.plan = Some(plan);
         if is_alone {
@@ -64,7 +65,11 @@ impl OneRequest {
             drop_below: DROP_BELOW,
             question: Form { bytes: self.terms.question.len() as f64, ..Form::default() },
             modalities: self.terms.given.iter().map(|given| self.input(given, token_flops.target)).collect(),
-            answer_tokens: if self.edge.has_ended() { drafted.max(1.0) } else { answer_tokens.max(drafted) },
+            answer_tokens: if self.edge.has_ended() {
+                drafted + 1.0
+            } else {
+                answer_tokens.max(drafted + 1.0)
+            },
             edge_drafted_tokens: drafted,
             token_flops,
             wire: WireSizes::default(),
@@ -169,6 +174,40 @@ impl OneRequest {
         }
     }
 
+    /// The edge has answered before anything is settled: its whole answer is one draft, which changes what is cheapest.
+    pub(super) fn decide_with_a_whole_draft(&mut self, knowledge: &mut Knowledge) -> Option<Effect> {
+        let is_open = self.plan.is_some() && !self.stands && !self.is_held && self.answer.len() == 0;
+        let before = self.strategy.filter(|strategy| *strategy != Strategy::EdgeOnly)?;
+        if !is_open || !self.terms.policy.is_adaptive() || !self.edge.has_ended() {
+            return None;
+        }
+        // Media go where the plan sends them already.
+        let request = self.plan_request(knowledge);
+        let plan = choose_plan(&request).ok()?;
+        let mut strategy = plan.strategy;
+        let draft_tokens = u8::try_from(self.edge.len()).ok().filter(|count| *count > 0);
+        if let (Some(draft_tokens), Some(alone)) = (draft_tokens, self.cloud_alone(&request)) {
+            let saved_ms = whole_draft_saving_ms(request.acceptance.edge, draft_tokens, &request.estimates);
+            if saved_ms > 0.0 && alone - request.weights.per_ms * saved_ms < plan.total {
+                strategy = Strategy::Distributed { draft_tokens, pipelined: false };
+            }
+        }
+        self.patience_ms = self.patience_ms(&request.estimates, request.acceptance, strategy);
+        self.change_to(strategy, plan.reason);
+        let is_news = self.was_asked && kind(&before) != kind(&strategy);
+        is_news.then(|| Effect::Steer(self.speculation(strategy)))
+    }
+
+    /// What the target alone would cost; `None` where the policy drafts nothing anyway.
+    fn cloud_alone(&self, request: &PlanRequest) -> Option<f64> {
+        let policy = match self.terms.policy {
+            Policy::Msao => Policy::MsaoWithoutSpeculation,
+            Policy::MsaoWithoutMas => Policy::CloudOnly,
+            _ => return None,
+        };
+        choose_plan(&PlanRequest { policy, ..request.clone() }).ok().map(|plan| plan.total)
+    }
+
     fn stand(&mut self, knowledge: &mut Knowledge) -> Vec<Effect> {
         (self.stands, self.is_held, self.was_recorded) = (true, false, true);
         self.changes.push(PlanChange {
@@ -239,7 +278,8 @@ impl OneRequest {
         let mut effects = Vec::new();
         let before = self.strategy.map(|strategy| kind(&strategy));
         if let Ok(round) = self.round_plan(knowledge) {
-            self.patience_ms = patience_ms(&knowledge.situation(&self.present), round.strategy);
+            let Situation { estimates, acceptance, .. } = knowledge.situation(&self.present);
+            self.patience_ms = self.patience_ms(&estimates, acceptance, round.strategy);
             self.change_to(round.strategy, round.reason);
             if before != Some(kind(&round.strategy)) {
                 effects.push(Effect::Steer(self.speculation(round.strategy)));
@@ -264,7 +304,7 @@ impl OneRequest {
         let agrees = self.edge.agrees_with(&ids);
         let settled = ids.len() as f64;
         let drafted = if agrees { (self.edge.len() as f64 - settled).max(0.0) } else { 0.0 };
-        let tokens = if agrees && self.edge.has_ended() { drafted } else { answer_tokens - settled };
+        let tokens = if agrees && self.edge.has_ended() { drafted + 1.0 } else { answer_tokens - settled };
         let given = self.terms.given.iter();
         replan(&RoundState {
             policy: self.terms.policy,
@@ -284,6 +324,16 @@ impl OneRequest {
             estimates,
             acceptance,
         })
+    }
+
+    /// How long the target should wait for the edge's next draft: as long as that pays. Plain distributed speculation, a
+    /// baseline, always waits.
+    fn patience_ms(&self, estimates: &Estimates, acceptance: Acceptance, strategy: Strategy) -> u16 {
+        let draft_tokens = strategy.draft_tokens();
+        let worth_ms = draft_wait_ms(acceptance.edge, draft_tokens, estimates);
+        let always_ms = estimates.rtt_ms + f64::from(draft_tokens) * estimates.edge_decode_ms;
+        let wait_ms = if self.terms.policy == Policy::Distributed { always_ms } else { worth_ms };
+        if wait_ms > 0.0 { (wait_ms + PATIENCE_MARGIN_MS).min(MAX_PATIENCE_MS) as u16 } else { 0 }
     }
 
     fn change_to(&mut self, strategy: Strategy, reason: PlanReason) {
@@ -324,10 +374,4 @@ impl OneRequest {
 /// What tells strategies apart, their draft length left aside.
 fn kind(strategy: &Strategy) -> Discriminant<Strategy> {
     discriminant(strategy)
-}
-
-/// How long the target should wait for the edge's next draft.
-fn patience_ms(situation: &Situation, strategy: Strategy) -> u16 {
-    let drafting_ms = situation.estimates.edge_decode_ms * f64::from(strategy.draft_tokens());
-    (drafting_ms + situation.estimates.rtt_ms + PATIENCE_MARGIN_MS).clamp(0.0, MAX_PATIENCE_MS) as u16
 }

@@ -213,6 +213,22 @@ fn the_edge_drafts_on_after_a_correction() {
 }
 
 #[test]
+fn a_whole_draft_that_is_there_in_time_is_verified_at_once() {
+    let mut knowledge = knowledge();
+    let mut request = OneRequest::new(terms([false, false], Policy::Msao));
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    // Whatever was planned before: the target is to write by itself.
+    request.strategy = Some(Strategy::Cloud);
+    request.ask(media(), &[]).unwrap();
+    request.asked();
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a"), (11, " red"), (12, " star")]);
+    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
+    assert!(matches!(effects[0], Effect::Steer(Speculation::Distributed { .. })), "{effects:?}");
+    assert_eq!((drafts(&effects)[0].tokens.len(), drafts(&effects)[0].is_last), (3, true));
+    assert!(matches!(request.receipt().unwrap().changes[0].strategy, Strategy::Distributed { .. }));
+}
+
+#[test]
 fn draft_lengths_follow_what_is_accepted() {
     let mut knowledge = knowledge();
     let before = knowledge.edge_acceptance();
@@ -424,6 +440,16 @@ fn the_knowledge_learns_the_uplink_from_receipts() {
     let estimates = knowledge.estimates();
     assert!((estimates.uplink_bytes_per_s - 1e6).abs() < 1e3, "{estimates:?}");
     assert_eq!((estimates.rtt_ms, estimates.target_decode_ms), (40.0, 10.0));
+    // The server's draft model: 30 ms to read, 4 ms a token.
+    for proposed in [1, 3, 6, 2, 5].repeat(4) {
+        let ms = 30.0 + 4.0 * f64::from(proposed);
+        let spans = vec![Span { kind: SpanKind::Propose, ms }];
+        let receipt = Receipt { proposed_drafts: proposed, rounds: 1, spans, ..Receipt::default() };
+        knowledge.cloud_answered(Strategy::CoLocated { draft_tokens: 4 }, &receipt, None);
+    }
+    let estimates = knowledge.estimates();
+    assert!((estimates.co_located_prefill.ms(80.0) - 30.0).abs() < 1.5, "{estimates:?}");
+    assert!((estimates.co_located_decode_ms - 4.0).abs() < 0.4, "{estimates:?}");
 }
 
 #[test]
