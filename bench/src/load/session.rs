@@ -50,6 +50,13 @@ impl LoadSession {
         }
     }
 
+    /// Answers the server's pings, as a browser does by itself; `None` if the session is gone.
+    pub(super) fn listen(mut self) -> Option<Self> {
+        self.receive(LEAST_WAIT).ok()?;
+        self.socket.flush().ok()?;
+        Some(self)
+    }
+
     /// Asks as it was recorded, and waits for the end until `deadline`.
     pub(super) fn play(&mut self, script: &Script, deadline: Instant) -> Ended {
         // What fails here is the connection.

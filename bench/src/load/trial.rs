@@ -24,6 +24,8 @@ const LEAST_ANSWERED: f64 = 0.95;
 /// given more time for it, up to so many times what was asked for.
 const LEAST_REACHING: f64 = 40.0;
 const MOST_LONGER: f64 = 10.0;
+/// A session without a visitor listens this often, or the server would take it for gone.
+const LISTEN_EVERY: Duration = Duration::from_secs(5);
 /// A request is waited for so many times the latency bound.
 const PATIENCE_OVER_BOUND: f64 = 2.0;
 /// A request alone on the server takes less on any machine, and so does what a rate before has left to do.
@@ -48,6 +50,15 @@ pub(super) struct Crowd<'a> {
 struct Waiting {
     visitors: Mutex<(VecDeque<Visitor>, bool)>,
     wake: Condvar,
+}
+
+/// Who comes next.
+enum Next {
+    Visitor(Visitor),
+    /// Nobody for a while.
+    Nobody,
+    /// Nobody any more.
+    Over,
 }
 
 #[derive(Clone, Copy)]
@@ -129,7 +140,15 @@ impl Crowd<'_> {
         let mut session = Some(session?);
         let patience = Duration::from_secs_f64(self.bound_ms * PATIENCE_OVER_BOUND / 1e3);
         let mut ended = Vec::new();
-        while let Some(visitor) = waiting.pop() {
+        loop {
+            let visitor = match waiting.pop(LISTEN_EVERY) {
+                Next::Visitor(visitor) => visitor,
+                Next::Over => return Ok(ended),
+                Next::Nobody => {
+                    session = session.take().and_then(LoadSession::listen);
+                    continue;
+                }
+            };
             let deadline = visitor.arrived + patience;
             if session.is_none() {
                 session = LoadSession::open(self.server).ok();
@@ -146,7 +165,6 @@ impl Crowd<'_> {
             }
             ended.push((end, ms_since(visitor.arrived)));
         }
-        Ok(ended)
     }
 
     fn count(&self, rate_per_s: f64, arrivals: usize, stood: usize, ended: &[(Ended, f64)]) -> Trial {
@@ -186,11 +204,16 @@ impl Waiting {
         self.wake.notify_all();
     }
 
-    /// The visitor who has waited longest; `None` once nobody comes any more.
-    fn pop(&self) -> Option<Visitor> {
+    /// The visitor who has waited longest, waited for as long as `most`.
+    fn pop(&self, most: Duration) -> Next {
         let waits = |(visitors, is_over): &mut (VecDeque<Visitor>, bool)| visitors.is_empty() && !*is_over;
-        let mut visitors = self.wake.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
-        visitors.0.pop_front()
+        let waited = self.wake.wait_timeout_while(self.lock(), most, waits);
+        let (mut visitors, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match (visitors.0.pop_front(), visitors.1) {
+            (Some(visitor), _) => Next::Visitor(visitor),
+            (None, true) => Next::Over,
+            (None, false) => Next::Nobody,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, (VecDeque<Visitor>, bool)> {

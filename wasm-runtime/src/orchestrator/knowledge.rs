@@ -99,10 +99,13 @@ impl Knowledge {
     /// What network and machines are believed to take now.
     pub fn estimates(&self) -> Estimates {
         let AffineMs { base_ms, per_unit_ms } = self.co_located.line();
+        let live = self.live.snapshot();
         Estimates {
             co_located_prefill: AffineMs { base_ms, per_unit_ms: 0.0 },
             co_located_decode_ms: per_unit_ms,
-            ..self.live.snapshot()
+            // A decode step is a pass over one row. Where drafts are verified it is never seen by itself.
+            target_decode_ms: live.target_verify.ms(1.0),
+            ..live
         }
     }
 
@@ -145,11 +148,7 @@ impl Knowledge {
         if receipt.rounds > 0 {
             let rounds = f64::from(receipt.rounds);
             let pass_ms = (receipt.ms(SpanKind::Decode) + receipt.ms(SpanKind::Verify)) / rounds;
-            if proposed > 0.0 {
-                self.live.target_verify.observe(proposed / rounds + 1.0, pass_ms);
-            } else {
-                self.live.target_decode.observe(pass_ms);
-            }
+            self.live.target_verify.observe(proposed / rounds + 1.0, pass_ms);
         }
         if proposed > 0.0 && matches!(strategy, Strategy::CoLocated { .. }) {
             self.co_located.observe(proposed, receipt.ms(SpanKind::Propose));
