@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: compares MSAO with its baselines, through the real server and the real edge engine.
+//! `cargo xtask bench`: compares MSAO with its baselines, through the real server and the real edge engine; then how many
+//! sessions a second the server bears under each, and the page with all of it.
 //!
 //! Without `--quick` or `--set` the requests are a held-out set of its own: drawn from other seeds than training, the
 //! gallery and the set of `cargo xtask eval`, which risk control is calibrated on.
@@ -41,8 +42,25 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     if !has("--quick") && !has("--set") {
         command.arg("--set").arg(eval::make_set(&SET)?);
     }
-    let estimate = if has("--quick") { "about 2 min" } else { "hours; a run that was cut goes on" };
-    progress::run_visibly("comparing MSAO with its baselines", estimate, &mut command)
+    let quick = has("--quick");
+    let estimate = if quick { "about 2 min" } else { "hours; a run that was cut goes on" };
+    progress::run_visibly("comparing MSAO with its baselines", estimate, &mut command)?;
+    // A part of the comparison is no base for the page, and a folder of one's own is somebody's own.
+    if quick || !arguments.is_empty() {
+        return Ok(());
+    }
+    let folder = workspace::target_folder().join("bench/run");
+    let mut load = Command::new(program(&workspace::target_folder()));
+    load.current_dir(workspace::root())
+        .arg("load")
+        .arg("--set")
+        .arg(eval::make_set(&SET)?)
+        .arg("--out")
+        .arg(&folder);
+    progress::run_visibly("loading the server", "about 30 min", &mut load)?;
+    let mut report = Command::new(program(&workspace::target_folder()));
+    report.current_dir(workspace::root()).arg("report").arg("--in").arg(&folder);
+    progress::run_visibly("writing bench/RESULTS.md", "", &mut report)
 }
 
 /// The bench in the profile that `cargo build` has without flags.

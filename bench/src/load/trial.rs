@@ -67,11 +67,17 @@ struct Visitor {
     request: usize,
 }
 
-/// The median latency of requests one at a time.
+/// Latency of requests one at a time.
+pub(super) struct Unloaded {
+    pub(super) median_ms: f64,
+    pub(super) p95_ms: f64,
+}
+
+/// Asks one at a time.
 ///
 /// # Errors
 /// If one fails.
-pub(super) fn unloaded_ms(server: SocketAddr, scripts: &[Script]) -> Result<f64> {
+pub(super) fn unloaded(server: SocketAddr, scripts: &[Script]) -> Result<Unloaded> {
     let mut session = LoadSession::open(server)?;
     let mut times = Vec::new();
     let reaching = scripts.iter().filter(|script| script.reaches_server()).take(UNLOADED_REQUESTS);
@@ -79,9 +85,17 @@ pub(super) fn unloaded_ms(server: SocketAddr, scripts: &[Script]) -> Result<f64>
     for script in reaching.clone().take(1).chain(reaching) {
         times.push(alone_ms(&mut session, script)?);
     }
+    let mut times = times.split_off(1.min(times.len()));
+    times.sort_by(f64::total_cmp);
     let summary =
-        Summary::of(times.into_iter().skip(1)).context("a request that reaches the server is needed")?;
-    Ok(summary.median)
+        Summary::of(times.iter().copied()).context("a request that reaches the server is needed")?;
+    Ok(Unloaded { median_ms: summary.median, p95_ms: percentile(&times, 0.95) })
+}
+
+/// The nearest rank of sorted values; 0 of none.
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
 fn alone_ms(session: &mut LoadSession, script: &Script) -> Result<f64> {
@@ -171,10 +185,7 @@ impl Crowd<'_> {
         let of = |which: Ended| ended.iter().filter(move |(end, _)| *end == which);
         let mut times: Vec<f64> = of(Ended::Answered).map(|(_, ms)| *ms).collect();
         times.sort_by(f64::total_cmp);
-        let rank = |share: f64| {
-            let place = (share * times.len() as f64).ceil() as usize;
-            times.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
-        };
+        let rank = |share: f64| percentile(&times, share);
         let (answered, p95_ms) = (times.len(), rank(0.95));
         let keeps_up = answered as f64 >= LEAST_ANSWERED * ended.len() as f64;
         Trial {

@@ -149,7 +149,7 @@ fn load_table(out: &mut String, load: &LoadReport) -> Result<()> {
     let pinned = server_cpus.as_ref().map_or(String::new(), |cpus| format!(" on processors {cpus}"));
     writeln!(
         out,
-        "### Throughput\n\nOpen-loop load: Poisson arrivals of {requests} requests over {sessions} sessions against the real server{pinned}, {seconds} s at each rate or as long as 40 requests take to reach it. A rate is sustained if the p95 latency of what reaches the server stays below {bound_ms:.0} ms ({BOUND_OVER_UNLOADED} times the unloaded median of cloud only, for every policy) and at least 95 % of it is answered; \"busy\" is a failure. Rates are user requests a second: answers that stand on the edge count as served, and cost the server nothing.\n"
+        "### Throughput\n\nOpen-loop load: Poisson arrivals of {requests} requests over {sessions} sessions against the real server{pinned}, {seconds} s at each rate or as long as 40 requests take to reach it. A rate is sustained if the p95 latency of what reaches the server stays below {bound_ms:.0} ms ({BOUND_OVER_UNLOADED} times the unloaded p95 of cloud only, for every policy) and at least 95 % of it is answered; \"busy\" is a failure. Rates are user requests a second: answers that stand on the edge count as served, and cost the server nothing.\n"
     )?;
     writeln!(
         out,
