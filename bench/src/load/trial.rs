@@ -272,13 +272,17 @@ mod tests {
     #[test]
     fn visitors_are_served_in_order_until_nobody_comes() {
         let waiting = Waiting::default();
+        assert!(matches!(waiting.pop(Duration::ZERO), Next::Nobody));
         let arrived = Instant::now();
         for request in 0..3 {
             waiting.push(Visitor { arrived, request });
         }
         waiting.close();
-        let served: Vec<usize> =
-            std::iter::from_fn(|| waiting.pop()).map(|visitor| visitor.request).collect();
+        let served: Vec<usize> = std::iter::from_fn(|| match waiting.pop(Duration::ZERO) {
+            Next::Visitor(visitor) => Some(visitor.request),
+            Next::Nobody | Next::Over => None,
+        })
+        .collect();
         assert_eq!(served, [0, 1, 2]);
     }
 }
