@@ -9,4 +9,5 @@ mod sampling;
 mod sessions;
 mod speculation;
 mod startup;
+mod steering;
 mod support;

@@ -65,9 +65,10 @@ async fn a_cancelled_question_ends_as_cancelled() {
     let server = TestServer::start(Options::default());
     let mut client = server.session().await;
     client.send(&ClientMessage::Cancel { request_id: 77 }).await;
-    // The model is busy with the first, so the second is cancelled while it waits.
     client.send(&ClientMessage::Ask(msao_protocol::Ask { max_new_tokens: 128, ..ask(1, "first?") })).await;
-    client.send(&ClientMessage::Ask(ask(2, "second?"))).await;
+    // The second waits for drafts that never come, so it is cancelled while it waits.
+    let speculation = msao_protocol::Speculation::Distributed { patience_ms: 5_000 };
+    client.send(&ClientMessage::Ask(msao_protocol::Ask { speculation, ..ask(2, "second?") })).await;
     client.send(&ClientMessage::Cancel { request_id: 2 }).await;
     // Which of the two ends first is open.
     let mut ends = Vec::new();

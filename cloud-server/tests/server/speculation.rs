@@ -10,21 +10,27 @@ use msao_protocol::{
 
 use crate::support::{Answer, Client, Options, TestServer, ask, png, wav, with_audio, with_image};
 
-const QUESTION: &str = "what is this?";
+pub(crate) const QUESTION: &str = "what is this?";
 /// Long enough that only a test that hangs waits for it.
-const PATIENT: Speculation = Speculation::Distributed { patience_ms: 5_000 };
+pub(crate) const PATIENT: Speculation = Speculation::Distributed { patience_ms: 5_000 };
 
-async fn answer_to(client: &mut Client, ask: Ask) -> Answer {
+pub(crate) async fn answer_to(client: &mut Client, ask: Ask) -> Answer {
     let id = ask.request_id;
     client.send(&ClientMessage::Ask(ask)).await;
     client.answer(id).await
 }
 
-fn ids(answer: &Answer) -> Vec<u32> {
+pub(crate) fn ids(answer: &Answer) -> Vec<u32> {
     answer.settled.iter().map(|settled| settled.token.id).collect()
 }
 
-fn draft(request_id: u32, revision: u32, start: u32, tokens: &[u32], is_last: bool) -> ClientMessage {
+pub(crate) fn draft(
+    request_id: u32,
+    revision: u32,
+    start: u32,
+    tokens: &[u32],
+    is_last: bool,
+) -> ClientMessage {
     ClientMessage::Draft(Draft {
         request_id,
         revision,
@@ -35,12 +41,12 @@ fn draft(request_id: u32, revision: u32, start: u32, tokens: &[u32], is_last: bo
     })
 }
 
-fn attach_image(request_id: u32, bytes: Vec<u8>) -> ClientMessage {
+pub(crate) fn attach_image(request_id: u32, bytes: Vec<u8>) -> ClientMessage {
     let image = ImageInput::Whole(Media { kind: MediaKind::Png, bytes });
     ClientMessage::Attach(Attach { request_id, images: vec![image], audio: None })
 }
 
-fn origins(answer: &Answer, source: TokenSource, fate: TokenFate) -> usize {
+pub(crate) fn origins(answer: &Answer, source: TokenSource, fate: TokenFate) -> usize {
     answer.receipt.tokens.iter().filter(|one| one.source == source && one.fate == fate).count()
 }
 
@@ -61,8 +67,10 @@ async fn right_drafts_are_accepted_in_one_round() {
     let drafted = client.answer(2).await;
     assert_eq!((&drafted.text, ids(&drafted)), (&alone.text, tokens.clone()));
     assert!(drafted.receipt.rounds <= 2, "{:?}", drafted.receipt);
-    assert_eq!(drafted.receipt.accepted_drafts as usize, tokens.len());
-    assert_eq!(origins(&drafted, TokenSource::EdgeDraft, TokenFate::Accepted), tokens.len());
+    // If the first piece was verified before the second came, the token between them is the target's own.
+    let accepted = drafted.receipt.accepted_drafts as usize;
+    assert_eq!(accepted, tokens.len() + 1 - drafted.receipt.rounds as usize);
+    assert_eq!(origins(&drafted, TokenSource::EdgeDraft, TokenFate::Accepted), accepted);
     assert_eq!(drafted.revision, 0);
     assert!(drafted.receipt.ms(SpanKind::Verify) > 0.0);
 }
@@ -357,149 +365,6 @@ async fn many_at_once_get_the_answers_each_would_get_alone() {
     for (id, client) in (0..).zip(&mut clients) {
         assert_eq!(client.answer(id).await.text, alone[id as usize], "question {id}");
     }
-}
-
-fn steer(request_id: u32, speculation: Speculation) -> ClientMessage {
-    ClientMessage::Steer { request_id, speculation }
-}
-
-#[actix_web::test]
-async fn steering_to_none_stops_waiting_and_what_crosses_it_is_ignored() {
-    let server = TestServer::start(Options::default());
-    let mut client = server.session().await;
-    let alone = answer_to(&mut client, ask(1, QUESTION)).await;
-    let tokens = ids(&alone);
-    let started = Instant::now();
-    client.send(&ClientMessage::Ask(Ask { speculation: PATIENT, ..ask(2, QUESTION) })).await;
-    client.send(&draft(2, 0, 0, &tokens[..2], false)).await;
-    let ServerMessage::Settled { start: 0, tokens: settled, .. } = client.next().await else {
-        panic!("the draft was not verified")
-    };
-    client.send(&steer(2, Speculation::None)).await;
-    // Who drafted this had not heard of it; not even its content is looked at.
-    client.send(&draft(2, 0, settled.len() as u32, &[u32::MAX], false)).await;
-    let mut answer = settled;
-    loop {
-        match client.next().await {
-            ServerMessage::Settled { tokens, .. } => answer.extend(tokens),
-            ServerMessage::Done { text, receipt, .. } => {
-                assert_eq!(text, alone.text);
-                assert_eq!(receipt.accepted_drafts, 2, "{receipt:?}");
-                break;
-            }
-            other => panic!("not part of the answer: {other:?}"),
-        }
-    }
-    assert_eq!(answer.iter().map(|one| one.token.id).collect::<Vec<_>>(), tokens);
-    assert!(started.elapsed() < Duration::from_secs(4), "it waited for drafts");
-    // Its end may have crossed what was steered.
-    client.send(&steer(2, Speculation::None)).await;
-    server.assert_alive().await;
-}
-
-#[actix_web::test]
-async fn an_answer_is_steered_from_the_edge_to_the_draft_model_and_back() {
-    let server = TestServer::start(Options::default());
-    let mut client = server.session().await;
-    let question = |id, speculation| Ask { speculation, ..with_image(ask(id, QUESTION), png(64, 64)) };
-    let alone = answer_to(&mut client, question(1, Speculation::None)).await;
-    let tokens = ids(&alone);
-    assert!(tokens.len() > 8, "{alone:?}");
-
-    client.send(&ClientMessage::Ask(question(2, PATIENT))).await;
-    client.send(&draft(2, 0, 0, &tokens[..2], false)).await;
-    let ServerMessage::Settled { start: 0, tokens: first, .. } = client.next().await else {
-        panic!("the draft was not verified")
-    };
-    assert_eq!(first.len(), 3);
-    // A draft model that has not read the question yet.
-    client.send(&steer(2, Speculation::CoLocated { draft_tokens: 2 })).await;
-    let mut settled = first;
-    let receipt = loop {
-        match client.next().await {
-            ServerMessage::Settled { tokens, .. } => settled.extend(tokens),
-            ServerMessage::Done { text, receipt, .. } => {
-                assert_eq!(text, alone.text);
-                break receipt;
-            }
-            other => panic!("not part of the answer: {other:?}"),
-        }
-    };
-    assert_eq!(settled.iter().map(|one| one.token.id).collect::<Vec<_>>(), tokens);
-    let by = |source| receipt.tokens.iter().filter(|one| one.source == source).count();
-    assert_eq!(by(TokenSource::EdgeDraft), 2);
-    assert!(by(TokenSource::CoLocatedDraft) > 0, "{receipt:?}");
-    assert!(receipt.ms(SpanKind::Propose) > 0.0);
-    // The draft model has read the whole picture, and each of its tokens is counted.
-    assert!(receipt.flops > alone.receipt.flops);
-
-    // The other way, and not only once: whatever is asked for, the answer is the target's own.
-    client.send(&ClientMessage::Ask(question(3, Speculation::CoLocated { draft_tokens: 1 }))).await;
-    client.send(&steer(3, PATIENT)).await;
-    client.send(&draft(3, 0, 0, &tokens, true)).await;
-    client.send(&steer(3, Speculation::CoLocated { draft_tokens: 32 })).await;
-    client.send(&steer(3, Speculation::None)).await;
-    assert_eq!(ids(&client.answer(3).await), tokens);
-
-    // What is steered before all media are there counts from then on.
-    let early = Ask { pending: vec![Modality::Vision], speculation: PATIENT, ..ask(4, QUESTION) };
-    client.send(&ClientMessage::Ask(early)).await;
-    client.send(&steer(4, Speculation::CoLocated { draft_tokens: 4 })).await;
-    client.send(&attach_image(4, png(64, 64))).await;
-    let late = client.answer(4).await;
-    assert_eq!(ids(&late), tokens);
-    assert!(origins(&late, TokenSource::CoLocatedDraft, TokenFate::Accepted) > 0, "{:?}", late.receipt);
-}
-
-#[actix_web::test]
-async fn the_edge_is_waited_for_anew_once_it_is_steered_to() {
-    let server = TestServer::start(Options::default());
-    let mut client = server.session().await;
-    let tokens = ids(&answer_to(&mut client, ask(1, QUESTION)).await);
-    client.send(&ClientMessage::Ask(Ask { speculation: PATIENT, ..ask(2, QUESTION) })).await;
-    // Had this remained the last draft, the target would go on alone.
-    client.send(&draft(2, 0, 0, &tokens[..2], true)).await;
-    client.send(&steer(2, PATIENT)).await;
-    let ServerMessage::Settled { start: 0, tokens: settled, .. } = client.next().await else {
-        panic!("the draft was not verified")
-    };
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    client.send(&draft(2, 0, settled.len() as u32, &tokens[settled.len()..], true)).await;
-    loop {
-        match client.next().await {
-            ServerMessage::Settled { .. } => {}
-            ServerMessage::Done { receipt, .. } => {
-                // The target wrote one token behind the first drafts, and the rest was drafted.
-                assert_eq!(receipt.accepted_drafts as usize, tokens.len() - 1, "{receipt:?}");
-                break;
-            }
-            other => panic!("not part of the answer: {other:?}"),
-        }
-    }
-}
-
-#[actix_web::test]
-async fn steering_where_there_is_nothing_fails_the_request() {
-    let server = TestServer::start(Options { co_located_draft: false, ..Options::default() });
-    let mut client = server.session().await;
-    client.send(&ClientMessage::Ask(Ask { speculation: PATIENT, ..ask(1, QUESTION) })).await;
-    client.send(&steer(1, Speculation::CoLocated { draft_tokens: 4 })).await;
-    let report = client.failure(1).await;
-    assert_eq!(report.code, ErrorCode::Unsupported);
-    assert!(report.message.contains("--draft-model"), "{report:?}");
-    server.settle_requests().await;
-
-    let server = TestServer::start(Options::default());
-    let mut client = server.session().await;
-    client.send(&ClientMessage::Ask(Ask { speculation: PATIENT, ..ask(1, QUESTION) })).await;
-    client.send(&steer(1, Speculation::CoLocated { draft_tokens: 33 })).await;
-    assert_eq!(client.failure(1).await.code, ErrorCode::Unsupported);
-    server.settle_requests().await;
-    server.assert_alive().await;
-
-    let mut stranger = server.connect().await;
-    stranger.send(&steer(1, Speculation::None)).await;
-    assert_eq!(stranger.error().await.code, ErrorCode::OutOfOrder);
 }
 
 /// A tone of so many samples at 16 kHz, 0 for silence.
