@@ -37,6 +37,12 @@ impl Summary {
     }
 }
 
+/// The nearest rank of a share among sorted values; 0 of none.
+pub(crate) fn nearest_rank(sorted: &[f64], share: f64) -> f64 {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,10 +19,7 @@ const FILE: &str = "confidence.json";
 /// # Errors
 /// If a manifest cannot be read or a file not be written.
 pub(crate) fn write(outcomes: &[Outcome]) -> Result<()> {
-    let samples: Vec<Judged> = outcomes
-        .iter()
-        .map(|one| Judged { confidence: one.edge.confidence, agreed: one.edge_agrees() })
-        .collect();
+    let samples: Vec<Judged> = outcomes.iter().map(Outcome::judged).collect();
     let folder = places::weights().join(EDGE);
     let hash = |name| weights_sha256(&places::weights().join(name));
     let pair = JudgedPair::new([TARGET.to_owned(), hash(EDGE)?, hash(TARGET)?], &samples);

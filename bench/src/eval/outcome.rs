@@ -1,5 +1,6 @@
 //! What the evaluation keeps of one question: one line of JSON, so that a cut run goes on where it was.
 
+use msao_planner::confidence::Judged;
 use serde::{Deserialize, Serialize};
 
 /// A question of the evaluation set, as its generator writes it.
@@ -105,6 +106,11 @@ pub(crate) struct Times {
 }
 
 impl Outcome {
+    /// The edge's confidence, and whether its answer is the target's.
+    pub(crate) fn judged(&self) -> Judged {
+        Judged { confidence: self.edge.confidence, agreed: self.edge_agrees() }
+    }
+
     /// Whether the edge's answer is the target's on the same kept inputs: what may stand without it.
     pub(crate) fn edge_agrees(&self) -> bool {
         self.edge.answer == self.kept_answer

@@ -93,18 +93,16 @@ struct AcceptanceRow {
 impl Figures {
     /// Works all figures out.
     pub(crate) fn of(outcomes: &[Outcome], sampling: SamplingReport) -> Self {
-        let judged: Vec<Judged> = outcomes
-            .iter()
-            .map(|one| Judged { confidence: one.edge.confidence, agreed: one.edge_agrees() })
-            .collect();
+        let judged: Vec<Judged> = outcomes.iter().map(Outcome::judged).collect();
         Self {
             machine: Machine::describe(),
             questions: outcomes.len(),
-            relevance: relevance(outcomes.iter()),
+            relevance: relevance(outcomes.iter(), by_shipped_probe),
             content_dependent: relevance(
                 outcomes.iter().filter(|one| CONTENT_DEPENDENT.contains(&one.family.as_str())),
+                by_shipped_probe,
             ),
-            left_out_families: left_out(outcomes),
+            left_out_families: relevance(outcomes.iter(), by_probe_without_the_family),
             accuracy: accuracy(outcomes),
             uplink: uplink(outcomes),
             overhead: overhead(outcomes),
@@ -235,27 +233,29 @@ impl Figures {
     }
 }
 
-fn relevance<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Relevance {
+/// How well the relevance of picture and sound tells which are needed, where `scores` has both.
+fn relevance<'a>(
+    outcomes: impl Iterator<Item = &'a Outcome>,
+    scores: fn(&Outcome) -> Option<(f64, f64)>,
+) -> Relevance {
     let (mut vision, mut audio) = (Vec::new(), Vec::new());
     for one in outcomes {
-        if let (Some(seen), Some(heard)) = (one.vision, one.audio) {
-            vision.push(Judged { confidence: seen.relevance, agreed: one.needs.vision });
-            audio.push(Judged { confidence: heard.relevance, agreed: one.needs.audio });
-        }
-    }
-    Relevance { questions: vision.len(), vision_auc: auc(&vision), audio_auc: auc(&audio) }
-}
-
-/// By probes that were not trained on the question's family.
-fn left_out(outcomes: &[Outcome]) -> Relevance {
-    let (mut vision, mut audio) = (Vec::new(), Vec::new());
-    for one in outcomes {
-        if let Some(LeftOut { vision: Some(seen), audio: Some(heard) }) = one.left_out {
+        if let Some((seen, heard)) = scores(one) {
             vision.push(Judged { confidence: seen, agreed: one.needs.vision });
             audio.push(Judged { confidence: heard, agreed: one.needs.audio });
         }
     }
     Relevance { questions: vision.len(), vision_auc: auc(&vision), audio_auc: auc(&audio) }
+}
+
+fn by_shipped_probe(one: &Outcome) -> Option<(f64, f64)> {
+    Some((one.vision?.relevance, one.audio?.relevance))
+}
+
+/// By the probe that was not trained on the question's family.
+fn by_probe_without_the_family(one: &Outcome) -> Option<(f64, f64)> {
+    let LeftOut { vision, audio } = one.left_out?;
+    vision.zip(audio)
 }
 
 fn accuracy(outcomes: &[Outcome]) -> Accuracy {

@@ -16,7 +16,10 @@ use super::{
     script::Script,
     session::{Ended, LoadSession},
 };
-use crate::{clock::ms_since, summary::Summary};
+use crate::{
+    clock::ms_since,
+    summary::{Summary, nearest_rank},
+};
 
 /// Share of what reaches the server that has to be answered.
 const LEAST_ANSWERED: f64 = 0.95;
@@ -89,13 +92,7 @@ pub(super) fn unloaded(server: SocketAddr, scripts: &[Script]) -> Result<Unloade
     times.sort_by(f64::total_cmp);
     let summary =
         Summary::of(times.iter().copied()).context("a request that reaches the server is needed")?;
-    Ok(Unloaded { median_ms: summary.median, p95_ms: percentile(&times, 0.95) })
-}
-
-/// The nearest rank of sorted values; 0 of none.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let place = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+    Ok(Unloaded { median_ms: summary.median, p95_ms: nearest_rank(&times, 0.95) })
 }
 
 fn alone_ms(session: &mut LoadSession, script: &Script) -> Result<f64> {
@@ -185,7 +182,7 @@ impl Crowd<'_> {
         let of = |which: Ended| ended.iter().filter(move |(end, _)| *end == which);
         let mut times: Vec<f64> = of(Ended::Answered).map(|(_, ms)| *ms).collect();
         times.sort_by(f64::total_cmp);
-        let rank = |share: f64| percentile(&times, share);
+        let rank = |share: f64| nearest_rank(&times, share);
         let (answered, p95_ms) = (times.len(), rank(0.95));
         let keeps_up = answered as f64 >= LEAST_ANSWERED * ended.len() as f64;
         Trial {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::summary::nearest_rank;
+
 /// Median and tails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub(crate) struct Quantiles {
@@ -18,9 +20,7 @@ impl Quantiles {
             return Self::default();
         }
         numbers.sort_by(f64::total_cmp);
-        let last = numbers.len() - 1;
-        let at =
-            |share: f64| numbers[((numbers.len() as f64 * share).ceil() as usize).clamp(1, last + 1) - 1];
+        let at = |share: f64| nearest_rank(&numbers, share);
         let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
         Self { mean, p50: at(0.5), p95: at(0.95), p99: at(0.99) }
     }
