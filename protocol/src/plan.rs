@@ -145,6 +145,8 @@ pub enum PlanReason {
     EdgeNotReady,
     /// The edge is confident enough for the risk bound, and standing costs least.
     ConfidentEdge,
+    /// Looking at the media first would have taken longer than it saves, so all of them were sent at once.
+    LookCostsMore,
 }
 
 /// Who wrote a token first.

@@ -46,6 +46,11 @@ impl Answer {
         Self { phase: Phase::NotAsked(reason.into()), ..Self::asked(0.0) }
     }
 
+    /// Milliseconds since it was asked.
+    pub fn elapsed_ms(&self, now_ms: f64) -> f64 {
+        now_ms - self.asked_at_ms
+    }
+
     /// A side that is asked at `now_ms`.
     pub fn asked(now_ms: f64) -> Self {
         Self {

@@ -67,9 +67,10 @@ pub fn why_only_the_device(reason: PlanReason, locked: &[Modality]) -> String {
         }
         PlanReason::CloudAway => "The server was away. Nothing left this device.".to_owned(),
         PlanReason::ByPolicy => "“Device only” is chosen. Nothing left this device.".to_owned(),
-        PlanReason::Cheapest | PlanReason::EdgeNotReady | PlanReason::ConfidentEdge => {
-            "The device was sure enough. Nothing left it.".to_owned()
-        }
+        PlanReason::Cheapest
+        | PlanReason::EdgeNotReady
+        | PlanReason::ConfidentEdge
+        | PlanReason::LookCostsMore => "The device was sure enough. Nothing left it.".to_owned(),
     }
 }
 
@@ -143,6 +144,7 @@ pub fn reason_words(reason: PlanReason) -> &'static str {
         PlanReason::CloudAway => "the server was away",
         PlanReason::EdgeNotReady => "the device's model was not ready",
         PlanReason::ConfidentEdge => "the device was sure enough",
+        PlanReason::LookCostsMore => "looking first would have taken longer than it saves",
     }
 }
 

@@ -72,12 +72,17 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Since the question was asked.
+    pub(super) fn elapsed_ms(&self) -> f64 {
+        now_ms() - self.started_ms
+    }
+
     /// Notes what the reader sees now; to be called whenever something has happened.
     pub(super) fn note(&mut self) {
         if self.ended_ms.is_some() {
             return;
         }
-        let now_ms = now_ms() - self.started_ms;
+        let now_ms = self.elapsed_ms();
         if self.first_standing_ms.is_none() {
             let tokens = self.one.answer();
             let is_settled = tokens.iter().any(|token| matches!(token.state, TokenState::Settled { .. }));

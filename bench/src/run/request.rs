@@ -65,11 +65,6 @@ impl Request {
         Ok(request)
     }
 
-    /// Whether there is anything to see or to hear.
-    pub(crate) fn has_media(&self) -> bool {
-        !self.prompt.images.is_empty() || self.prompt.audio.is_some()
-    }
-
     /// What was given, for the plan; nothing is locked.
     pub(crate) fn given(&self, target: Option<&ModelInfo>) -> Vec<Given> {
         let pictures = self.prompt.images.len() as u32;

@@ -23,12 +23,22 @@ use crate::cost::{Work, expected_cost};
 /// # Errors
 /// [`NoPlan`], as for `now` itself.
 pub fn holds_for_edge(now: &Plan, request: &PlanRequest, stand_probability: f64) -> Result<bool, NoPlan> {
+    let waiting = total_of_waiting(now, request, stand_probability)?;
+    Ok(waiting.is_some_and(|waiting| waiting <= now.total))
+}
+
+/// What waiting for the edge's answer is expected to cost; `None` where nothing can come of it.
+pub(super) fn total_of_waiting(
+    now: &Plan,
+    request: &PlanRequest,
+    stand_probability: f64,
+) -> Result<Option<f64>, NoPlan> {
     let stands = if stand_probability.is_nan() { 0.0 } else { stand_probability.clamp(0.0, 1.0) };
     let can_stand = request.policy.is_adaptive()
         && matches!(request.standing.mode, AnswerMode::RiskControlled { .. })
         && request.capabilities.edge_ready;
     if !can_stand || stands == 0.0 || now.strategy == Strategy::EdgeOnly {
-        return Ok(false);
+        return Ok(None);
     }
     let whole = |form: fn(&super::Form) -> f64| {
         form(&request.question) + request.modalities.iter().map(|input| form(&input.whole)).sum::<f64>()
@@ -56,8 +66,7 @@ pub fn holds_for_edge(now: &Plan, request: &PlanRequest, stand_probability: f64)
         ..request.clone()
     })?;
     let edge = request.weights.total(&alone);
-    let waiting = stands * edge + (1.0 - stands) * (edge + after.total);
-    Ok(waiting <= now.total)
+    Ok(Some(stands * edge + (1.0 - stands) * (edge + after.total)))
 }
 
 #[cfg(test)]

@@ -95,6 +95,12 @@ impl EdgeText {
         is_same && !(self.has_ended && standing.len() > self.tokens.len())
     }
 
+    /// Whether the edge has written to its end, and just what stands.
+    pub(super) fn is_all_of(&self, standing: &[Token]) -> bool {
+        let is_same = || self.tokens.iter().zip(standing).all(|(one, stands)| one.token.id == stands.id);
+        self.has_ended && self.tokens.len() == standing.len() && is_same()
+    }
+
     /// Whether some position that stands was told to the cloud as a draft.
     pub(super) fn told(&self) -> usize {
         self.told

@@ -19,7 +19,7 @@ use msao_planner::{
 };
 use msao_protocol::{ModelInfo, Receipt, Span, SpanKind, Strategy};
 
-use super::standing::Confidence;
+use super::{look::Looking, standing::Confidence};
 
 /// Longest draft proposed.
 const MAX_DRAFT_TOKENS: u8 = 16;
@@ -67,6 +67,8 @@ pub struct RoundTripOfAnswer {
 pub struct Knowledge {
     /// What is known about the edge's confidence.
     pub confidence: Confidence,
+    /// What looking at media takes and brings.
+    pub(super) looking: Looking,
     live: LiveEstimates,
     /// Work of the server's own draft model for an answer, by tokens that it proposed: what reading takes, and each step.
     co_located: AffineEstimator,
@@ -83,6 +85,7 @@ impl Knowledge {
     pub fn new(seed: u64) -> Self {
         Self {
             confidence: Confidence::default(),
+            looking: Looking::default(),
             live: LiveEstimates::new(Estimates::default()),
             co_located: AffineEstimator::new(AffineMs {
                 base_ms: Estimates::default().co_located_prefill.ms(USUAL_PROMPT_TOKENS),

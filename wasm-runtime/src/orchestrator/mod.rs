@@ -14,6 +14,7 @@
 //! | file | what happens there |
 //! |---|---|
 //! | `knowledge` | what a session has learnt about network, machines and models |
+//! | `look` | whether the edge looks at the media before the cloud is asked |
 //! | `standing` | how sure the edge must be for its answer to stand alone |
 //! | `rounds` | the plan, and what is decided again at each step of the answer |
 //! | `edge_text` | what the edge has written, and what the cloud was told of it |
@@ -23,6 +24,7 @@
 mod answer;
 mod edge_text;
 mod knowledge;
+mod look;
 mod receipt;
 mod rounds;
 mod standing;
@@ -110,6 +112,8 @@ pub enum Effect {
 pub struct OneRequest {
     terms: Terms,
     scores: Vec<ModalityScores>,
+    /// The edge was not to look before the plan.
+    is_unlooked: bool,
     present: Present,
     plan: Option<Plan>,
     /// Who writes now; the plan's at first.
@@ -141,6 +145,7 @@ impl OneRequest {
         Self {
             terms,
             scores: Vec::new(),
+            is_unlooked: false,
             present: Present::default(),
             plan: None,
             strategy: None,
@@ -367,5 +372,7 @@ impl OneRequest {
     }
 }
 
+#[cfg(test)]
+mod risk_tests;
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,11 @@ impl OneRequest {
     ) -> Result<Vec<Effect>, NoPlan> {
         (self.scores, self.present) = (scores, present);
         let request = self.plan_request(knowledge);
-        let plan = choose_plan(&request)?;
+        let mut plan = choose_plan(&request)?;
+        self.learn_from_look(&plan, knowledge);
+        if self.is_unlooked && plan.reason == PlanReason::Cheapest {
+            plan.reason = PlanReason::LookCostsMore;
+        }
         self.is_held = holds_for_edge(&plan, &request, knowledge.confidence.stand_probability())?;
         self.strategy = Some(plan.strategy);
         self.patience_ms = self.patience_ms(&request.estimates, request.acceptance, plan.strategy);
@@ -54,7 +58,7 @@ impl OneRequest {
         Ok(if self.is_held { self.ask_if_it_cannot_stand(knowledge) } else { vec![Effect::Ask] })
     }
 
-    fn plan_request(&self, knowledge: &Knowledge) -> PlanRequest {
+    pub(super) fn plan_request(&self, knowledge: &Knowledge) -> PlanRequest {
         let Situation { estimates, acceptance, capabilities, token_flops, answer_tokens, weights } =
             knowledge.situation(&self.present);
         let drafted = self.edge.len() as f64;
@@ -167,7 +171,7 @@ impl OneRequest {
             (true, true) => self.stand(knowledge),
             (true, false) => self.ask_now(knowledge),
             (false, true) => match self.round_plan(knowledge) {
-                Ok(RoundPlan { reason: PlanReason::ConfidentEdge, .. }) => self.stand(knowledge),
+                Ok((RoundPlan { reason: PlanReason::ConfidentEdge, .. }, _)) => self.stand(knowledge),
                 _ => Vec::new(),
             },
             (false, false) => Vec::new(),
@@ -277,9 +281,11 @@ impl OneRequest {
         }
         let mut effects = Vec::new();
         let before = self.strategy.map(|strategy| kind(&strategy));
-        if let Ok(round) = self.round_plan(knowledge) {
-            let Situation { estimates, acceptance, .. } = knowledge.situation(&self.present);
-            self.patience_ms = self.patience_ms(&estimates, acceptance, round.strategy);
+        // Once all that the edge wrote stands, only the end is open: its pass is under way, whoever writes.
+        if !self.edge.is_all_of(&self.answer.standing())
+            && let Ok((round, patience_ms)) = self.round_plan(knowledge)
+        {
+            self.patience_ms = patience_ms;
             self.change_to(round.strategy, round.reason);
             if before != Some(kind(&round.strategy)) {
                 effects.push(Effect::Steer(self.speculation(round.strategy)));
@@ -292,8 +298,8 @@ impl OneRequest {
         effects
     }
 
-    /// The cheapest way to write the rest.
-    fn round_plan(&self, knowledge: &mut Knowledge) -> Result<RoundPlan, NoPlan> {
+    /// The cheapest way to write the rest, and how long drafts are waited for then.
+    fn round_plan(&self, knowledge: &mut Knowledge) -> Result<(RoundPlan, u16), NoPlan> {
         let draft_tokens = knowledge.draft_tokens();
         let Situation { estimates, acceptance, mut capabilities, token_flops, answer_tokens, weights } =
             knowledge.situation(&self.present);
@@ -306,7 +312,7 @@ impl OneRequest {
         let drafted = if agrees { (self.edge.len() as f64 - settled).max(0.0) } else { 0.0 };
         let tokens = if agrees && self.edge.has_ended() { drafted + 1.0 } else { answer_tokens - settled };
         let given = self.terms.given.iter();
-        replan(&RoundState {
+        let round = replan(&RoundState {
             policy: self.terms.policy,
             standing: self.standing(knowledge),
             needed_modality_locked: false,
@@ -323,7 +329,8 @@ impl OneRequest {
             weights,
             estimates,
             acceptance,
-        })
+        })?;
+        Ok((round, self.patience_ms(&estimates, acceptance, round.strategy)))
     }
 
     /// How long the target should wait for the edge's next draft: as long as that pays. Plain distributed speculation, a
@@ -359,7 +366,7 @@ impl OneRequest {
         if self.stands || self.answer.is_complete() {
             return;
         }
-        if let Ok(RoundPlan { strategy: Strategy::EdgeOnly, reason, .. }) = self.round_plan(knowledge) {
+        if let Ok((RoundPlan { strategy: Strategy::EdgeOnly, reason, .. }, _)) = self.round_plan(knowledge) {
             self.change_to(Strategy::EdgeOnly, reason);
         }
     }

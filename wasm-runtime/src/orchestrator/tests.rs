@@ -1,13 +1,15 @@
 //! The course of a question, played through.
 
-use msao_planner::confidence::{Judged, JudgedPair};
 use msao_protocol::{
     AudioGrid, ImageGrid, KeepMask, KeptImage, KeptParts, MasReceipt, Media, MediaKind, ModelInfo,
     PlanReason, Span, SpanKind, TokenFate, TokenOrigin, TokenSource,
 };
 use proptest::prelude::{any, prop_assert, proptest};
 
-use super::*;
+use super::{
+    risk_tests::{always_verifying, judged_knowledge},
+    *,
+};
 
 fn target() -> ModelInfo {
     ModelInfo {
@@ -20,19 +22,19 @@ fn target() -> ModelInfo {
     }
 }
 
-fn present(cloud: bool) -> Present {
+pub(super) fn present(cloud: bool) -> Present {
     Present { edge_parameters: Some(1_000_000), target: cloud.then(target) }
 }
 
-fn knowledge() -> Knowledge {
+pub(super) fn knowledge() -> Knowledge {
     Knowledge::new(1)
 }
 
-fn given(modality: Modality, locked: bool) -> Given {
+pub(super) fn given(modality: Modality, locked: bool) -> Given {
     Given { modality, locked, whole_bytes: 40_000, target_tokens: 36, edge_tokens: 16 }
 }
 
-fn terms(locked: [bool; 2], policy: Policy) -> Terms {
+pub(super) fn terms(locked: [bool; 2], policy: Policy) -> Terms {
     Terms {
         request_id: 7,
         question: "what color is the star?".into(),
@@ -44,7 +46,7 @@ fn terms(locked: [bool; 2], policy: Policy) -> Terms {
     }
 }
 
-fn scores(vision: f32, audio: f32) -> Vec<ModalityScores> {
+pub(super) fn scores(vision: f32, audio: f32) -> Vec<ModalityScores> {
     let one = |modality, relevance| ModalityScores {
         modality,
         mas: MasReceipt { relevance, density: 0.5, mas: 1.0 - relevance * 0.5, ..MasReceipt::default() },
@@ -53,7 +55,7 @@ fn scores(vision: f32, audio: f32) -> Vec<ModalityScores> {
     vec![one(Modality::Vision, vision), one(Modality::Audio, audio)]
 }
 
-fn media() -> PreparedMedia {
+pub(super) fn media() -> PreparedMedia {
     let png = |bytes| Media { kind: MediaKind::Png, bytes: vec![0; bytes] };
     PreparedMedia {
         images: vec![ImageInput::Kept(KeptImage { mask: KeepMask::new(&[true; 36]), tiles: png(900) })],
@@ -61,11 +63,11 @@ fn media() -> PreparedMedia {
     }
 }
 
-fn token(id: u32, text: &str) -> Token {
+pub(super) fn token(id: u32, text: &str) -> Token {
     Token { id, text: text.into(), probability: 0.9 }
 }
 
-fn settled(id: u32, text: &str, source: TokenSource, fate: TokenFate) -> SettledToken {
+pub(super) fn settled(id: u32, text: &str, source: TokenSource, fate: TokenFate) -> SettledToken {
     SettledToken { token: token(id, text), origin: TokenOrigin { source, fate } }
 }
 
@@ -74,7 +76,7 @@ fn shown(request: &OneRequest) -> Vec<(String, TokenState)> {
 }
 
 /// Plays the edge's part: `words` from `start` on under `revision`; returns what was to be done.
-fn edge_writes(
+pub(super) fn edge_writes(
     request: &mut OneRequest,
     knowledge: &mut Knowledge,
     (revision, start): (u32, usize),
@@ -88,7 +90,7 @@ fn edge_writes(
     effects
 }
 
-fn drafts(effects: &[Effect]) -> Vec<&Draft> {
+pub(super) fn drafts(effects: &[Effect]) -> Vec<&Draft> {
     effects
         .iter()
         .filter_map(|effect| match effect {
@@ -98,7 +100,7 @@ fn drafts(effects: &[Effect]) -> Vec<&Draft> {
         .collect()
 }
 
-fn text(request: &OneRequest) -> String {
+pub(super) fn text(request: &OneRequest) -> String {
     request.answer().into_iter().map(|token| token.text).collect()
 }
 
@@ -111,10 +113,10 @@ fn distributed(knowledge: &mut Knowledge) -> OneRequest {
     request
 }
 
-const ACCEPTED: (TokenSource, TokenFate) = (TokenSource::EdgeDraft, TokenFate::Accepted);
-const CORRECTED: (TokenSource, TokenFate) = (TokenSource::Target, TokenFate::Corrected);
+pub(super) const ACCEPTED: (TokenSource, TokenFate) = (TokenSource::EdgeDraft, TokenFate::Accepted);
+pub(super) const CORRECTED: (TokenSource, TokenFate) = (TokenSource::Target, TokenFate::Corrected);
 
-fn stands(id: u32, text: &str, (source, fate): (TokenSource, TokenFate)) -> SettledToken {
+pub(super) fn stands(id: u32, text: &str, (source, fate): (TokenSource, TokenFate)) -> SettledToken {
     settled(id, text, source, fate)
 }
 
@@ -297,132 +299,6 @@ fn a_question_that_is_sent_again_gets_its_drafts_again() {
     assert_eq!((draft.start, draft.tokens.as_slice(), draft.is_last), (0, &[10, 11][..], true));
 }
 
-/// Knows a pair whose edge is right whenever its confidence is above one half.
-fn judged_knowledge() -> Knowledge {
-    let samples: Vec<Judged> = (0..4_000)
-        .map(|index| f64::from(index) / 4_000.0)
-        .map(|confidence| Judged { confidence, agreed: confidence > 0.5 })
-        .collect();
-    let mut knowledge = knowledge();
-    knowledge.confidence.learn(&JudgedPair::new(["target", "", ""].map(str::to_owned), &samples), "target");
-    knowledge.confidence.control_risk(0.05);
-    knowledge
-}
-
-/// The same, with a random state from which the next answer that stands is verified.
-fn always_verifying() -> Knowledge {
-    let mut knowledge = (0..1_000)
-        .map(Knowledge::new)
-        .find(|knowledge| knowledge.clone().uniform() < 0.05)
-        .expect("one seed in twenty draws below 0.05");
-    knowledge.confidence = judged_knowledge().confidence;
-    knowledge
-}
-
-fn risky() -> OneRequest {
-    let mode = AnswerMode::RiskControlled { epsilon: 0.05 };
-    OneRequest::new(Terms { mode, ..terms([false, false], Policy::Msao) })
-}
-
-#[test]
-fn a_confident_answer_stands_and_nothing_is_sent() {
-    let mut knowledge = judged_knowledge();
-    // The first number drawn decides on verification; this one does not ask for it.
-    assert!(knowledge.clone().uniform() > 0.1);
-    let mut request = risky();
-    assert_eq!(request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap(), []);
-    assert!(request.is_held());
-    assert_eq!(request.ask(media(), &[]), None, "the cloud is held back");
-    assert_eq!(edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]), []);
-    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
-    assert_eq!(effects, [Effect::ReleaseEdge]);
-    assert!(request.is_complete() && text(&request) == "red");
-    let receipt = request.receipt().unwrap();
-    assert_eq!((receipt.strategy, receipt.reason), (Strategy::EdgeOnly, PlanReason::ConfidentEdge));
-    assert_eq!((receipt.shadow, receipt.modalities[0].action), (None, ModalityAction::Edge));
-    assert!(receipt.modalities.iter().all(|one| one.sent_bytes == 0));
-    assert!(receipt.edge_confidence.is_some_and(|confidence| confidence > 0.9));
-    assert_eq!(knowledge.confidence.risk().unwrap().report.stood, 1);
-}
-
-#[test]
-fn an_unsure_token_sends_the_question_at_once_with_what_is_drafted() {
-    let mut knowledge = judged_knowledge();
-    let mut request = risky();
-    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
-    let unsure = Token { probability: 0.2, ..token(10, "red") };
-    let effects = request.edge_token(0, 0, (unsure, Vec::new()), &mut knowledge);
-    assert_eq!(effects, [Effect::Ask]);
-    assert!(request.ask(media(), &[]).is_some());
-    request.asked();
-    request.edge_done(0, Receipt::default(), &mut knowledge);
-    request.settled(0, vec![stands(10, "red", ACCEPTED)], 0, &mut knowledge);
-    request.cloud_done(Receipt::default(), None, &mut knowledge);
-    assert!(request.is_complete() && !request.is_held());
-    let report = knowledge.confidence.risk().unwrap().report;
-    assert_eq!((report.requests, report.stood), (1, 0));
-}
-
-#[test]
-fn an_answer_that_stood_is_checked_afterwards_and_disagreement_is_told() {
-    let mut knowledge = always_verifying();
-    let before = knowledge.confidence.threshold();
-    let mut request = risky();
-    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
-    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
-    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
-    assert_eq!(effects, [Effect::ReleaseEdge, Effect::Ask]);
-    assert!(request.is_complete(), "the user does not wait for the check");
-    assert!(request.ask(media(), &[]).is_some());
-    let effects = request.asked();
-    assert_eq!(drafts(&effects)[0].tokens, [10]);
-    let effects = request.settled(0, vec![stands(11, "blue", CORRECTED)], 1, &mut knowledge);
-    assert_eq!(effects, [Effect::Steer(Speculation::None)], "the edge is gone: the target waits for nobody");
-    request.cloud_done(Receipt { flops: 9, ..Receipt::default() }, None, &mut knowledge);
-    assert_eq!((text(&request).as_str(), request.shadow_text().as_deref()), ("red", Some("blue")));
-    let receipt = request.receipt().unwrap();
-    assert_eq!((receipt.shadow, receipt.cloud_flops), (Some(ShadowCheck::Differed), 9));
-    assert_eq!((receipt.tokens.len(), receipt.modalities[0].sent_bytes), (1, 900));
-    assert!(knowledge.confidence.threshold() > before);
-}
-
-#[test]
-fn an_answer_that_was_there_before_the_plan_stands_as_any_other() {
-    let mut knowledge = always_verifying();
-    let mut request = risky();
-    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
-    request.edge_done(0, Receipt::default(), &mut knowledge);
-    let effects = request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
-    assert_eq!(effects, [Effect::ReleaseEdge, Effect::Ask], "it stands, is counted and verified");
-    assert_eq!(knowledge.confidence.risk().unwrap().report.stood, 1);
-}
-
-#[test]
-fn a_confident_answer_overtakes_a_slow_cloud() {
-    let mut knowledge = judged_knowledge();
-    let mut request = risky();
-    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
-    // The cloud was asked after all, before the edge was done.
-    (request.is_held, request.was_asked) = (false, true);
-    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "red")]);
-    let effects = request.edge_done(0, Receipt::default(), &mut knowledge);
-    assert!(effects.contains(&Effect::CancelCloud), "{effects:?}");
-    request.cloud_cancelled(Receipt { flops: 4, ..Receipt::default() });
-    let receipt = request.receipt().unwrap();
-    assert_eq!((receipt.strategy, receipt.cloud_flops), (Strategy::EdgeOnly, 4));
-}
-
-#[test]
-fn sampled_answers_never_stand() {
-    let mut knowledge = judged_knowledge();
-    let sampling = Sampling { temperature: 1.0, top_p: 1.0, seed: 1 };
-    let mut request = risky();
-    request.terms.sampling = Some(sampling);
-    let effects = request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
-    assert_eq!(effects, [Effect::Ask]);
-    assert_eq!(request.ask(media(), &[]).unwrap().sampling, Some(sampling));
-}
-
 #[test]
 fn the_knowledge_learns_the_uplink_from_receipts() {
     let mut knowledge = knowledge();
@@ -491,4 +367,19 @@ fn without_the_cloud_the_edge_s_answer_counts() {
     let receipt = request.receipt().unwrap();
     assert_eq!(receipt.changes.last().unwrap().reason, PlanReason::CloudAway);
     assert_eq!(receipt.strategy, Strategy::EdgeOnly);
+}
+
+#[test]
+fn nothing_is_decided_anew_once_only_the_end_is_open() {
+    let mut knowledge = knowledge();
+    let mut request = OneRequest::new(terms([false, false], Policy::Msao));
+    request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+    edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a"), (11, " star")]);
+    request.edge_done(0, Receipt::default(), &mut knowledge);
+    request.ask(media(), &[]).unwrap();
+    assert_eq!(drafts(&request.asked()).len(), 1, "the whole draft goes with the question");
+    let before = request.receipt().unwrap().changes;
+    let tokens = vec![stands(10, "a", ACCEPTED), stands(11, " star", ACCEPTED)];
+    assert_eq!(request.settled(0, tokens, 0, &mut knowledge), []);
+    assert_eq!(request.receipt().unwrap().changes, before);
 }

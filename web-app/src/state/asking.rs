@@ -101,9 +101,8 @@ impl PageState {
         for side in [Side::Edge, Side::Cloud] {
             self.announcement(side).set(String::new());
         }
-        let has_media = !turn.asked.pictures.is_empty() || turn.asked.sound.is_some();
         let is_ready = route.uses_edge();
-        let is_scored = is_ready && has_media && policy.uses_mas() && self.has_probe();
+        let is_scored = is_ready && self.has_probe() && self.looks_first(turn);
         if !is_scored {
             self.plan(turn, Scored::default(), is_ready);
         }

@@ -44,6 +44,7 @@ impl PageState {
             }),
             WorkerEvent::Scored { request_id, scored } => {
                 if let Some(turn) = self.turn_of(request_id) {
+                    self.note_look(&turn);
                     self.plan(&turn, scored, true);
                 }
             }

@@ -8,19 +8,42 @@ use msao_runtime::{
     scored::Scored,
 };
 
-use super::{PageState, Side, Turn};
+use super::{PageState, Side, Turn, now_ms};
 use crate::{media::prepare, policy, status::EdgeStatus};
 
 impl PageState {
+    fn edge_parameters(self) -> u64 {
+        self.edge.with_untracked(|status| match status {
+            EdgeStatus::Ready(ready) => ready.parameters,
+            _ => 0,
+        })
+    }
+
+    /// Whether the device, which is ready, looks at the media before there is a plan.
+    pub(super) fn looks_first(self, turn: &Turn) -> bool {
+        let edge_parameters = Some(self.edge_parameters());
+        let looks = self.knowledge.try_update_value(|knowledge| {
+            turn.update(|running| {
+                let present = Present { edge_parameters, target: running.target.clone() };
+                running.request.looks_first(&present, knowledge)
+            })
+        });
+        looks.flatten().unwrap_or_default()
+    }
+
+    /// The device has looked.
+    pub(super) fn note_look(self, turn: &Turn) {
+        let ms = turn.answer(Side::Edge).with_untracked(|answer| answer.elapsed_ms(now_ms()));
+        self.knowledge
+            .try_update_value(|knowledge| turn.update(|running| running.request.looked(ms, knowledge)));
+    }
+
     /// Decides what runs where, once; then does what follows. Without scores everything counts as needed.
     pub(super) fn plan(self, turn: &Turn, scored: Scored, edge_ready: bool) {
         if turn.update(|running| running.request.strategy().is_some()) != Some(false) {
             return;
         }
-        let parameters = self.edge.with_untracked(|status| match status {
-            EdgeStatus::Ready(ready) => ready.parameters,
-            _ => 0,
-        });
+        let parameters = self.edge_parameters();
         let scores = scored.modalities.clone();
         let mut no_plan = None;
         let mut excuse = None;

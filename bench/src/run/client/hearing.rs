@@ -23,7 +23,10 @@ impl Client {
 
     fn hear_edge(&mut self, course: &mut Course<'_>, event: EdgeEvent) {
         let effects = match event {
-            EdgeEvent::Scored(scored) => return self.plan(course, scored, true),
+            EdgeEvent::Scored(scored) => {
+                course.one.looked(course.elapsed_ms(), &mut self.knowledge);
+                return self.plan(course, scored, true);
+            }
             EdgeEvent::Token { revision, index, token, candidates } => {
                 course.one.edge_token(revision, index, (token, candidates), &mut self.knowledge)
             }

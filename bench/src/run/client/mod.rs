@@ -138,7 +138,8 @@ impl Client {
     }
 
     fn begin(&mut self, course: &mut Course<'_>) -> Result<()> {
-        let scores = self.policy.uses_mas() && course.request.has_media();
+        let present = self.present(true);
+        let scores = course.one.looks_first(&present, &mut self.knowledge);
         if !scores {
             self.plan(course, Scored::default(), true);
         }
@@ -156,6 +157,13 @@ impl Client {
         Ok(())
     }
 
+    fn present(&self, edge_is_ready: bool) -> Present {
+        Present {
+            edge_parameters: edge_is_ready.then(|| self.settings.edge.parameters()),
+            target: self.online.as_ref().and_then(Online::model).cloned(),
+        }
+    }
+
     /// Whether the edge's words are of use under the plan.
     fn edge_is_to_write(&self, course: &Course<'_>) -> bool {
         match course.one.strategy() {
@@ -166,10 +174,7 @@ impl Client {
     }
 
     fn plan(&mut self, course: &mut Course<'_>, scored: Scored, edge_is_ready: bool) {
-        let present = Present {
-            edge_parameters: edge_is_ready.then(|| self.settings.edge.parameters()),
-            target: self.online.as_ref().and_then(Online::model).cloned(),
-        };
+        let present = self.present(edge_is_ready);
         let scores = scored.modalities.clone();
         course.scored = scored;
         match course.one.plan(scores, present, &mut self.knowledge) {
