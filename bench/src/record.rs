@@ -9,6 +9,9 @@ pub(crate) struct Record {
     pub(crate) request: String,
     /// Question family.
     pub(crate) family: String,
+    /// Names and hashes of the models; `None` in journals of versions that measured the shipped ones only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) models: Option<String>,
     /// Name of the network, such as `20ms-200mbit`.
     pub(crate) network: String,
     /// Name of the policy, such as `msao`.

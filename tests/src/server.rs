@@ -29,9 +29,17 @@ impl Server {
     /// # Errors
     /// If its binary has not been built, or it does not get healthy; then with its own last words.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// As [`Self::start`], with further flags: where `--weights` is among them, not with the shipped weights.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(flags: &[String]) -> Result<Self> {
         // Bound to port 0 to learn a free one; free again when the listener is dropped.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        Self::start_on(port)
+        Self::start_as(port, flags)
     }
 
     /// As [`Self::start`], on a port of the caller's choice.
@@ -39,16 +47,18 @@ impl Server {
     /// # Errors
     /// As [`Self::start`]; also if the port is taken.
     pub fn start_on(port: u16) -> Result<Self> {
-        let (binary, page, weights) = (binary()?, places::page(), places::weights());
+        Self::start_as(port, &[])
+    }
+
+    fn start_as(port: u16, flags: &[String]) -> Result<Self> {
+        let (binary, page) = (binary()?, places::page());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let arguments = [
-            "--listen".into(),
-            address.to_string(),
-            "--page".into(),
-            page.display().to_string(),
-            "--weights".into(),
-            weights.display().to_string(),
-        ];
+        let mut arguments =
+            vec!["--listen".into(), address.to_string(), "--page".into(), page.display().to_string()];
+        if !flags.iter().any(|flag| flag == "--weights") {
+            arguments.extend(["--weights".into(), places::weights().display().to_string()]);
+        }
+        arguments.extend_from_slice(flags);
         let log = std::env::temp_dir().join(format!("msao-server-{}-{port}.log", std::process::id()));
         let process = Leash::start(&binary, &arguments, &log)?;
         let mut server = Self { process, address, log };

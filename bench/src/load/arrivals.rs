@@ -13,9 +13,10 @@ pub(super) struct Arrival {
     pub(super) request: usize,
 }
 
-/// All arrivals within so many seconds. The same at each call, and every rate has the same requests in the same order.
-pub(super) fn poisson(rate_per_s: f64, seconds: f64, requests: usize) -> Vec<Arrival> {
-    let mut rng = SplitMix64::new(SEED);
+/// All arrivals within so many seconds in the `repeat`-th draw of the process. The same at each call, and every rate has
+/// the same requests in the same order.
+pub(super) fn poisson(repeat: u32, rate_per_s: f64, seconds: f64, requests: usize) -> Vec<Arrival> {
+    let mut rng = SplitMix64::new(SEED + u64::from(repeat));
     let mut arrivals = Vec::new();
     let mut at_s = 0.0;
     loop {
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn counts_and_gaps_are_those_of_a_poisson_process() {
-        let arrivals = poisson(50.0, 200.0, 10);
+        let arrivals = poisson(0, 50.0, 200.0, 10);
         let expected = 50.0 * 200.0;
         assert!((arrivals.len() as f64 - expected).abs() < 4.0 * f64::sqrt(expected), "{}", arrivals.len());
         // Counts of whole seconds have the variance of their mean.
@@ -50,11 +51,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arrivals_are_in_order_and_within_their_time(rate in 0.1_f64..500.0, requests in 1_usize..50) {
-            let arrivals = poisson(rate, 3.0, requests);
+        fn arrivals_are_in_order_and_within_their_time(
+            repeat in 0_u32..5, rate in 0.1_f64..500.0, requests in 1_usize..50
+        ) {
+            let arrivals = poisson(repeat, rate, 3.0, requests);
             prop_assert!(arrivals.is_sorted_by(|one, next| one.at_s <= next.at_s));
             prop_assert!(arrivals.iter().all(|it| (0.0..3.0).contains(&it.at_s) && it.request < requests));
-            let twice = poisson(2.0 * rate, 1.5, requests);
+            prop_assert!(arrivals.is_empty() || arrivals != poisson(repeat + 1, rate, 3.0, requests));
+            let twice = poisson(repeat, 2.0 * rate, 1.5, requests);
             prop_assert!(twice.iter().zip(&arrivals).all(|(one, other)| one.request == other.request));
         }
     }

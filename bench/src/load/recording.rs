@@ -4,17 +4,16 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context, Result, ensure};
-use msao_tests::{cloud::CloudClient, wiretap::Wiretap};
+use msao_tests::wiretap::Wiretap;
 
 use super::script::Script;
 use crate::{
     link::{Link, Scenario},
-    run::{self, BenchPolicy, Client, ClientSettings, PolicyRunner, Request},
+    run::{BenchPolicy, Client, ClientSettings, PolicyRunner, Request},
 };
 
 /// Requests that a client has answered before the first that counts: its plans rest on what it has measured.
@@ -25,8 +24,6 @@ const SEED: u64 = 7;
 /// A line to the server that is listened on.
 pub(super) struct Recorder {
     settings: ClientSettings,
-    /// Name of the server's model.
-    target: String,
     network: Scenario,
     tap: Wiretap,
     tapped: SocketAddr,
@@ -38,20 +35,10 @@ impl Recorder {
     /// # Errors
     /// If the server is away or this machine gives no port.
     pub(super) fn start(server: SocketAddr, network: Scenario, settings: ClientSettings) -> Result<Self> {
-        let target = CloudClient::connect(server)?.model.name;
         let tap = Wiretap::to(server)?;
         let port = tap.site().rsplit(':').next().and_then(|port| port.parse().ok());
         let tapped = (Ipv4Addr::LOCALHOST, port.context("a listener names its port")?).into();
-        Ok(Self { settings, target, network, tap, tapped })
-    }
-
-    /// Reads judged answers, without which no answer may stand; `false` if there are none for this target.
-    ///
-    /// # Errors
-    /// If they have another form.
-    pub(super) fn judge(&mut self, file: &Path) -> Result<bool> {
-        self.settings.judged = run::read_judged(file, &self.target)?.map(Arc::new);
-        Ok(self.settings.judged.is_some())
+        Ok(Self { settings, network, tap, tapped })
     }
 
     /// The script of each request under a policy.

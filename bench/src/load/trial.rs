@@ -103,16 +103,16 @@ fn alone_ms(session: &mut LoadSession, script: &Script) -> Result<f64> {
 }
 
 impl Crowd<'_> {
-    /// Lets visitors come at a rate.
+    /// Lets visitors come at a rate, in the `repeat`-th draw of their arrivals.
     ///
     /// # Errors
     /// If a session cannot be opened.
-    pub(super) fn try_rate(&self, rate_per_s: f64) -> Result<Trial> {
+    pub(super) fn try_rate(&self, repeat: u32, rate_per_s: f64) -> Result<Trial> {
         // Once one request has its answer the server is done with what an earlier rate has left.
         let reaching = self.scripts.iter().find(|script| script.reaches_server());
         let reaching = reaching.context("a request that reaches the server is needed")?;
         alone_ms(&mut LoadSession::open(self.server)?, reaching)?;
-        let arrivals = poisson(rate_per_s, self.seconds_at(rate_per_s), self.scripts.len());
+        let arrivals = poisson(repeat, rate_per_s, self.seconds_at(rate_per_s), self.scripts.len());
         let (waiting, open) = (Waiting::default(), Barrier::new(self.sessions + 1));
         let mut stood = 0;
         let ended = thread::scope(|scope| -> Result<Vec<(Ended, f64)>> {

@@ -8,9 +8,12 @@ use serde::Serialize;
 use super::{
     journal::{Measured, Requests},
     policies,
-    statistics::{Estimate, bootstrap, mean, quantile},
+    statistics::{Estimate, bootstrap, mean, quantile, requests_for},
 };
 use crate::record::Record;
+
+/// Half the width of the interval that an accuracy is wanted with, in percentage points: that of the goals.
+pub(crate) const WANTED_POINTS: f64 = 0.3;
 
 /// One policy over one network. Bytes and operations are means of a request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -54,6 +57,8 @@ pub(crate) struct Against {
     pub(crate) requests: usize,
     /// Accuracy less the baseline's, in percentage points.
     pub(crate) accuracy_points: Option<Estimate>,
+    /// Requests that bring the interval of `accuracy_points` to 0.3 points on either side.
+    pub(crate) requests_for_points: u64,
     /// Median latency over the baseline's, on requests that both answered.
     pub(crate) p50_ratio: Option<Estimate>,
     /// Bytes to the cloud over the baseline's.
@@ -164,6 +169,8 @@ impl Against {
         if pairs.is_empty() {
             return None;
         }
+        let gained = |(one, other): (&Record, &Record)| f64::from(is_right(one)) - f64::from(is_right(other));
+        let differences: Vec<f64> = pairs.iter().copied().map(gained).collect();
         let figures = bootstrap(pairs.len(), |drawn| {
             let all = || drawn.iter().map(|&index| pairs[index]);
             let ratio = |value: fn(&Record) -> u64| {
@@ -175,10 +182,8 @@ impl Against {
             let both = || all().filter(|(one, other)| one.failure.is_none() && other.failure.is_none());
             let mut ours: Vec<f64> = both().map(|(one, _)| one.total_ms).collect();
             let mut theirs: Vec<f64> = both().map(|(_, other)| other.total_ms).collect();
-            let gained =
-                |(one, other): (&Record, &Record)| f64::from(is_right(one)) - f64::from(is_right(other));
             [
-                100.0 * mean(all().map(gained)),
+                100.0 * mean(drawn.iter().map(|&index| differences[index])),
                 quantile(&mut ours, 0.5) / quantile(&mut theirs, 0.5),
                 ratio(|record| record.up_bytes),
                 ratio(|record| record.cloud_flops),
@@ -192,6 +197,7 @@ impl Against {
             baseline: baseline.to_owned(),
             requests: pairs.len(),
             accuracy_points,
+            requests_for_points: requests_for(&differences, WANTED_POINTS / 100.0),
             p50_ratio,
             up_bytes_ratio,
             cloud_flops_ratio,

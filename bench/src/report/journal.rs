@@ -1,4 +1,5 @@
-//! What a run left in its folder: journals, the load test, the machine.
+//! What runs left in their folders: journals, the load test, the machine. Several runs of the same models on the same
+//! machine add up; others are kept apart.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{load::LoadReport, record::Record};
@@ -30,37 +31,59 @@ pub(super) struct Measured {
     /// By network, then policy.
     pub(super) networks: BTreeMap<String, BTreeMap<String, Requests>>,
     pub(super) load: Option<LoadReport>,
-    pub(super) machine: Option<Value>,
+    /// What each run was measured on.
+    pub(super) runs: Vec<Value>,
+    /// Names and hashes of the models, where a journal has been read.
+    models: Option<Option<String>>,
 }
 
 impl Measured {
-    /// Reads all `*.jsonl` of a folder as journals, by name, and `load.json` and `machine.json` where they are. Of two
+    /// Reads all `*.jsonl` of folders as journals, by name, and `load.json` and `machine.json` where they are. Of two
     /// records of the same request, policy and network the later one counts.
     ///
     /// # Errors
-    /// If there is no journal, or a file has another form or is too large.
-    pub(super) fn read(folder: &Path) -> Result<Self> {
+    /// If a folder has no journal, a file has another form or is too large, or runs do not belong together.
+    pub(super) fn read(folders: &[PathBuf]) -> Result<Self> {
+        let mut measured = Self::default();
+        let mut left_bytes = MOST_JOURNAL_BYTES;
+        for folder in folders {
+            measured.read_folder(folder, &mut left_bytes)?;
+        }
+        Ok(measured)
+    }
+
+    fn read_folder(&mut self, folder: &Path, left_bytes: &mut u64) -> Result<()> {
         let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let mut files: Vec<PathBuf> =
             entries.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
         files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
         files.sort();
         ensure!(!files.is_empty(), "{} has no journal (*.jsonl); measure first", folder.display());
-        let mut measured = Self {
-            load: read_json(&folder.join(LOAD_FILE))?,
-            machine: read_json(&folder.join(MACHINE_FILE))?,
-            ..Self::default()
-        };
-        let mut left_bytes = MOST_JOURNAL_BYTES;
+        if let Some(load) = read_json(&folder.join(LOAD_FILE))? {
+            ensure!(
+                self.load.replace(load).is_none(),
+                "{} has a second {LOAD_FILE}; rates of several tests do not add up: leave all but one out",
+                folder.display()
+            );
+        }
+        if let Some(run) = read_json::<Value>(&folder.join(MACHINE_FILE))? {
+            if let Some((what, first, other)) = self.runs.first().and_then(|first| difference(first, &run)) {
+                bail!(
+                    "{} was measured with {what} {other}, others with {first}; report on them apart",
+                    folder.display()
+                );
+            }
+            self.runs.push(run);
+        }
         for file in files {
             let open = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let bytes = open.metadata()?.len();
-            left_bytes = left_bytes.checked_sub(bytes).with_context(|| {
+            *left_bytes = left_bytes.checked_sub(bytes).with_context(|| {
                 format!("the journals exceed {MOST_JOURNAL_BYTES} bytes; report on fewer at a time")
             })?;
-            measured.read_journal(open.take(bytes), &file)?;
+            self.read_journal(open.take(bytes), &file)?;
         }
-        Ok(measured)
+        Ok(())
     }
 
     fn read_journal(&mut self, journal: impl Read, file: &Path) -> Result<()> {
@@ -71,7 +94,7 @@ impl Measured {
                 break;
             }
             match serde_json::from_slice(&line) {
-                Ok(record) => self.add(record),
+                Ok(record) => self.add_of(record, file)?,
                 // Torn when a run was cut.
                 Err(_) if !line.ends_with(b"\n") => break,
                 Err(error) => {
@@ -80,6 +103,19 @@ impl Measured {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Takes in a record of a file, if it is of the same models as those before.
+    fn add_of(&mut self, record: Record, file: &Path) -> Result<()> {
+        let models = self.models.get_or_insert_with(|| record.models.clone());
+        if *models != record.models {
+            let name =
+                |models: &Option<String>| models.clone().unwrap_or_else(|| "models not noted".to_owned());
+            let (known, other) = (name(models), name(&record.models));
+            bail!("{} has records of {other}, others are of {known}; report on them apart", file.display());
+        }
+        self.add(record);
         Ok(())
     }
 
@@ -96,7 +132,7 @@ impl Measured {
 
     /// What was measured on and how, a sentence each.
     pub(super) fn circumstances(&self) -> Vec<String> {
-        let Some(run) = &self.machine else { return Vec::new() };
+        let Some(run) = self.runs.first() else { return Vec::new() };
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Null => None,
@@ -106,34 +142,56 @@ impl Measured {
         let parts = [
             text(&machine["processor"]),
             text(&machine["cores"]).map(|cores| format!("{cores} cores")),
+            text(&machine["usable_cores"])
+                .filter(|usable| Some(usable) != text(&machine["cores"]).as_ref())
+                .map(|usable| format!("{usable} of them usable")),
             text(&machine["memory_gib"]).map(|gib| format!("{gib} GiB")),
             text(&machine["system"]),
             text(&machine["load_before"]).map(|load| format!("load before: {load}")),
         ];
-        // Where a folder lies on the machine is nobody's business, what it is called says which set was asked.
-        let named = |argument: &str| match Path::new(argument) {
-            path if path.is_absolute() => {
-                path.file_name().map_or_else(String::new, |name| name.display().to_string())
-            }
-            _ => argument.to_owned(),
-        };
-        let command = run["command"].as_array().into_iter().flatten().filter_map(Value::as_str).map(named);
-        let command: Vec<String> = command.collect();
         let target = text(&run["target"]["name"]).zip(text(&run["target"]["device"]));
         let megabytes = |key: &str| run[key].as_u64().map(|bytes| format!("{} MB", bytes / 1_000_000));
         let sentences = [
             Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", ")),
             target.map(|(name, device)| format!("target: {name} on {device}")),
+            self.models.clone().flatten().map(|models| format!("models: {models}")),
             text(&run["server_cpus"]).map(|cpus| format!("processors of the server: {cpus}")),
             text(&run["edge_cpus"]).map(|cpus| format!("processors of the edge: {cpus}")),
             megabytes("server_peak_bytes").map(|most| format!("the server's peak memory: {most}")),
             megabytes("edge_peak_bytes")
                 .map(|most| format!("peak memory of edge, clients and emulated network: {most}")),
-            (!command.is_empty()).then(|| format!("command: `msao-bench {}`", command[1..].join(" "))),
             text(&run["revision"]).map(|revision| format!("revision: {revision}")),
         ];
-        sentences.into_iter().flatten().filter(|sentence| !sentence.is_empty()).collect()
+        let sentences = sentences.into_iter().flatten().filter(|sentence| !sentence.is_empty());
+        sentences.chain(self.runs.iter().filter_map(command)).collect()
     }
+}
+
+/// The command of a run, as it can be given again. Where a folder lies on the machine is nobody's business, what it is
+/// called says which set was asked.
+fn command(run: &Value) -> Option<String> {
+    let named = |argument: &str| match Path::new(argument) {
+        path if path.is_absolute() => {
+            path.file_name().map_or_else(String::new, |name| name.display().to_string())
+        }
+        _ => argument.to_owned(),
+    };
+    let arguments = run["command"].as_array()?.iter().skip(1).filter_map(Value::as_str).map(named);
+    Some(format!("command: `msao-bench {}`", arguments.collect::<Vec<_>>().join(" ")))
+}
+
+/// What keeps two runs from being one: its name, and what it is in each.
+fn difference<'a>(one: &'a Value, other: &'a Value) -> Option<(&'static str, &'a Value, &'a Value)> {
+    const SAME: [(&str, &str); 4] = [
+        ("the processor", "/machine/processor"),
+        ("the target", "/target/name"),
+        ("the device", "/target/device"),
+        ("the version", "/version"),
+    ];
+    SAME.into_iter().find_map(|(what, place)| {
+        let (one, other) = (one.pointer(place)?, other.pointer(place)?);
+        (one != other).then_some((what, one, other))
+    })
 }
 
 /// The content of a JSON file; `None` where there is none.

@@ -7,6 +7,7 @@
 //! | [`journal`] | what a run left in its folder |
 //! | [`statistics`] | quantiles and the bootstrap |
 //! | [`figures`] | each policy over each network, and two policies on the same requests |
+//! | [`throughput`] | rates at saturation, over repeated searches |
 //! | [`goals`] | what was asked for, and whether it is met |
 //! | [`tables`] | the page |
 //! | [`plots`] | the pictures on it |
@@ -21,6 +22,7 @@ mod statistics;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod throughput;
 
 use std::{
     fs,
@@ -38,6 +40,7 @@ use self::{
     figures::{Against, PolicyFigures},
     goals::Goal,
     journal::Measured,
+    throughput::Throughput,
 };
 use crate::load::LoadReport;
 
@@ -48,9 +51,10 @@ const END: &str = "<!-- measured:end -->";
 /// Where journals are, and where figures go.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Folder of a run: journals (*.jsonl), load.json, machine.json
-    #[arg(long = "in")]
-    folder: PathBuf,
+    /// Folder of a run: journals (*.jsonl), load.json, machine.json. Several add up, if their models and machines are the
+    /// same: runs of parts side by side
+    #[arg(long = "in", required = true)]
+    folders: Vec<PathBuf>,
     /// Folder for RESULTS.md, results.json and plots; bench/ unless told otherwise
     #[arg(long)]
     out: Option<PathBuf>,
@@ -59,11 +63,13 @@ pub(crate) struct Arguments {
 /// All figures, for programs.
 #[derive(Debug, Serialize)]
 struct Results<'a> {
-    machine: Option<&'a Value>,
+    /// One entry a run.
+    runs: &'a [Value],
     goals: &'a [Goal],
     policies: &'a [PolicyFigures],
     against_cloud_only: &'a [Against],
     load: Option<&'a LoadReport>,
+    throughput: Vec<Throughput>,
 }
 
 /// Writes page, JSON and plots.
@@ -72,17 +78,17 @@ struct Results<'a> {
 /// If there is no journal, a file has another form, or the page lacks its markers.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let out = arguments.out.clone().unwrap_or_else(|| places::root().join("bench"));
-    write(&arguments.folder, &out)?;
+    write(&arguments.folders, &out)?;
     eprintln!("written to {}", out.join(PAGE).display());
     Ok(())
 }
 
-/// From the folder of a run to that of the results.
+/// From the folders of runs to that of the results.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn write(folder: &Path, out: &Path) -> Result<()> {
-    let measured = Measured::read(folder)?;
+pub(crate) fn write(folders: &[PathBuf], out: &Path) -> Result<()> {
+    let measured = Measured::read(folders)?;
     let figures = PolicyFigures::all(&measured);
     let against: Vec<Against> = figures
         .iter()
@@ -93,11 +99,12 @@ pub(crate) fn write(folder: &Path, out: &Path) -> Result<()> {
     fs::create_dir_all(out)?;
     let plots = plots::draw(&measured, &figures, out)?;
     let results = Results {
-        machine: measured.machine.as_ref(),
+        runs: &measured.runs,
         goals: &goals,
         policies: &figures,
         against_cloud_only: &against,
         load: measured.load.as_ref(),
+        throughput: measured.load.iter().flat_map(throughput::all).collect(),
     };
     fs::write(out.join("results.json"), serde_json::to_string_pretty(&results)? + "\n")?;
     let text = tables::page(&measured, &figures, &against, &goals, &plots)?;

@@ -14,7 +14,7 @@ use super::{
     figures::PolicyFigures,
     journal::Measured,
     policies::{self, title},
-    statistics::Estimate,
+    throughput::{self, Throughput},
 };
 
 /// Folder of the plots beside the page.
@@ -48,7 +48,7 @@ pub(super) fn draw(measured: &Measured, figures: &[PolicyFigures], out: &Path) -
     let caption = "Median latency of each policy over each network, with 95 % intervals";
     write("latency", None, caption.to_owned(), bars::draw(&latency_bars(figures))?)?;
     if let Some(bars) = throughput_bars(measured) {
-        let caption = "User requests a second at saturation of each policy, and up to the next rate that was not sustained";
+        let caption = "User requests a second at saturation of each policy, with 95 % intervals where the search was repeated";
         write("throughput", None, caption.to_owned(), bars::draw(&bars)?)?;
     }
     let mut networks: Vec<&str> = figures.iter().map(|one| one.network.as_str()).collect();
@@ -80,14 +80,13 @@ fn latency_bars(figures: &[PolicyFigures]) -> Bars {
 }
 
 fn throughput_bars(measured: &Measured) -> Option<Bars> {
-    let load = measured.load.as_ref()?;
-    let mut policies: Vec<_> = load.policies.iter().filter(|one| one.saturation_per_s > 0.0).collect();
-    policies.sort_by_key(|one| policies::place(&one.policy));
-    let bar = |one: &&crate::load::PolicyLoad| {
-        let (value, high) = (one.saturation_per_s, one.overload_per_s.unwrap_or(one.saturation_per_s));
-        let height = Estimate { value, low: value, high };
-        (title(&one.policy), vec![Bar { policy: one.policy.clone(), height }])
+    let mut found = throughput::all(measured.load.as_ref()?);
+    found.sort_by(|one, other| policies::place(&one.policy).cmp(&policies::place(&other.policy)));
+    let bar = |one: Throughput| {
+        let height = one.saturation_per_s?;
+        Some((title(&one.policy), vec![Bar { policy: one.policy, height }]))
     };
+    let groups: Vec<_> = found.into_iter().filter_map(bar).collect();
     let axis = "user requests a second at saturation".to_owned();
-    Some(Bars { axis, groups: policies.iter().map(bar).collect() })
+    (!groups.is_empty()).then_some(Bars { axis, groups })
 }

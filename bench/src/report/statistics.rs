@@ -70,6 +70,40 @@ pub(crate) fn bootstrap<const N: usize>(
     })
 }
 
+/// Upper 97.5 % quantiles of Student's distribution by degrees of freedom, from 1 on (Student 1908).
+const STUDENT: [f64; 30] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+];
+/// The same of the normal distribution.
+const NORMAL: f64 = 1.96;
+
+/// The mean of repeated measurements, and Student's 95 % interval: of one, only itself; of none, nothing.
+pub(crate) fn over_repeats(values: &[f64]) -> Option<Estimate> {
+    let value = mean(values.iter().copied());
+    let half = match values.len() {
+        0 => return None,
+        1 => 0.0,
+        count => {
+            let squares: f64 = values.iter().map(|one| (one - value).powi(2)).sum();
+            let freedom = count - 1;
+            // Beyond the table its last entry errs on the wide side.
+            STUDENT[freedom.min(STUDENT.len()) - 1] * (squares / freedom as f64 / count as f64).sqrt()
+        }
+    };
+    Some(Estimate { value, low: value - half, high: value + half })
+}
+
+/// Requests that bring the 95 % interval of a mean of differences to `half` on either side. Where hardly any differs the
+/// variance says little, and it is the rule of three that bounds what was not seen: 3 / `half` without a difference.
+pub(crate) fn requests_for(differences: &[f64], half: f64) -> u64 {
+    let centre = mean(differences.iter().copied());
+    let squares: f64 = differences.iter().map(|one| (one - centre).powi(2)).sum();
+    let variance = squares / differences.len().saturating_sub(1).max(1) as f64;
+    let (by_variance, unseen) = (variance * (NORMAL / half).powi(2), 3.0 / half);
+    by_variance.max(unseen).ceil() as u64
+}
+
 /// The value below which a share of the values lies, linear between neighbours (type 7 of Hyndman and Fan 1996, as
 /// `numpy.quantile`); not a number without values. Changes their order.
 pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
@@ -144,6 +178,37 @@ mod tests {
         assert_eq!(run(), run());
         assert_eq!(run()[1], None);
         assert_eq!(bootstrap(0, |_| [mean([])]), [None]);
+    }
+
+    #[test]
+    fn repeats_have_students_interval() {
+        assert_eq!(over_repeats(&[]), None);
+        assert_eq!(over_repeats(&[4.0]), Some(Estimate { value: 4.0, low: 4.0, high: 4.0 }));
+        let three = over_repeats(&[9.0, 10.0, 11.0]).unwrap();
+        let half = 4.303 / f64::sqrt(3.0);
+        assert!(
+            (three.low - (10.0 - half)).abs() < 1e-9 && (three.high - (10.0 + half)).abs() < 1e-9,
+            "{three:?}"
+        );
+        let many: Vec<f64> = (0..100).map(|index| f64::from(index % 2)).collect();
+        let many = over_repeats(&many).unwrap();
+        assert!((many.high - 0.5 - 2.042 * 0.5025 / 10.0).abs() < 1e-3, "{many:?}");
+    }
+
+    #[test]
+    fn as_many_requests_are_needed_as_narrow_the_interval_down() {
+        // One of 50 differs: 0.0196 * (1.96 / 0.003)^2.
+        let differences: Vec<f64> = (0..1000).map(|index| if index % 50 == 0 { -1.0 } else { 0.0 }).collect();
+        let needed = requests_for(&differences, 0.003);
+        assert!((8_300..8_450).contains(&needed), "{needed}");
+        // On as many, the bootstrap's interval has that width.
+        let [found] = bootstrap(needed as usize, |drawn| {
+            [mean(drawn.iter().map(|&index| differences[index % differences.len()]))]
+        });
+        let found = found.unwrap();
+        assert!(((found.high - found.low) / 0.006 - 1.0).abs() < 0.1, "{found:?}");
+        assert_eq!(requests_for(&[0.0; 54], 0.003), 1000, "without a difference it is the rule of three");
+        assert_eq!(requests_for(&[], 0.003), 1000);
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::fmt::Write;
 use anyhow::Result;
 
 use super::{
-    figures::{Against, PolicyFigures},
+    figures::{Against, PolicyFigures, WANTED_POINTS},
     goals::Goal,
     journal::Measured,
     plots::Plot,
     policies::{CLOUD_ONLY, title},
     statistics::Estimate,
+    throughput::{self, Throughput},
 };
-use crate::load::{BOUND_OVER_UNLOADED, LoadReport};
+use crate::load::{BOUND_OVER_UNLOADED, LoadReport, LoadSettings};
 
 /// Everything between the markers.
 pub(super) fn page(
@@ -125,15 +126,17 @@ fn against_table<'a>(out: &mut String, against: impl Iterator<Item = &'a Against
     }
     writeln!(
         out,
-        "Against {}, request by request:\n\n| policy | accuracy, points | p50 | bytes up | cloud FLOPs | same answer, % |\n|---|---:|---:|---:|---:|---:|",
+        "Against {}, request by request:\n\n| policy | accuracy, points | requests for +-{WANTED_POINTS} points | p50 | bytes up | cloud FLOPs | same answer, % |\n|---|---:|---:|---:|---:|---:|---:|",
         title(CLOUD_ONLY)
     )?;
     for one in against {
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} of {} | {} | {} | {} | {} |",
             title(&one.policy),
             show(one.accuracy_points, 1.0, 2),
+            one.requests,
+            one.requests_for_points,
             show(one.p50_ratio, 1.0, 2),
             show(one.up_bytes_ratio, 1.0, 2),
             show(one.cloud_flops_ratio, 1.0, 2),
@@ -145,26 +148,26 @@ fn against_table<'a>(out: &mut String, against: impl Iterator<Item = &'a Against
 }
 
 fn load_table(out: &mut String, load: &LoadReport) -> Result<()> {
-    let LoadReport { requests, bound_ms, seconds, sessions, server_cpus, policies } = load;
+    let LoadSettings { requests, seconds, sessions, server_cpus, .. } = &load.settings;
+    let bound_ms = load.bound_ms;
     let pinned = server_cpus.as_ref().map_or(String::new(), |cpus| format!(" on processors {cpus}"));
     writeln!(
         out,
-        "### Throughput\n\nOpen-loop load: Poisson arrivals of {requests} requests over {sessions} sessions against the real server{pinned}, {seconds} s at each rate or as long as 40 requests take to reach it. A rate is sustained if the p95 latency of what reaches the server stays below {bound_ms:.0} ms ({BOUND_OVER_UNLOADED} times the unloaded p95 of cloud only, for every policy) and at least 95 % of it is answered; \"busy\" is a failure. Rates are user requests a second: answers that stand on the edge count as served, and cost the server nothing.\n"
+        "### Throughput\n\nOpen-loop load: Poisson arrivals of {requests} requests over {sessions} sessions against the real server{pinned}, {seconds} s at each rate or as long as 40 requests take to reach it. A rate is sustained if the p95 latency of what reaches the server stays below {bound_ms:.0} ms ({BOUND_OVER_UNLOADED} times the unloaded p95 of cloud only, for every policy) and at least 95 % of it is answered; \"busy\" is a failure. Rates are user requests a second: answers that stand on the edge count as served, and cost the server nothing. Each search for the highest sustained rate has arrivals of its own; figures are means over searches with Student's 95 % interval, and a single search has none.\n"
     )?;
     writeln!(
         out,
-        "| policy | saturation, requests/s | not sustained from | against cloud only | reach the server, % | unloaded median, ms | server's peak memory, MB |\n|---|---:|---:|---:|---:|---:|---:|"
+        "| policy | saturation, requests/s | not sustained from | against cloud only | searches | reach the server, % | unloaded median, ms | server's peak memory, MB |\n|---|---:|---:|---:|---:|---:|---:|---:|"
     )?;
-    let base = policies.iter().find(|one| one.policy == CLOUD_ONLY).map(|one| one.saturation_per_s);
-    for one in policies {
-        let times = base.filter(|base| *base > 0.0).map(|base| format!("{:.2}", one.saturation_per_s / base));
+    for (one, found) in load.policies.iter().zip(throughput::all(load)) {
+        let Throughput { searches, saturation_per_s, overload_per_s, against_cloud_only, .. } = found;
         writeln!(
             out,
-            "| {} | {:.2} | {} | {} | {:.1} | {:.0} | {} |",
+            "| {} | {} | {} | {} | {searches} | {:.1} | {:.0} | {} |",
             title(&one.policy),
-            one.saturation_per_s,
-            one.overload_per_s.map_or_else(dash, |rate| format!("{rate:.2}")),
-            times.unwrap_or_else(dash),
+            show(saturation_per_s, 1.0, 2),
+            overload_per_s.map_or_else(dash, |rate| format!("{rate:.2}")),
+            show(against_cloud_only, 1.0, 2),
             100.0 * one.reaching_share,
             one.unloaded_ms,
             one.server_peak_bytes.map_or_else(dash, |bytes| format!("{:.0}", bytes as f64 / 1e6))

@@ -10,7 +10,7 @@ use super::{
     write,
 };
 use crate::{
-    load::{LoadReport, PolicyLoad},
+    load::{LoadReport, LoadSettings, PolicyLoad, Searched},
     record::Record,
 };
 
@@ -22,6 +22,7 @@ fn record(request: u32, policy: &str, network: &str) -> Record {
     Record {
         request: format!("q{request}"),
         family: "colour".into(),
+        models: None,
         network: network.into(),
         policy: policy.into(),
         answer: "red".into(),
@@ -74,18 +75,27 @@ fn measured(change: impl Fn(&mut Record)) -> Measured {
         policy: policy.into(),
         reaching_share: 1.0,
         unloaded_ms: 90.0,
-        saturation_per_s,
-        overload_per_s: Some(saturation_per_s * 1.1),
         server_peak_bytes: Some(300_000_000),
-        trials: Vec::new(),
+        searches: (0..3)
+            .map(|repeat| Searched {
+                repeat,
+                saturation_per_s: saturation_per_s + f64::from(repeat),
+                overload_per_s: Some(saturation_per_s * 1.1),
+                trials: Vec::new(),
+            })
+            .collect(),
     };
     measured.load = Some(LoadReport {
-        requests: 64,
+        settings: LoadSettings {
+            models: None,
+            network: None,
+            requests: 64,
+            seconds: 20.0,
+            sessions: 128,
+            server_cpus: None,
+        },
         bound_ms: 450.0,
-        seconds: 20.0,
-        sessions: 128,
-        server_cpus: None,
-        policies: vec![load(CLOUD_ONLY, 10.0), load(MSAO, 16.0), load(MSAO_RISK, 24.0)],
+        policies: vec![load(CLOUD_ONLY, 10.0), load(MSAO, 18.0), load(MSAO_RISK, 27.0)],
     });
     measured
 }
@@ -162,6 +172,42 @@ fn folder(name: &str) -> PathBuf {
 }
 
 #[test]
+fn runs_of_parts_add_up_and_those_of_other_models_do_not() {
+    let (one, other, out) = (folder("part-1"), folder("part-2"), folder("parts"));
+    let write_part = |folder: &PathBuf, requests: std::ops::Range<u32>, models: &str, machine: &str| {
+        let records = requests.flat_map(|request| {
+            [CLOUD_ONLY, MSAO].map(|policy| Record {
+                models: Some(models.into()),
+                is_right: policy == CLOUD_ONLY || request % 50 > 0,
+                ..record(request, policy, PAPER_NETWORKS[0])
+            })
+        });
+        let lines: String = records.map(|record| serde_json::to_string(&record).unwrap() + "\n").collect();
+        fs::write(folder.join("journal.jsonl"), lines).unwrap();
+        fs::write(folder.join("machine.json"), machine).unwrap();
+    };
+    let run = [one.clone(), other.clone()];
+    write_part(&one, 0..120, "big@1", MACHINE);
+    write_part(&other, 100..200, "big@1", MACHINE);
+    write(&run, &out).unwrap();
+    let page = fs::read_to_string(out.join("RESULTS.md")).unwrap();
+    // 4 of 200 differ: 0.0197 * (1.96 / 0.003)^2 requests.
+    assert!(page.contains("| -2.00 (") && page.contains(" | 200 of 8407 |"), "{page}");
+    assert!(page.contains("needs 8407 requests, there are 200"), "{page}");
+    assert_eq!(page.matches("- command: `").count(), 2);
+    assert!(page.contains("- models: big@1\n"), "{page}");
+    write_part(&other, 100..200, "small@2", MACHINE);
+    let error = format!("{:#}", write(&run, &out).unwrap_err());
+    assert!(error.contains("big@1") && error.contains("small@2") && error.contains("apart"), "{error}");
+    write_part(&other, 100..200, "big@1", &MACHINE.replace("A CPU", "Another"));
+    let error = format!("{:#}", write(&run, &out).unwrap_err());
+    assert!(error.contains("Another") && error.contains("apart"), "{error}");
+    for folder in [one, other, out] {
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[test]
 fn the_same_journal_gives_the_same_files_and_prose_stays() {
     let (run, out) = (folder("in"), folder("out"));
     let journal: String = measured(|_| ())
@@ -174,7 +220,7 @@ fn the_same_journal_gives_the_same_files_and_prose_stays() {
     fs::write(run.join("machine.json"), MACHINE).unwrap();
     let page = out.join("RESULTS.md");
     fs::write(&page, "# Ours\n\n<!-- measured:begin -->\n<!-- measured:end -->\n\nWhy.\n").unwrap();
-    write(&run, &out).unwrap();
+    write(std::slice::from_ref(&run), &out).unwrap();
     let first = fs::read_to_string(&page).unwrap();
     assert!(first.starts_with("# Ours\n") && first.ends_with("\nWhy.\n"), "{first}");
     assert!(first.contains("- A CPU, 2 cores\n- the server's peak memory: 250 MB\n- command: `msao-bench run --set held-out`\n"), "{first}");
@@ -186,13 +232,13 @@ fn the_same_journal_gives_the_same_files_and_prose_stays() {
     let mut torn = fs::read(run.join("journal.jsonl")).unwrap();
     torn.extend(b"{\"request\": \"q2");
     fs::write(run.join("journal.jsonl"), torn).unwrap();
-    write(&run, &out).unwrap();
+    write(std::slice::from_ref(&run), &out).unwrap();
     assert_eq!(fs::read_to_string(&page).unwrap(), first);
     assert_eq!(fs::read_to_string(&plot).unwrap(), drawn);
     fs::write(&page, "no markers\n").unwrap();
-    assert!(write(&run, &out).unwrap_err().to_string().contains("measured:begin"));
+    assert!(write(std::slice::from_ref(&run), &out).unwrap_err().to_string().contains("measured:begin"));
     fs::write(run.join("journal.jsonl"), "{}\n").unwrap();
-    assert!(write(&run, &out).unwrap_err().to_string().contains("line 1"));
+    assert!(write(std::slice::from_ref(&run), &out).unwrap_err().to_string().contains("line 1"));
     for folder in [run, out] {
         fs::remove_dir_all(folder).unwrap();
     }

@@ -7,7 +7,7 @@ use msao_protocol::ModelInfo;
 use msao_tests::places;
 use serde::Serialize;
 
-use super::{memory, quick::Replays};
+use super::{memory, models::Models, quick::Replays};
 use crate::machine::Machine;
 
 /// Name of the server's program.
@@ -20,8 +20,11 @@ pub(super) struct Circumstances {
     /// As it was started.
     command: Vec<String>,
     version: String,
-    /// The commit measured, with `-dirty` behind it where files differ from it.
+    /// The commit measured, with `-dirty` behind it where sources differ from it.
     revision: Option<String>,
+    /// Names and hashes of what both sides run.
+    models: Models,
+    /// What the server says that it runs.
     target: ModelInfo,
     /// Processors of server and edge; `None` where they were not held to any.
     server_cpus: Option<String>,
@@ -37,17 +40,19 @@ pub(super) struct Circumstances {
 }
 
 impl Circumstances {
-    /// Before the first request.
+    /// Before the first request; the machine is as it was before anything was held to processors.
     pub(super) fn now(
-        target: ModelInfo,
+        machine: Machine,
+        (models, target): (Models, ModelInfo),
         [server_cpus, edge_cpus]: [Option<String>; 2],
         warm_up_requests: usize,
     ) -> Self {
         Self {
-            machine: Machine::describe(),
+            machine,
             command: std::env::args().collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: revision(),
+            models,
             target,
             server_cpus,
             edge_cpus,
@@ -71,9 +76,18 @@ impl Circumstances {
     }
 }
 
+/// What runs write, and what people do, is no source that is measured.
+const NO_SOURCES: [&str; 4] =
+    [":(exclude,glob)**/*.md", ":(exclude)bench/*.json", ":(exclude)bench/plots", ":(exclude)*/results.json"];
+
 fn revision() -> Option<String> {
-    let mut git = Command::new("git");
-    git.current_dir(places::root()).args(["describe", "--always", "--dirty", "--abbrev=12"]);
-    let output = git.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").current_dir(places::root()).args(arguments).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(said)
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed =
+        git(&[&["status", "--porcelain", "--untracked-files=no", "--", "."], &NO_SOURCES[..]].concat())?;
+    Some(if changed.is_empty() { commit } else { commit + "-dirty" })
 }

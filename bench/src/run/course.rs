@@ -168,6 +168,7 @@ impl<'a> Course<'a> {
         Record {
             request: self.request.id.clone(),
             family: self.request.family.clone(),
+            models: None,
             network: network.to_owned(),
             policy: policy.to_owned(),
             is_right: self.failure.is_none() && answer == self.request.right_answer,

@@ -1,6 +1,7 @@
 //! The edge: the real engine on a thread of its own, one question at a time, as the page's Worker runs it.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         mpsc::{self, Receiver, SyncSender},
@@ -17,7 +18,6 @@ use msao_runtime::{
     scored::{Scored, TargetGrid},
     steering::{EdgeQuestion, EdgeStep, Steer},
 };
-use msao_tests::places;
 use pollster::block_on;
 
 use super::{inbox::Heard, steering::Steering};
@@ -25,8 +25,6 @@ use crate::clock::now_ms;
 
 /// Most tokens of an answer, as on the page.
 pub(super) const MAX_NEW_TOKENS: u32 = 96;
-/// The shipped edge model.
-const EDGE_MODEL: &str = "pocket-edge";
 
 /// What the edge says about the question under way.
 #[derive(Debug)]
@@ -63,15 +61,16 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Loads and warms up the shipped edge model.
+    /// Loads and warms up the edge model in a folder.
     ///
     /// # Errors
     /// If its files are missing or damaged.
-    pub(crate) fn start() -> Result<Self> {
-        let folder = places::weights().join(EDGE_MODEL);
-        let files = CheckpointFiles::from_dir(&folder)
-            .with_context(|| format!("cannot read {}", folder.display()))?;
-        let probe = ProbeFiles::from_dir(&folder)?.context("the edge model has no probe")?;
+    pub(crate) fn start(folder: &Path) -> Result<Self> {
+        let files =
+            CheckpointFiles::from_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let probe = ProbeFiles::from_dir(folder)?.with_context(|| {
+            format!("{} has no MAS probe; train one for it (models/training)", folder.display())
+        })?;
         let load = |probe| block_on(EdgeEngine::load(&files, probe, EngineKind::Simd, now_ms));
         // Policies that do not look at scores do not pay for them: for those there is an engine without a probe.
         let engines = Engines { scoring: load(Some(&probe))?, plain: load(None)? };

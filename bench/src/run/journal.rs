@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::record::Record;
 
@@ -19,16 +19,18 @@ const MOST_BYTES: u64 = 4 << 30;
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
+    /// Names and hashes of the models of this run.
+    models: String,
     records: Vec<Record>,
     known: HashSet<[String; 3]>,
 }
 
 impl Journal {
-    /// Opens or makes a journal. A last line that was torn when a run was cut is taken away.
+    /// Opens or makes a journal of `models`. A last line that was torn when a run was cut is taken away.
     ///
     /// # Errors
-    /// If it cannot be written, or a line before the last is no record.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// If it is of other models, it cannot be written, or a line before the last is no record.
+    pub(super) fn open(path: &Path, models: &str) -> Result<Self> {
         let cannot = || format!("cannot use the journal {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
@@ -40,10 +42,17 @@ impl Journal {
         let bytes = file.metadata().with_context(cannot)?.len();
         ensure!(bytes <= MOST_BYTES, "{} has {bytes} bytes; begin another with --out", path.display());
         let (records, whole_bytes) = read(&file, bytes).with_context(cannot)?;
+        if let Some(other) = records.iter().find(|record: &&Record| record.models.as_deref() != Some(models))
+        {
+            let other = other.models.as_deref().unwrap_or("models that an earlier version did not note");
+            bail!(
+                "it is of {other}, this run of {models}; choose another folder with --out, or the same models"
+            );
+        }
         file.set_len(whole_bytes).with_context(cannot)?;
         file.seek(SeekFrom::End(0)).with_context(cannot)?;
         let known = records.iter().map(key).collect();
-        Ok(Self { path: path.to_owned(), file, records, known })
+        Ok(Self { path: path.to_owned(), file, models: models.to_owned(), records, known })
     }
 
     /// Whether there is a record of a request.
@@ -51,11 +60,12 @@ impl Journal {
         self.known.contains(&[network, policy, request].map(str::to_owned))
     }
 
-    /// Adds a record.
+    /// Adds a record, with the models of this run.
     ///
     /// # Errors
     /// If the disk does not take it.
     pub(super) fn add(&mut self, record: Record) -> Result<()> {
+        let record = Record { models: Some(self.models.clone()), ..record };
         let line = serde_json::to_string(&record)? + "\n";
         // One write a line: what is cut is at most the last one.
         let written = self.file.write_all(line.as_bytes());
@@ -117,6 +127,8 @@ pub(super) mod tests {
         .unwrap()
     }
 
+    const MODELS: &str = "big@1 with small@2";
+
     fn scratch(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("msao-journal-{name}-{}", std::process::id()));
         let _ = fs::remove_file(&path);
@@ -126,7 +138,7 @@ pub(super) mod tests {
     #[test]
     fn a_cut_run_goes_on_where_it_was() {
         let path = scratch("cut");
-        let mut journal = Journal::open(&path).unwrap();
+        let mut journal = Journal::open(&path, MODELS).unwrap();
         journal.add(record("a", "n", "msao")).unwrap();
         journal.add(record("b", "n", "msao")).unwrap();
         drop(journal);
@@ -135,23 +147,38 @@ pub(super) mod tests {
         let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         for length in [first, first + 1, whole.len() / 2 + 30, whole.len() - 1] {
             fs::write(&path, &whole[..length]).unwrap();
-            let mut journal = Journal::open(&path).unwrap();
+            let mut journal = Journal::open(&path, MODELS).unwrap();
             assert!(journal.has("n", "msao", "a") && !journal.has("n", "msao", "b"), "{length}");
             journal.add(record("b", "n", "msao")).unwrap();
             assert_eq!(fs::read(&path).unwrap(), whole, "{length}");
         }
-        assert_eq!(Journal::open(&path).unwrap().records().len(), 2);
+        assert_eq!(Journal::open(&path, MODELS).unwrap().records().len(), 2);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_journal_of_other_models_is_not_gone_on_with() {
+        let path = scratch("models");
+        Journal::open(&path, MODELS).unwrap().add(record("b", "n", "msao")).unwrap();
+        let before = fs::read(&path).unwrap();
+        let error = format!("{:#}", Journal::open(&path, "other@3 with small@2").unwrap_err());
+        assert!(error.contains(MODELS) && error.contains("other@3") && error.contains("--out"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert!(Journal::open(&path, MODELS).unwrap().has("n", "msao", "b"));
+        fs::write(&path, serde_json::to_string(&record("a", "n", "msao")).unwrap() + "\n").unwrap();
+        let error = format!("{:#}", Journal::open(&path, MODELS).unwrap_err());
+        assert!(error.contains("earlier version"), "{error}");
         fs::remove_file(&path).unwrap();
     }
 
     #[test]
     fn a_line_that_is_no_record_is_not_passed_over() {
         let path = scratch("damaged");
-        let mut journal = Journal::open(&path).unwrap();
+        let mut journal = Journal::open(&path, MODELS).unwrap();
         journal.add(record("a", "n", "msao")).unwrap();
         let line = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{line}nonsense\n{line}")).unwrap();
-        let error = format!("{:#}", Journal::open(&path).unwrap_err());
+        let error = format!("{:#}", Journal::open(&path, MODELS).unwrap_err());
         assert!(error.contains("line 2") && error.contains("--out"), "{error}");
         fs::remove_file(&path).unwrap();
     }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use super::{
     journal::Journal,
     network,
+    part::Part,
     policy::BenchPolicy,
     progress::Progress,
     quick::Replays,
@@ -25,6 +26,10 @@ pub(super) struct Matrix<'a> {
     pub(super) set: RequestSet<'a>,
     /// So many of the set are recorded.
     pub(super) requests: usize,
+    /// Those of them that are this run's.
+    pub(super) part: Part,
+    /// Whether the target takes recordings; those that have one are left out otherwise.
+    pub(super) hears: bool,
     pub(super) networks: Vec<Scenario>,
     pub(super) policies: Vec<BenchPolicy>,
     /// So many are asked of each policy over each network before the first that is recorded.
@@ -44,7 +49,8 @@ impl Matrix<'_> {
     /// # Errors
     /// If the run cannot go on; what was recorded stays.
     pub(super) fn run(&mut self, journal: &mut Journal, sides: &mut Sides) -> Result<Replays> {
-        let progress = Progress::new(self.networks.len() * self.policies.len() * self.requests)?;
+        let progress =
+            Progress::new(self.networks.len() * self.policies.len() * self.part.of(self.requests).len())?;
         let mut replays = Replays::default();
         for scenario in self.networks.clone() {
             self.over(scenario, journal, sides, &progress, &mut replays)
@@ -63,13 +69,13 @@ impl Matrix<'_> {
     ) -> Result<()> {
         let name = scenario.to_string();
         let mut lanes: Option<Vec<Lane>> = None;
-        for index in 0..self.requests {
-            let Some(request) = self.set.load(index)? else {
+        for (nth, index) in self.part.of(self.requests).enumerate() {
+            let Some(request) = self.load(index)? else {
                 self.policies.iter().for_each(|policy| progress.step(&name, &policy.to_string()));
                 continue;
             };
             for place in 0..self.policies.len() {
-                let turn = (index + place) % self.policies.len();
+                let turn = (nth + place) % self.policies.len();
                 let policy = self.policies[turn].to_string();
                 if !journal.has(&name, &policy, &request.id) {
                     let lanes = match &mut lanes {
@@ -89,6 +95,11 @@ impl Matrix<'_> {
         Ok(())
     }
 
+    /// A request; `None` where it is one that is left out.
+    fn load(&mut self, index: usize) -> Result<Option<Request>> {
+        Ok(self.set.load(index)?.filter(|request| self.hears || request.prompt.audio.is_none()))
+    }
+
     /// All policies over a network, warmed up.
     fn lanes(&mut self, scenario: Scenario, sides: &mut Sides, progress: &Progress) -> Result<Vec<Lane>> {
         let mut lanes = Vec::new();
@@ -102,7 +113,7 @@ impl Matrix<'_> {
         progress.say(&format!("{scenario}: warming up with {count} requests that are not recorded"));
         // Those behind the recorded ones where there are enough, so that no session has seen a recorded question.
         for index in (0..count).map(|nth| (first + nth) % len.max(1)) {
-            let Some(request) = self.set.load(index)? else { continue };
+            let Some(request) = self.load(index)? else { continue };
             for lane in &mut lanes {
                 lane.answer(scenario, index, &request)?;
             }

@@ -10,6 +10,8 @@
 //! | `request` | questions with their media, as captured and as encoded for the wire |
 //! | `matrix` | networks x policies x requests, and in which order |
 //! | `network` | the same moment of a changing network for all |
+//! | `models`, `judged` | what both sides run, and judged answers of the pair |
+//! | `part` | a share of the requests, for runs side by side |
 //! | `sides` | the server's process and the edge |
 //! | `runner` | what a policy is to the matrix |
 //! | `client`, `client/hearing`, `course` | a client under one policy, what it makes of what it hears, one request of it |
@@ -27,10 +29,13 @@ mod cpus;
 mod edge;
 mod inbox;
 mod journal;
+mod judged;
 mod matrix;
 mod memory;
+mod models;
 mod network;
 mod online;
+mod part;
 mod policy;
 mod progress;
 mod quick;
@@ -46,24 +51,19 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use self::{
-    circumstances::Circumstances,
-    journal::Journal,
-    matrix::Matrix,
-    quick::Findings,
-    sides::{SideSettings, Sides},
-};
+use self::{circumstances::Circumstances, journal::Journal, matrix::Matrix, part::Part, quick::Findings};
 pub(crate) use self::{
     client::{Client, ClientSettings},
     cpus::pin,
     edge::Edge,
     memory::child_peak_bytes,
+    models::{ModelOptions, Models, Upstream},
     policy::BenchPolicy,
     request::{Request, RequestSet},
     runner::PolicyRunner,
-    sides::{CONFIDENCE, read_judged},
+    sides::{SideSettings, Sides},
 };
-use crate::link::Scenario;
+use crate::{link::Scenario, machine::Machine};
 
 /// Of the recorded networks of a full run.
 const TRACE_SEED: u64 = 1;
@@ -79,17 +79,22 @@ pub(crate) struct Arguments {
     /// At most so many requests of the set
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     requests: Option<u32>,
+    /// A share of them, such as 2/4: runs of 1/4 to 4/4 side by side, each with an --out of its own, make one report
+    #[arg(long, default_value = "1/1", conflicts_with = "quick")]
+    part: Part,
     /// Networks such as 20ms-200mbit,lte:7; without it all of the paper, of access networks, and recorded ones
     #[arg(long, value_delimiter = ',')]
     networks: Vec<Scenario>,
     /// Policies; without it all of them
     #[arg(long, value_delimiter = ',')]
     policies: Vec<BenchPolicy>,
+    #[command(flatten)]
+    models: ModelOptions,
     /// Folder of journal.jsonl and machine.json; what is there already is not measured again
     #[arg(long, default_value = "target/bench/run")]
     out: PathBuf,
     /// A few shipped samples over two networks, and orderings that have to hold
-    #[arg(long, conflicts_with_all = ["set", "networks", "policies"])]
+    #[arg(long, conflicts_with_all = ["set", "networks", "policies", "model", "edge_model", "draft_model"])]
     quick: bool,
     /// Hold each verified answer to the target's own on the same kept inputs; a quick run does
     #[arg(long)]
@@ -125,10 +130,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure!(requests > 0, "the set is empty; make it with `cargo xtask bench`");
     fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
     let journal_file = arguments.out.join("journal.jsonl");
-    let mut journal = Journal::open(&journal_file)?;
+    let models = Models::of(&arguments.models)?;
+    let mut journal = Journal::open(&journal_file, &models.to_string())?;
 
+    let machine = Machine::describe();
     eprintln!("starting the server and loading the edge ...");
     let settings = SideSettings {
+        models,
         server_cpus: arguments.server_cpus.clone(),
         edge_cpus: arguments.edge_cpus.clone(),
         timeout: Duration::from_secs(arguments.timeout_s),
@@ -136,21 +144,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         splits: policies.contains(&BenchPolicy::LayerSplit),
     };
     let mut sides = Sides::start(&settings)?;
-    if !sides.are_judged() {
-        eprintln!("msao_risk is left out: there are no judged answers of this pair to calibrate on");
-        policies.retain(|policy| *policy != BenchPolicy::MsaoRisk);
-    }
+    policies = settings.models.able(&policies, &sides.target);
+    ensure!(!policies.is_empty(), "no policy is left to measure with these models");
     let cpus = if sides.pinned { [settings.server_cpus, settings.edge_cpus] } else { [None, None] };
     if !sides.pinned {
         eprintln!("server and edge share all processors: there is no `taskset` here");
     } else if cpus.iter().any(Option::is_none) {
         eprintln!("server and edge share processors; name some with --server-cpus and --edge-cpus");
     }
-    let mut circumstances = Circumstances::now(sides.target.clone(), cpus, warm_up_requests);
+    let mut circumstances =
+        Circumstances::now(machine, (settings.models, sides.target.clone()), cpus, warm_up_requests);
     let circumstances_file = arguments.out.join("machine.json");
     // Now as well: a run that is cut leaves records, and they need their machine.
     circumstances.write(&circumstances_file, quick::Replays::default())?;
-    let mut matrix = Matrix { set, requests, networks, policies, warm_up_requests };
+    let hears = sides.target.audio.is_some();
+    if !hears {
+        eprintln!("requests with a recording are left out: the target cannot hear");
+    }
+    let part = arguments.part;
+    let mut matrix = Matrix { set, requests, part, hears, networks, policies, warm_up_requests };
     let replays = matrix.run(&mut journal, &mut sides)?;
     circumstances.write(&circumstances_file, replays)?;
     eprintln!("{} records in {}", journal.records().len(), journal_file.display());

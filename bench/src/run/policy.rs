@@ -53,6 +53,11 @@ impl BenchPolicy {
         Some((policy, mode))
     }
 
+    /// Whether the edge's tokens are drafts for the target, or held against its own.
+    pub(crate) fn drafts_on_edge(self) -> bool {
+        matches!(self, Self::Distributed | Self::Msao | Self::MsaoRisk | Self::MsaoWithoutMas)
+    }
+
     /// Whether its answers are the target's own on what is kept of the media, token for token.
     pub(crate) fn is_lossless(self) -> bool {
         matches!(self, Self::Msao | Self::MsaoWithoutMas | Self::Distributed | Self::CoLocated)

@@ -1,16 +1,16 @@
 //! Both sides of a run: the real server as a process of its own, and the edge in this one.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use msao_planner::confidence::JudgedPair;
+use anyhow::{Context, Result};
 use msao_protocol::ModelInfo;
-use msao_tests::{cloud::CloudClient, places, server::Server};
+use msao_tests::{cloud::CloudClient, server::Server};
 
 use super::{
     client::{Client, ClientSettings},
     cpus,
     edge::Edge,
+    models::{Models, Target},
     policy::BenchPolicy,
     request::RequestSet,
     runner::PolicyRunner,
@@ -18,34 +18,31 @@ use super::{
 };
 use crate::link::{Link, Scenario};
 
-/// Judged answers of the shipped pair, within the folder of weights.
-pub(crate) const CONFIDENCE: &str = "pocket-edge/confidence.json";
-/// A file of many thousand judged answers has some hundred kilobytes.
-const MOST_CONFIDENCE_BYTES: u64 = 16 << 20;
-
 /// How both sides are run.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SideSettings {
+#[derive(Debug, Clone)]
+pub(crate) struct SideSettings {
+    /// What both run.
+    pub(crate) models: Models,
     /// Processors of the server, and those of everything else.
-    pub(super) server_cpus: Option<String>,
-    pub(super) edge_cpus: Option<String>,
+    pub(crate) server_cpus: Option<String>,
+    pub(crate) edge_cpus: Option<String>,
     /// After so long a request has failed.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Whether each verified answer is held to the target's own on the same kept inputs.
-    pub(super) replays: bool,
+    pub(crate) replays: bool,
     /// Whether the layer-wise split is asked for.
-    pub(super) splits: bool,
+    pub(crate) splits: bool,
 }
 
 /// Both sides, running.
-pub(super) struct Sides {
+pub(crate) struct Sides {
     client: ClientSettings,
     split: Option<SplitSide>,
     server: Server,
     /// What the server says it runs.
-    pub(super) target: ModelInfo,
+    pub(crate) target: ModelInfo,
     /// Whether processes were held to their processors.
-    pub(super) pinned: bool,
+    pub(crate) pinned: bool,
 }
 
 impl Sides {
@@ -53,26 +50,24 @@ impl Sides {
     ///
     /// # Errors
     /// If a program or a checkpoint is missing, or there are no such processors.
-    pub(super) fn start(settings: &SideSettings) -> Result<Self> {
+    pub(crate) fn start(settings: &SideSettings) -> Result<Self> {
         // What is started inherits the processors of who starts it: first the server's, then the edge's.
         let pin = |processors: &Option<String>| processors.as_deref().map_or(Ok(true), cpus::pin);
         let mut pinned = pin(&settings.server_cpus)?;
-        let server = Server::start()?;
-        let split = settings.splits.then(SplitSide::start).transpose()?;
+        let server = Server::start_with(&settings.models.server_flags())?;
+        let split = match &settings.models.target {
+            Target::Checkpoint(target) if settings.splits => Some(SplitSide::start(&target.folder_text())?),
+            _ => None,
+        };
         pinned &= pin(&settings.edge_cpus)?;
         let target = CloudClient::connect(server.address())?.model;
         let client = ClientSettings {
-            edge: Arc::new(Edge::start()?),
-            judged: read_judged(&places::weights().join(CONFIDENCE), &target.name)?.map(Arc::new),
+            edge: Arc::new(Edge::start(&settings.models.edge.folder)?),
+            judged: settings.models.judged(&target.name)?.map(Arc::new),
             timeout: settings.timeout,
             replays: settings.replays,
         };
         Ok(Self { client, split, server, target, pinned })
-    }
-
-    /// Whether there are judged answers of this pair, without which nothing may stand.
-    pub(super) fn are_judged(&self) -> bool {
-        self.client.judged.is_some()
     }
 
     /// What answers under a policy, and the network before it. The set is there to be measured on where something is
@@ -80,7 +75,7 @@ impl Sides {
     ///
     /// # Errors
     /// If the network cannot be emulated, or the server is away.
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         policy: BenchPolicy,
         scenario: Scenario,
@@ -106,41 +101,9 @@ fn seed(network: &str, policy: BenchPolicy) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Judged answers for a target; `None` if there are none.
-pub(crate) fn read_judged(file: &Path, target: &str) -> Result<Option<JudgedPair>> {
-    let Ok(metadata) = file.metadata() else { return Ok(None) };
-    let bytes = metadata.len();
-    ensure!(
-        bytes <= MOST_CONFIDENCE_BYTES,
-        "{} has {bytes} bytes, at most {MOST_CONFIDENCE_BYTES} are read",
-        file.display()
-    );
-    let json = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let judged: JudgedPair =
-        serde_json::from_slice(&json).with_context(|| format!("{} has another form", file.display()))?;
-    Ok(Some(judged).filter(|judged| judged.target == target))
-}
-
 #[cfg(test)]
 mod tests {
-    use msao_planner::confidence::Judged;
-
     use super::*;
-
-    #[test]
-    fn judged_answers_of_another_target_are_none() {
-        let file = std::env::temp_dir().join(format!("msao-judged-{}", std::process::id()));
-        assert!(read_judged(&file, "big").unwrap().is_none());
-        let samples = [Judged { confidence: 0.5, agreed: true }];
-        let judged = JudgedPair::new(["big", "", ""].map(str::to_owned), &samples);
-        std::fs::write(&file, serde_json::to_string(&judged).unwrap()).unwrap();
-        assert_eq!(read_judged(&file, "big").unwrap(), Some(judged));
-        assert!(read_judged(&file, "other").unwrap().is_none());
-        std::fs::write(&file, "{}").unwrap();
-        let error = format!("{:#}", read_judged(&file, "big").unwrap_err());
-        assert!(error.contains("another form"), "{error}");
-        std::fs::remove_file(&file).unwrap();
-    }
 
     #[test]
     fn every_policy_and_network_draws_numbers_of_its_own() {

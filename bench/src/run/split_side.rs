@@ -24,8 +24,6 @@ use crate::{
     split::{CutTimes, POLICY, SplitRunner, Uplink},
 };
 
-/// The shipped checkpoint that is split: the server's own.
-const CHECKPOINT: &str = "pocket-cloud";
 /// Loading it included, on a machine that is busy with other things.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// After a cut, before the first new attempt; the session of the page pauses as long.
@@ -42,14 +40,14 @@ pub(super) struct SplitSide {
 }
 
 impl SplitSide {
-    /// Starts the server's half and loads the other.
+    /// Starts the server's half of the checkpoint in a folder and loads the other.
     ///
     /// # Errors
     /// If the checkpoint is missing or the server does not start.
-    pub(super) fn start() -> Result<Self> {
+    pub(super) fn start(checkpoint: &str) -> Result<Self> {
         // Bound to port 0 to learn a free one; free again when the listener is dropped.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let arguments = ["split-server", "--listen", &address.to_string(), "--checkpoint", CHECKPOINT];
+        let arguments = ["split-server", "--listen", &address.to_string(), "--checkpoint", checkpoint];
         let log = log(address.port());
         let mut server = Leash::start(&std::env::current_exe()?, &arguments.map(str::to_owned), &log)?;
         let deadline = Instant::now() + START_TIMEOUT;
@@ -63,7 +61,7 @@ impl SplitSide {
         }
         // Nobody reads it once the server runs; without the name it goes with the process.
         let _ = std::fs::remove_file(log);
-        Ok(Self { _server: server, address, target: native::load(CHECKPOINT)?, times: None })
+        Ok(Self { _server: server, address, target: native::load(checkpoint)?, times: None })
     }
 
     /// Where its server listens.
@@ -177,6 +175,7 @@ fn failed(request: &Request, network: &str, after_ms: f64, reason: String) -> Re
     Record {
         request: request.id.clone(),
         family: request.family.clone(),
+        models: None,
         network: network.to_owned(),
         policy: POLICY.to_owned(),
         answer: String::new(),

@@ -96,6 +96,7 @@ impl SplitAnswer {
         Record {
             request: request.to_owned(),
             family: family.to_owned(),
+            models: None,
             network: network.to_owned(),
             policy: POLICY.to_owned(),
             answer: self.text.clone(),

@@ -75,7 +75,9 @@ pub(super) fn draw(bars: &Bars) -> Result<Option<String>> {
                     named.push(&bar.policy);
                 }
                 let middle = left + width * 0.45;
-                let line = PathElement::new([(middle, low), (middle, high)], INK.stroke_width(2));
+                // An interval of few repeats can reach below 0, which a logarithmic axis does not have.
+                let ends = [(middle, low.max(floor)), (middle, high)];
+                let line = PathElement::new(ends, INK.stroke_width(2));
                 chart.draw_series(std::iter::once(line))?;
             }
         }
