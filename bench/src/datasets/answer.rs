@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{
+    cost::{Cost, Costs},
     error::DatasetError,
     files, mmbench,
     run::{self, Answerer, Item},
@@ -52,18 +53,19 @@ pub(crate) struct Output {
 pub(crate) fn vqa(
     VqaFiles { questions, annotations, images, instruction }: &VqaFiles,
     Output { out, limit }: &Output,
-    answerer: &mut dyn Answerer,
+    answerers: &mut [impl Answerer],
 ) -> Result<Option<vqa::Accuracy>> {
     ensure!(images.is_dir(), "{} is no folder; --images takes that of the pictures", images.display());
     let read = vqa::Questions::read(questions, limit.unwrap_or(usize::MAX), instruction)?;
     let dataset = format!("VQAv2, {}", files::identity(questions)?);
     let image = |place| files::image(&read.image_file(images, place));
-    let answered = run::ask(&read.items, image, answerer, out, (&dataset, instruction))?;
+    let answered = run::ask(&read.items, image, answerers, out, (&dataset, instruction))?;
     vqa::write(out, &read.items, &answered.answers)?;
     eprintln!("{} answers in {}", answered.answers.len(), out.display());
+    let costs = costs(&answered.costs);
     let Some(annotations) = annotations else { return Ok(None) };
     let accuracy = vqa::score(annotations, &answered.answers)?;
-    keep(out, &accuracy)?;
+    keep(out, &accuracy, costs.as_ref())?;
     Ok(Some(accuracy))
 }
 
@@ -74,26 +76,42 @@ pub(crate) fn vqa(
 pub(crate) fn mmbench(
     tsv: &Path,
     Output { out, limit }: &Output,
-    answerer: &mut dyn Answerer,
+    answerers: &mut [impl Answerer],
 ) -> Result<mmbench::Accuracy> {
     let mut table = mmbench::Table::open(tsv)?;
     let asked = mmbench::rotations(&table, limit.unwrap_or(usize::MAX))?;
     let items: Vec<Item> = asked.iter().map(mmbench::Asked::item).collect();
     let dataset = format!("MMBench, {}", files::identity(tsv)?);
     let image = |place: usize| table.image(asked[place].image_index);
-    let answered = run::ask(&items, image, answerer, out, (&dataset, mmbench::INSTRUCTION))?;
+    let answered = run::ask(&items, image, answerers, out, (&dataset, mmbench::INSTRUCTION))?;
     let left_out = mmbench::write(out, &asked, &answered.answers)?;
     eprintln!("{} answers in {}; {left_out} questions left out", answered.answers.len(), out.display());
+    let costs = costs(&answered.costs);
     let accuracy = mmbench::score(&mmbench::read(out)?);
-    keep(out, &accuracy)?;
+    keep(out, &accuracy, costs.as_ref())?;
     Ok(accuracy)
 }
 
+/// What the answers took, said and returned.
+fn costs(costs: &[Cost]) -> Option<Costs> {
+    let costs = Costs::of(costs)?;
+    eprintln!("{costs}");
+    Some(costs)
+}
+
+/// Accuracies in their evaluator's form, and what they cost.
+#[derive(Serialize)]
+struct Outcome<'a, A> {
+    #[serde(flatten)]
+    accuracy: &'a A,
+    costs: Option<&'a Costs>,
+}
+
 /// Writes accuracies beside the output.
-fn keep(out: &Path, accuracy: &impl Serialize) -> Result<()> {
+fn keep(out: &Path, accuracy: &impl Serialize, costs: Option<&Costs>) -> Result<()> {
     let mut file = OsString::from(out);
     file.push(".accuracy.json");
-    let json = serde_json::to_string_pretty(accuracy)? + "\n";
+    let json = serde_json::to_string_pretty(&Outcome { accuracy, costs })? + "\n";
     Ok(fs::write(&file, json).map_err(DatasetError::file(Path::new(&file)))?)
 }
 
@@ -103,7 +121,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{
-        super::{run::NoAnswer, scratch::Scratch},
+        super::{
+            run::{Answer, NoAnswer},
+            scratch::Scratch,
+        },
         *,
     };
 
@@ -115,11 +136,13 @@ mod tests {
             "reader".into()
         }
 
-        fn answer(&mut self, question: &str, image: &[u8]) -> Result<String, NoAnswer> {
+        fn answer(&mut self, question: &str, image: &[u8]) -> Result<Answer, NoAnswer> {
             let says = String::from_utf8_lossy(image);
             // Where there are options, the letter of the one that the picture says.
             let option = question.lines().find_map(|line| line.strip_suffix(&format!(". {}", says.trim())));
-            Ok(option.map_or_else(|| says.trim().to_owned(), str::to_owned))
+            let text = option.map_or_else(|| says.trim().to_owned(), str::to_owned);
+            let cost = Cost { total_ms: 40.0, up_bytes: Some(image.len() as u64), ..Cost::default() };
+            Ok(Answer { text, cost: Some(cost) })
         }
     }
 
@@ -158,17 +181,21 @@ mod tests {
             instruction: String::new(),
         };
         let output = Output { out: scratch.path("results.json"), limit: None };
-        let accuracy = vqa(&files, &output, &mut Reader).unwrap().unwrap();
+        let accuracy = vqa(&files, &output, &mut [Reader]).unwrap().unwrap();
         assert!((accuracy.overall.percent().unwrap() - 200.0 / 3.0).abs() < 1e-9, "{accuracy}");
         assert_eq!(accuracy.unanswered, 1);
         let kept = accuracy_file(&output.out);
         assert_eq!((&kept["overall"], &kept["perAnswerType"]["other"]), (&json!(66.67), &json!(50.0)));
+        assert_eq!(
+            (&kept["costs"]["p50_ms"], &kept["costs"]["up_bytes"]),
+            (&json!(40.0), &json!(16.0 / 3.0))
+        );
         let results = vqa::read(&output.out).unwrap();
         assert_eq!((results.len(), &*results[&10]), (3, "The red."));
         assert!(accuracy.to_string().contains("66.67"), "{accuracy}");
 
         let lost = VqaFiles { images: scratch.path("nowhere"), ..files };
-        assert!(vqa(&lost, &output, &mut Reader).unwrap_err().to_string().contains("--images"));
+        assert!(vqa(&lost, &output, &mut [Reader]).unwrap_err().to_string().contains("--images"));
     }
 
     #[test]
@@ -185,13 +212,13 @@ mod tests {
         );
         let tsv = scratch.write("mmbench.tsv", tsv);
         let output = Output { out: scratch.path("predictions.tsv"), limit: None };
-        let accuracy = mmbench(&tsv, &output, &mut Reader).unwrap();
+        let accuracy = mmbench(&tsv, &output, &mut [Reader]).unwrap();
         assert_eq!((accuracy.overall.count(), accuracy.category["animals"].percent()), (3, Some(50.0)));
         assert_eq!(accuracy.category["pets"].percent(), Some(100.0));
         assert_eq!(accuracy_file(&output.out)["overall"], 66.67);
         let rows = mmbench::read(&output.out).unwrap();
         assert_eq!(rows.len(), 3 + 4 + 2);
         let few = Output { out: scratch.path("few.tsv"), limit: Some(1) };
-        assert_eq!(mmbench(&tsv, &few, &mut Reader).unwrap().overall.percent(), Some(100.0));
+        assert_eq!(mmbench(&tsv, &few, &mut [Reader]).unwrap().overall.percent(), Some(100.0));
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{error::DatasetError, files};
+use super::{cost::Cost, error::DatasetError, files, run::Answer};
 
 /// Ten million answers of a paragraph each.
 const MOST_BYTES: u64 = 8 << 30;
@@ -33,13 +33,16 @@ pub(crate) struct Subject {
 struct Line {
     id: u64,
     answer: String,
+    /// `None` in journals of versions that did not note it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
 }
 
 /// Answers so far, and the file that keeps them.
 pub(crate) struct Journal {
     file: PathBuf,
     log: File,
-    answers: HashMap<u64, String>,
+    answers: HashMap<u64, Answer>,
 }
 
 impl Journal {
@@ -75,8 +78,8 @@ impl Journal {
                 if number == 1 {
                     check(&file, &serde_json::from_slice(&line).map_err(broken)?, subject)?;
                 } else {
-                    let Line { id, answer } = serde_json::from_slice(&line).map_err(broken)?;
-                    answers.insert(id, answer);
+                    let Line { id, answer, cost } = serde_json::from_slice(&line).map_err(broken)?;
+                    answers.insert(id, Answer { text: answer, cost });
                 }
                 whole_bytes += bytes as u64;
             }
@@ -95,15 +98,15 @@ impl Journal {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn keep(&mut self, id: u64, answer: String) -> Result<(), DatasetError> {
-        let line = Line { id, answer };
+    pub(crate) fn keep(&mut self, id: u64, answer: Answer) -> Result<(), DatasetError> {
+        let line = Line { id, answer: answer.text, cost: answer.cost };
         self.write(&line)?;
-        self.answers.insert(id, line.answer);
+        self.answers.insert(id, Answer { text: line.answer, cost: line.cost });
         Ok(())
     }
 
     /// Answers by question.
-    pub(crate) fn answers(&self) -> &HashMap<u64, String> {
+    pub(crate) fn answers(&self) -> &HashMap<u64, Answer> {
         &self.answers
     }
 
@@ -145,30 +148,37 @@ mod tests {
         Subject { dataset: "vqa of 9 bytes".into(), model: model.into(), instruction: String::new() }
     }
 
+    fn text(text: &str) -> Answer {
+        Answer { text: text.into(), cost: None }
+    }
+
     #[test]
     fn a_torn_last_line_is_forgotten_and_written_again() {
         let scratch = Scratch::new();
         let out = scratch.path("results.json");
+        let cost = Cost { total_ms: 12.5, up_bytes: Some(7), ..Cost::default() };
+        let two = Answer { text: "two".into(), cost: Some(cost) };
         let mut journal = Journal::open(&out, &subject("pocket")).unwrap();
-        journal.keep(7, "red\n\"x\"".into()).unwrap();
-        journal.keep(8, "two".into()).unwrap();
+        journal.keep(7, text("red\n\"x\"")).unwrap();
+        journal.keep(8, two.clone()).unwrap();
         let file = Journal::beside(&out);
         let whole = fs::read(&file).unwrap();
         for torn in 1..8 {
             fs::write(&file, &whole[..whole.len() - torn]).unwrap();
             let mut journal = Journal::open(&out, &subject("pocket")).unwrap();
-            assert_eq!(*journal.answers(), HashMap::from([(7, "red\n\"x\"".to_owned())]));
-            journal.keep(8, "two".into()).unwrap();
+            assert_eq!(*journal.answers(), HashMap::from([(7, text("red\n\"x\""))]));
+            journal.keep(8, two.clone()).unwrap();
             assert_eq!(fs::read(&file).unwrap(), whole);
         }
-        assert_eq!(Journal::open(&out, &subject("pocket")).unwrap().answers().len(), 2);
+        let kept = Journal::open(&out, &subject("pocket")).unwrap();
+        assert_eq!((kept.answers().len(), &kept.answers()[&8]), (2, &two), "with what it took");
     }
 
     #[test]
     fn a_journal_of_another_run_or_a_damaged_one_is_refused() {
         let scratch = Scratch::new();
         let out = scratch.path("results.json");
-        Journal::open(&out, &subject("pocket")).unwrap().keep(7, "red".into()).unwrap();
+        Journal::open(&out, &subject("pocket")).unwrap().keep(7, text("red")).unwrap();
         let error = Journal::open(&out, &subject("other")).err().unwrap();
         let text = error.to_string();
         assert!(text.contains("pocket") && text.contains("other") && text.contains("--out"), "{text}");

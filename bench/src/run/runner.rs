@@ -6,7 +6,7 @@ use super::request::Request;
 use crate::record::Record;
 
 /// Answers requests under one policy over one network, one after the other.
-pub(crate) trait PolicyRunner {
+pub(crate) trait PolicyRunner: Send {
     /// Brings the session up to date with the network as it is now; not measured.
     fn prepare(&mut self);
 
