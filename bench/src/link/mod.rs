@@ -34,4 +34,5 @@ pub(crate) use self::{
     command::{Arguments, run},
     proxy::Link,
     scenario::Scenario,
+    shape::{Direction, Shape},
 };

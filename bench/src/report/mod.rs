@@ -18,7 +18,7 @@ mod goals;
 mod journal;
 mod plots;
 mod policies;
-mod statistics;
+pub(crate) mod statistics;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,8 @@
 //!   "token_flops": { "edge": 1.2e6, "target": 2.3e7, "co_located": 1.2e6 }, "max_batch": 8 }
 //! ```
 //!
+//! `--journal` holds the simulator to measured runs: see [`replay`](super::replay).
+//!
 //! `--records` takes the outcomes of `cargo xtask eval` in place of drawn requests.
 
 use std::{fs, path::PathBuf};
@@ -28,11 +30,18 @@ use super::roofline::Pair;
 use super::scenario::Network;
 use super::settings::{Base, PairTimes, Setting};
 use super::workload::{Drawn, Workload, draw, read_outcomes};
+use crate::link;
 
 /// Requests drawn; half of them calibrate.
 const DRAWN: usize = 8_000;
 /// Requests that share a pass on a GPU.
 const GPU_BATCH: usize = 32;
+/// Requests that each policy of a measured run is simulated for.
+const REPLAYED_REQUESTS: usize = 12_000;
+/// What is simulated of a measured run.
+const REPLAYED: &str = "Measured runs again: step times and their spread are from the spans of every second request, and \
+    the others are simulated and compared; then the halves change places. Of a compared request its work is taken \
+    (operations, bytes, tokens, which drafts agree, whether the edge's answer stands) and no time.";
 /// Layers of the target that the layer-wise split runs on the edge: as many as its memory and speed suggest.
 const SPLIT_LAYERS: f64 = 7.0;
 /// Most loads of one command.
@@ -84,12 +93,12 @@ pub(crate) struct Options {
     /// Outcomes of an evaluation in place of drawn requests
     #[arg(long)]
     records: Option<PathBuf>,
-    /// Journal of a measured run that is to be simulated again and compared, with --network
-    #[arg(long, requires = "network")]
-    journal: Option<PathBuf>,
-    /// Network of that run by its name, such as 20ms-200mbit; its figures are --mbit-per-s and --rtt-ms
-    #[arg(long)]
-    network: Option<String>,
+    /// Journals of measured runs that are to be simulated again and compared
+    #[arg(long, value_delimiter = ',')]
+    journal: Vec<PathBuf>,
+    /// Networks of those runs, such as 20ms-200mbit; without it all that do not change
+    #[arg(long, value_delimiter = ',', requires = "journal")]
+    network: Vec<link::Scenario>,
     /// Of all random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -146,20 +155,43 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         basis.push(described(options));
         settings.extend(loads(options)?);
     }
-    if let (Some(file), Some(name)) = (&options.journal, &options.network) {
-        let network = Network::symmetric(options.mbit_per_s, options.rtt_ms);
-        let (compared, setting) = Journal::read(file, name)?.replay(network, options.seed)?;
-        basis.extend(compared.iter().map(Compared::described));
-        settings.push(setting);
+    let compared = replayed(options)?;
+    if !compared.is_empty() {
+        basis.push(REPLAYED.to_owned());
     }
-    if settings.is_empty() {
+    if settings.is_empty() && compared.is_empty() {
         bail!(
             "nothing to simulate: give --paper, --journal, --offered-per-s or --clients, such as 10,100,1000"
         );
     }
-    let text = Report { basis: basis.join(" "), settings }.write(&options.out)?;
+    let text = Report { basis: basis.join(" "), compared, settings }.write(&options.out)?;
     eprintln!("{text}\nwritten to {}", options.out.display());
     Ok(())
+}
+
+/// The measured runs again.
+fn replayed(options: &Options) -> Result<Vec<Compared>> {
+    let mut compared = Vec::new();
+    for file in &options.journal {
+        let journal = Journal::read(file)?;
+        let names = journal.networks().filter_map(|name| name.parse::<link::Scenario>().ok());
+        for scenario in names.filter(|it| options.network.is_empty() || options.network.contains(it)) {
+            if let link::Scenario::Steady(steady) = scenario {
+                let network = Network::of(&steady.shape());
+                compared.extend(journal.replay(
+                    &scenario.to_string(),
+                    network,
+                    REPLAYED_REQUESTS,
+                    options.seed,
+                )?);
+            }
+        }
+    }
+    ensure!(
+        compared.is_empty() == options.journal.is_empty(),
+        "none of these networks is in the journal, or it changes: name one such as 20ms-200mbit"
+    );
+    Ok(compared)
 }
 
 /// The numbers of clients and the rates that are asked for, and the most that the server can do.

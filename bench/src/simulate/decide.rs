@@ -12,19 +12,23 @@
 
 use anyhow::{Result, anyhow};
 use msao_planner::{
-    cost::Acceptance,
+    cost::{
+        Acceptance, Remaining, best_draft_length, distributed_round_ms, draft_wait_ms, whole_draft_saving_ms,
+    },
     estimate::{AffineMs, Estimates},
-    plan::{Capabilities, Form, Plan, PlanRequest, Standing, Weights, choose_plan},
+    plan::{Capabilities, Form, Plan, PlanRequest, RoundState, Standing, Weights, choose_plan, replan},
     risk::NOTHING_STANDS,
 };
 use msao_protocol::{AnswerMode, ModalityAction, Policy, Strategy};
 
 use super::request::{Parcel, Writer};
-use super::scenario::Scenario;
+use super::scenario::{Contender, Scenario};
 use super::workload::Record;
 
 /// Relevance below which a modality is left out, as the edge engine has it.
 const DROP_BELOW: f64 = 0.05;
+/// How long a request waits for a draft beyond the time that one takes, as the client asks for.
+const PATIENCE_MARGIN_MS: f64 = 20.0;
 /// Weight of the latest wait in the averages: some ten count.
 const STEP: f64 = 0.1;
 
@@ -73,7 +77,10 @@ pub(super) fn estimates(scenario: &Scenario<'_>, waits: &Waits) -> Estimates {
         rtt_ms: network.rtt_ms,
         uplink_bytes_per_s: network.uplink_bytes_per_s,
         downlink_bytes_per_s: network.downlink_bytes_per_s,
-        edge_prefill: times.edge_prefill,
+        edge_prefill: AffineMs {
+            base_ms: times.edge_encode.base_ms + times.edge_prefill.base_ms,
+            per_unit_ms: times.edge_encode.per_unit_ms + times.edge_prefill.per_unit_ms,
+        },
         edge_decode_ms: times.edge_decode_ms,
         target_prefill: times.target_prefill,
         target_decode_ms: verify.ms(1.0),
@@ -85,47 +92,171 @@ pub(super) fn estimates(scenario: &Scenario<'_>, waits: &Waits) -> Estimates {
     }
 }
 
-/// The plan of a question of which the edge has written `edge_drafted` tokens.
-///
-/// # Errors
-/// If the policy needs something that the scenario does not have.
-pub(super) fn plan(
+/// What the planner is asked about a question of which the edge has written `drafted` tokens, as `is_whole` says to the end.
+pub(super) fn request(
     scenario: &Scenario<'_>,
     policy: Policy,
     record: &Record,
     waits: &Waits,
-    edge_drafted: f64,
-) -> Result<Plan> {
-    let workload = scenario.workload;
+    (drafted, is_whole): (u32, bool),
+) -> PlanRequest {
+    let (workload, drafted) = (scenario.workload, f64::from(drafted));
+    PlanRequest {
+        policy,
+        standing: standing(scenario.contender),
+        drop_below: DROP_BELOW,
+        question: record.question,
+        modalities: record.media.clone(),
+        answer_tokens: if is_whole { drafted + 1.0 } else { workload.answer_tokens.max(drafted + 1.0) },
+        edge_drafted_tokens: drafted,
+        token_flops: scenario.token_flops,
+        wire: scenario.wire,
+        weights: weights(scenario, waits),
+        estimates: estimates(scenario, waits),
+        acceptance: acceptance(scenario),
+        capabilities: capabilities(scenario),
+    }
+}
+
+/// Whether an answer stands is decided when there is one, by the risk controller.
+fn standing(contender: Contender) -> Standing {
+    let mode = match contender {
+        Contender::MsaoRiskControlled { epsilon, .. } => {
+            AnswerMode::RiskControlled { epsilon: epsilon as f32 }
+        }
+        _ => AnswerMode::Verified,
+    };
+    Standing { mode, edge_confidence: None, threshold: NOTHING_STANDS }
+}
+
+fn weights(scenario: &Scenario<'_>, waits: &Waits) -> Weights {
     let per_cloud_gflop = if scenario.contender.prices_server() && waits.answer_gflop > 0.0 {
         waits.prompt_ms / waits.answer_gflop
     } else {
         0.0
     };
-    let weights = Weights { per_cloud_gflop, ..Weights::default() };
-    choose_plan(&PlanRequest {
-        policy,
-        // Whether an answer stands is decided when there is one, by the risk controller.
-        standing: Standing { mode: AnswerMode::Verified, edge_confidence: None, threshold: NOTHING_STANDS },
-        drop_below: DROP_BELOW,
-        question: record.question,
-        modalities: record.media.clone(),
-        answer_tokens: workload.answer_tokens,
-        edge_drafted_tokens: edge_drafted,
-        token_flops: scenario.token_flops,
-        wire: scenario.wire,
-        weights,
-        estimates: estimates(scenario, waits),
-        acceptance: Acceptance { edge: workload.acceptance, co_located: workload.acceptance },
-        capabilities: Capabilities {
-            edge_ready: true,
-            cloud_connected: true,
-            co_located: scenario.server.holds_draft_model,
-            pipelining: true,
-            max_draft_tokens: scenario.server.max_draft_tokens,
-        },
+    Weights { per_cloud_gflop, ..Weights::default() }
+}
+
+fn acceptance(scenario: &Scenario<'_>) -> Acceptance {
+    Acceptance { edge: scenario.workload.acceptance, co_located: scenario.workload.acceptance }
+}
+
+fn capabilities(scenario: &Scenario<'_>) -> Capabilities {
+    Capabilities {
+        edge_ready: true,
+        cloud_connected: true,
+        co_located: scenario.server.holds_draft_model,
+        pipelining: true,
+        max_draft_tokens: scenario.server.max_draft_tokens,
+    }
+}
+
+/// The draft length that a static policy plans for a usual question.
+///
+/// # Errors
+/// As for [`plan`].
+pub(super) fn usual_draft_tokens(scenario: &Scenario<'_>, policy: Policy) -> Result<u8> {
+    let record = scenario.workload.records.first().ok_or_else(|| anyhow!("no questions: give some"))?;
+    let plan = plan(&request(scenario, policy, record, &Waits::default(), (0, false)))?;
+    Ok(plan.strategy.draft_tokens())
+}
+
+/// The plan.
+///
+/// # Errors
+/// If the policy needs something that the scenario does not have.
+pub(super) fn plan(request: &PlanRequest) -> Result<Plan> {
+    choose_plan(request).map_err(|error| anyhow!("no plan for {:?}: {error:?}", request.policy))
+}
+
+/// Who writes once the edge has its whole answer and nothing is settled: that answer is one draft, as the client's
+/// `decide_with_a_whole_draft` has it.
+///
+/// # Errors
+/// As for [`plan`].
+pub(super) fn with_a_whole_draft(request: &PlanRequest) -> Result<Strategy> {
+    let chosen = plan(request)?;
+    let alone = match request.policy {
+        Policy::Msao => Policy::MsaoWithoutSpeculation,
+        Policy::MsaoWithoutMas => Policy::CloudOnly,
+        _ => return Ok(chosen.strategy),
+    };
+    let draft_tokens = request.edge_drafted_tokens.min(f64::from(u8::MAX)) as u8;
+    let alone = plan(&PlanRequest { policy: alone, ..request.clone() })?;
+    let saved_ms = whole_draft_saving_ms(request.acceptance.edge, draft_tokens, &request.estimates);
+    let pays = saved_ms > 0.0 && alone.total - request.weights.per_ms * saved_ms < chosen.total;
+    Ok(if draft_tokens > 0 && pays {
+        Strategy::Distributed { draft_tokens, pipelined: false }
+    } else {
+        chosen.strategy
     })
-    .map_err(|error| anyhow!("no plan for {policy:?}: {error:?}"))
+}
+
+/// An answer under way, as the client sees it after a round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rest {
+    pub(super) current: Strategy,
+    pub(super) settled: u32,
+    pub(super) context_tokens: f64,
+    /// Drafts of the edge behind what stands, and whether they are all that it has to say.
+    pub(super) drafted: u32,
+    pub(super) is_whole: bool,
+}
+
+/// Who writes on after a round; `None` if that cannot be said.
+pub(super) fn again(scenario: &Scenario<'_>, waits: &Waits, rest: &Rest) -> Option<Strategy> {
+    let (estimates, acceptance) = (estimates(scenario, waits), acceptance(scenario));
+    let policy = scenario.contender.policy()?;
+    let draft_tokens = best_draft_length(acceptance.edge, scenario.server.max_draft_tokens, |length| {
+        distributed_round_ms(length, &estimates, scenario.wire)
+    });
+    let drafted = f64::from(rest.drafted);
+    let tokens =
+        if rest.is_whole { drafted + 1.0 } else { scenario.workload.answer_tokens - f64::from(rest.settled) };
+    let round = replan(&RoundState {
+        policy,
+        standing: Standing { mode: AnswerMode::Verified, ..standing(scenario.contender) },
+        needed_modality_locked: false,
+        capabilities: capabilities(scenario),
+        rest: Remaining {
+            tokens: tokens.max(1.0),
+            context_tokens: rest.context_tokens + f64::from(rest.settled),
+            edge_drafted_tokens: drafted,
+            current: rest.current,
+            token_flops: scenario.token_flops,
+            wire: scenario.wire,
+        },
+        edge_draft_tokens: Some(draft_tokens.max(1)),
+        weights: weights(scenario, waits),
+        estimates,
+        acceptance,
+    });
+    round.ok().map(|round| round.strategy)
+}
+
+/// How long the server is to wait for the edge's next draft: as long as that pays; where nothing is planned, always.
+pub(super) fn patience_ms(scenario: &Scenario<'_>, waits: &Waits, strategy: Strategy) -> f64 {
+    let (estimates, draft_tokens) = (estimates(scenario, waits), strategy.draft_tokens());
+    let wait_ms = match scenario.contender.policy() {
+        Some(_) => draft_wait_ms(scenario.workload.acceptance, draft_tokens, &estimates),
+        None => estimates.rtt_ms + f64::from(draft_tokens) * estimates.edge_decode_ms,
+    };
+    if wait_ms > 0.0 { wait_ms + PATIENCE_MARGIN_MS } else { 0.0 }
+}
+
+/// The strategy that a writer is, where the planner has one.
+pub(super) fn strategy(writer: Writer) -> Option<Strategy> {
+    let short = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+    match writer {
+        Writer::Edge => Some(Strategy::EdgeOnly),
+        Writer::Cloud => Some(Strategy::Cloud),
+        Writer::CoLocated { draft_tokens } => Some(Strategy::CoLocated { draft_tokens: short(draft_tokens) }),
+        Writer::Distributed { draft_tokens, pipelined } => {
+            Some(Strategy::Distributed { draft_tokens: short(draft_tokens), pipelined })
+        }
+        Writer::Split | Writer::Shadow => None,
+    }
 }
 
 /// What a plan's strategy is here.

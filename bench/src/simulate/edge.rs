@@ -1,13 +1,14 @@
-//! The edge's half: plans, drafts block by block, answers that stand, and what it makes of settled tokens.
+//! The edge's half: plans, what it writes, drafts that are due, answers that stand, and what it makes of settled tokens.
 //!
-//! A synchronous edge drafts a block, sends it and waits. A pipelined one drafts the next block meanwhile and holds it
-//! until it has heard of the one before: the order that [`cost`](msao_planner::cost) reckons with. When what stands
-//! contradicts its drafts it drops them, the block it is at included, and begins behind what stands.
+//! The edge writes on whatever is under way. A synchronous one sends what it has once a block is there and what it sent
+//! before is settled, a pipelined one without waiting for that, and either all of it when it has ended. When what stands
+//! contradicts its text it drops that, and begins behind what stands. An adaptive policy decides again when the edge has
+//! ended before anything is settled, and after every round.
 
 use anyhow::Result;
-use msao_protocol::Policy;
+use msao_planner::plan::{Plan, PlanRequest, holds_for_edge};
 
-use super::decide;
+use super::decide::{self, Rest};
 use super::events::{Event, Message, RequestIndex};
 use super::request::{CloudSide, Request, Writer};
 use super::scenario::{Contender, EdgeFirst};
@@ -30,45 +31,45 @@ impl World<'_> {
             | Contender::MsaoWithoutMas
             | Contender::MsaoWithoutSpeculation => return self.decide_by_plan(index),
         };
-        self.requests[index].writer = writer;
         self.requests[index].parcel = decide::whole_parcel(record);
-        self.begin(index);
-        Ok(())
+        self.go_over_to(index, writer);
+        self.begin(index)
+    }
+
+    /// What the planner is asked now.
+    fn plan_request(&mut self, index: RequestIndex) -> PlanRequest {
+        let policy = self.scenario.contender.policy().unwrap_or_default();
+        self.server.waits.answer_gflop = self.tally.cloud_gflop_per_answer();
+        let edge = &self.requests[index].edge;
+        let written = (edge.drafted, edge.has_ended);
+        decide::request(self.scenario, policy, self.record(index), &self.server.waits, written)
     }
 
     fn decide_by_plan(&mut self, index: RequestIndex) -> Result<()> {
-        let (scenario, record) = (self.scenario, self.record(index));
-        let policy = scenario.contender.policy().unwrap_or_default();
-        let drafted = self.requests[index].edge.drafted;
-        self.server.waits.answer_gflop = self.tally.cloud_gflop_per_answer();
-        let plan = decide::plan(scenario, policy, record, &self.server.waits, f64::from(drafted))?;
-        self.requests[index].parcel = decide::planned_parcel(record, &plan);
-        if let Contender::MsaoRiskControlled { edge_first, .. } = scenario.contender
-            && drafted == 0
+        let request = self.plan_request(index);
+        let plan = decide::plan(&request)?;
+        self.requests[index].parcel = decide::planned_parcel(self.record(index), &plan);
+        if let Contender::MsaoRiskControlled { edge_first, .. } = self.scenario.contender
+            && !self.requests[index].edge.has_ended
+            && (edge_first == EdgeFirst::Always || self.holds(&plan, &request))
         {
-            if edge_first == EdgeFirst::Always || self.edge_first_is_cheaper(index, plan.total)? {
-                self.answer_first(index);
-                return Ok(());
-            }
-            if let Some(risk) = &mut self.risk {
-                risk.record(false, 0.0);
-            }
+            self.answer_first(index);
+            return Ok(());
         }
-        self.requests[index].writer = decide::writer(plan.strategy);
-        self.begin(index);
-        Ok(())
+        self.go_over_to(index, decide::writer(plan.strategy));
+        self.begin(index)
     }
 
-    /// Whether trying the edge first is expected to cost no more than `direct`.
-    fn edge_first_is_cheaper(&self, index: RequestIndex, direct: f64) -> Result<bool> {
-        let (scenario, record) = (self.scenario, self.record(index));
-        let tokens = scenario.workload.answer_tokens;
-        let edge_tokens = self.requests[index].parcel.edge_tokens;
-        let edge_ms = self.unloaded.edge_prefill.ms(edge_tokens)
-            + (tokens - 1.0).max(0.0) * self.unloaded.edge_decode_ms;
-        let rest = decide::plan(scenario, Policy::Msao, record, &self.server.waits, tokens)?;
-        let falls = 1.0 - self.standing_share;
-        Ok(edge_ms + falls * rest.total <= direct)
+    /// Whether trying the edge first is expected to cost no more than asking at once.
+    fn holds(&self, plan: &Plan, request: &PlanRequest) -> bool {
+        holds_for_edge(plan, request, self.standing_share).unwrap_or(false)
+    }
+
+    fn go_over_to(&mut self, index: RequestIndex, writer: Writer) {
+        let patience_ms = decide::strategy(writer)
+            .map_or(0.0, |strategy| decide::patience_ms(self.scenario, &self.server.waits, strategy));
+        let request = &mut self.requests[index];
+        (request.writer, request.patience_ms) = (writer, patience_ms);
     }
 
     /// The edge writes its whole answer before anything is sent.
@@ -78,39 +79,44 @@ impl World<'_> {
         self.write(index, tokens);
     }
 
-    fn begin(&mut self, index: RequestIndex) {
+    fn begin(&mut self, index: RequestIndex) -> Result<()> {
         match self.requests[index].writer {
             Writer::Edge => self.answer_first(index),
-            Writer::Cloud | Writer::CoLocated { .. } | Writer::Shadow => self.send(index, Message::Prompt),
-            Writer::Distributed { .. } => {
+            Writer::Split => self.split_work(index),
+            Writer::Shadow => self.send(index, Message::Prompt),
+            Writer::Cloud | Writer::CoLocated { .. } | Writer::Distributed { .. } => {
                 self.send(index, Message::Prompt);
-                if self.requests[index].edge.drafted > 0 {
-                    self.send_drafts(index);
+                if self.requests[index].edge.has_ended {
+                    return self.edge_has_ended(index);
                 }
                 self.draft_on(index);
             }
-            Writer::Split => self.split_work(index),
         }
+        Ok(())
     }
 
     /// The edge writes so many tokens; the first comes with reading the prompt.
     fn write(&mut self, index: RequestIndex, tokens: u32) {
         let times = &self.scenario.times;
         let request = &mut self.requests[index];
-        let read_ms = times.edge_prefill.ms(request.parcel.edge_tokens);
-        let (first_ms, steps) =
-            if request.edge.has_read { (0.0, tokens) } else { (read_ms, tokens.saturating_sub(1)) };
+        let (edge_tokens, pace) = (request.parcel.edge_tokens, request.pace.edge);
+        let encode_ms = if request.edge.has_encoded { 0.0 } else { times.edge_encode.ms(edge_tokens) };
+        let (first_ms, steps) = if request.edge.has_read {
+            (0.0, tokens)
+        } else {
+            (encode_ms + times.edge_prefill.ms(edge_tokens), tokens.saturating_sub(1))
+        };
         if !request.edge.has_read {
             self.tally.edge_flops += request.parcel.edge_flops;
         }
         self.tally.edge_flops += f64::from(steps) * self.scenario.token_flops.edge;
-        request.edge.has_read = true;
+        (request.edge.has_encoded, request.edge.has_read) = (true, true);
         request.edge.writing = tokens;
         request.edge.work += 1;
         let (client, work) = (request.client, request.edge.work);
-        let begin_ms = self.occupy_edge(client, first_ms);
+        let begin_ms = self.occupy_edge(client, pace * first_ms);
         self.requests[index].shown_ms.get_or_insert(begin_ms);
-        let done_ms = self.occupy_edge(client, f64::from(steps) * times.edge_decode_ms);
+        let done_ms = self.occupy_edge(client, pace * f64::from(steps) * times.edge_decode_ms);
         self.events.at(done_ms, Event::EdgeWorked { request: index, work });
     }
 
@@ -126,13 +132,14 @@ impl World<'_> {
         };
         self.tally.edge_flops += flops;
         request.edge.work += 1;
-        let (client, work) = (request.client, request.edge.work);
-        let done_ms = self.occupy_edge(client, ms);
+        let (client, work, pace) = (request.client, request.edge.work, request.pace.edge);
+        let done_ms = self.occupy_edge(client, pace * ms);
         self.events.at(done_ms, Event::EdgeWorked { request: index, work });
     }
 
     /// The edge has done what it was at.
     pub(super) fn edge_worked(&mut self, index: RequestIndex, work: u32) -> Result<()> {
+        let own_tokens = self.record(index).edge_answer_tokens;
         let request = &mut self.requests[index];
         if request.edge.work != work {
             return Ok(());
@@ -143,79 +150,139 @@ impl World<'_> {
             self.send(index, message);
             return Ok(());
         }
+        let words = request.edge_words(own_tokens);
         let edge = &mut request.edge;
-        edge.drafted += std::mem::take(&mut edge.writing);
+        let written = edge.drafted + std::mem::take(&mut edge.writing);
+        edge.has_ended = written > words;
+        edge.drafted = written.min(words.max(edge.known));
         if edge.answers_first {
             return self.edge_answered(index);
         }
-        if edge.in_flight {
-            edge.holds_block = true;
-        } else {
-            self.send_drafts(index);
+        if edge.has_ended {
+            return self.edge_has_ended(index);
         }
+        self.send_due(index);
         self.draft_on(index);
         Ok(())
     }
 
     /// The edge has its whole answer: it stands, or it is a draft.
     fn edge_answered(&mut self, index: RequestIndex) -> Result<()> {
-        let record = self.record(index);
         let request = &mut self.requests[index];
         if request.writer == Writer::Edge {
             request.first_ms = request.shown_ms;
             self.finish(index, true);
             return Ok(());
         }
-        let Some(risk) = &mut self.risk else { return Ok(()) };
-        let stands = record.edge_confidence >= risk.threshold();
-        let is_watched = risk.record(stands, self.rng.uniform());
-        if stands {
-            request.first_ms = request.shown_ms;
-            let request = Request { writer: Writer::Shadow, ..self.requests[index].clone() };
-            self.finish(index, true);
-            if is_watched {
-                self.verify_afterwards(request);
-            }
+        if self.stands(index) {
             return Ok(());
         }
-        request.edge.answers_first = false;
-        request.edge.drafted = request.edge.drafted.min(request.tokens);
+        self.requests[index].edge.answers_first = false;
         self.decide_by_plan(index)
+    }
+
+    /// Lets the edge's own answer stand if it is sure enough, whether the server was asked meanwhile or not.
+    fn stands(&mut self, index: RequestIndex) -> bool {
+        let record = self.record(index);
+        let request = &mut self.requests[index];
+        if request.edge.is_corrected || request.edge.is_contradicted {
+            return false;
+        }
+        let (stands, is_watched) = match (&mut self.risk, self.scenario.workload.stand_threshold) {
+            (Some(risk), _) if record.edge_confidence >= risk.threshold() => {
+                (true, risk.record(true, self.rng.uniform()))
+            }
+            (None, Some(threshold)) if self.scenario.contender.may_stand() => {
+                (record.edge_confidence >= threshold, false)
+            }
+            _ => (false, false),
+        };
+        if !stands {
+            return false;
+        }
+        request.was_recorded = true;
+        request.first_ms = request.shown_ms;
+        let request = Request { writer: Writer::Shadow, ..self.requests[index].clone() };
+        self.finish(index, true);
+        match (request.was_asked, is_watched) {
+            (false, true) => self.verify_afterwards(request),
+            (true, false) => self.send(index, Message::Cancel),
+            (true, true) => {
+                if let Some(risk) = &mut self.risk {
+                    risk.observe_shadow(record.edge_agrees());
+                }
+            }
+            (false, false) => {}
+        }
+        true
     }
 
     /// Sends an answer that stood to the target, beside what the client asks next.
     fn verify_afterwards(&mut self, mut request: Request) {
-        request.cloud = CloudSide { drafted: request.tokens, ..CloudSide::default() };
+        request.cloud = CloudSide { drafted: request.tokens, is_last: true, ..CloudSide::default() };
         let index = self.requests.len();
         self.requests.push(request);
-        self.begin(index);
+        self.send(index, Message::Prompt);
     }
 
-    fn send_drafts(&mut self, index: RequestIndex) {
-        let edge = &mut self.requests[index].edge;
-        if edge.drafted > edge.known {
-            edge.in_flight = true;
-            let message = Message::Drafts { known: edge.known, end: edge.drafted };
-            self.send(index, message);
+    /// The edge has ended: what it wrote is one draft.
+    fn edge_has_ended(&mut self, index: RequestIndex) -> Result<()> {
+        if !self.requests[index].was_recorded && self.stands(index) {
+            return Ok(());
+        }
+        let edge = &self.requests[index].edge;
+        if self.scenario.contender.decides_again() && edge.known == 0 && !edge.is_corrected {
+            let request = self.plan_request(index);
+            let writer = decide::writer(decide::with_a_whole_draft(&request)?);
+            self.steer(index, writer);
+        }
+        self.send_due(index);
+        Ok(())
+    }
+
+    /// Changes who writes, and tells the server if that is another kind of writing.
+    fn steer(&mut self, index: RequestIndex, writer: Writer) {
+        let before = std::mem::discriminant(&self.requests[index].writer);
+        self.go_over_to(index, writer);
+        if before != std::mem::discriminant(&writer) {
+            self.send(index, Message::Steer);
         }
     }
 
-    /// Begins the next block, if it is time for one.
+    /// Sends the drafts that are due, if the edge drafts for the server.
+    fn send_due(&mut self, index: RequestIndex) {
+        let request = &mut self.requests[index];
+        let Writer::Distributed { draft_tokens, pipelined } = request.writer else { return };
+        let edge = &mut request.edge;
+        if edge.told > edge.known && !pipelined && !edge.has_ended {
+            return;
+        }
+        let fresh = edge.drafted.saturating_sub(edge.told);
+        if (fresh > 0 && fresh >= draft_tokens) || (edge.has_ended && !edge.told_end) {
+            let (known, start, end) = (edge.known, edge.told.min(edge.drafted), edge.drafted);
+            let is_last = edge.has_ended;
+            (edge.told, edge.told_end) = (edge.told.max(end), is_last);
+            self.send(index, Message::Drafts { known, start, end, is_last });
+        }
+    }
+
+    /// Begins the next token, unless the edge has ended or nobody wants it.
     fn draft_on(&mut self, index: RequestIndex) {
         let request = &self.requests[index];
-        let Writer::Distributed { draft_tokens, pipelined } = request.writer else { return };
-        let edge = &request.edge;
-        let may_draft = edge.writing == 0 && !edge.holds_block && (pipelined || !edge.in_flight);
-        let block = draft_tokens.min(request.tokens.saturating_sub(edge.drafted));
-        if may_draft && block > 0 {
-            self.write(index, block);
+        let is_wanted =
+            matches!(request.writer, Writer::Distributed { .. }) || self.scenario.contender.decides_again();
+        if is_wanted && request.edge.writing == 0 && !request.edge.has_ended {
+            self.write(index, 1);
         }
     }
 
     /// The client hears that `standing` tokens stand.
     pub(super) fn hear(&mut self, index: RequestIndex, standing: u32) {
-        let (record, now_ms) = (self.record(index), self.now_ms());
+        let now_ms = self.now_ms();
         let request = &mut self.requests[index];
+        if request.has_ended {
+            return;
+        }
         request.first_ms.get_or_insert(now_ms);
         if standing >= request.tokens {
             self.finish(index, false);
@@ -223,29 +290,55 @@ impl World<'_> {
         }
         match request.writer {
             Writer::Split => self.split_work(index),
-            Writer::Distributed { .. } => {
-                let salt = request.salt;
-                let edge = &mut request.edge;
-                let known = edge.known;
-                edge.known = standing;
-                edge.in_flight = false;
-                let drafted = known..standing.min(edge.drafted);
-                if drafted.clone().any(|position| !record.agrees_at(position, salt)) {
-                    edge.drafted = standing;
-                    edge.holds_block = false;
-                    if std::mem::take(&mut edge.writing) > 0 {
-                        edge.work += 1;
-                        self.clients[request.client].edge_free_ms = now_ms;
-                    }
-                } else {
-                    edge.drafted = edge.drafted.max(standing);
-                }
-                if std::mem::take(&mut edge.holds_block) {
-                    self.send_drafts(index);
-                }
-                self.draft_on(index);
+            Writer::Cloud | Writer::CoLocated { .. } | Writer::Distributed { .. } => {
+                self.hear_of_a_round(index, standing);
             }
-            Writer::Edge | Writer::Cloud | Writer::CoLocated { .. } | Writer::Shadow => {}
+            Writer::Edge | Writer::Shadow => {}
+        }
+    }
+
+    fn hear_of_a_round(&mut self, index: RequestIndex, standing: u32) {
+        let (record, now_ms) = (self.record(index), self.now_ms());
+        let request = &mut self.requests[index];
+        let (salt, known) = (request.salt, request.edge.known);
+        request.edge.known = standing;
+        request.edge.told = request.edge.told.max(standing);
+        let drafted = request.edge.drafted;
+        request.edge.is_contradicted |= (known..standing.min(drafted))
+            .any(|position| !record.agrees_at(position, salt))
+            || (request.edge.has_ended && standing > drafted);
+        let edge = request.edge;
+        let agrees = !edge.is_contradicted;
+        if self.scenario.contender.decides_again()
+            && let Some(current) = decide::strategy(self.requests[index].writer)
+        {
+            let rest = Rest {
+                current,
+                settled: standing,
+                context_tokens: self.requests[index].parcel.target_tokens,
+                drafted: if agrees { edge.drafted.saturating_sub(standing) } else { 0 },
+                is_whole: agrees && edge.has_ended,
+            };
+            if let Some(strategy) = decide::again(self.scenario, &self.server.waits, &rest) {
+                self.steer(index, decide::writer(strategy));
+            }
+        }
+        let request = &mut self.requests[index];
+        if let Writer::Distributed { .. } = request.writer {
+            let edge = &mut request.edge;
+            if agrees {
+                edge.drafted = edge.drafted.max(standing);
+            } else {
+                (edge.drafted, edge.told) = (standing, standing);
+                (edge.has_ended, edge.told_end) = (false, false);
+                (edge.is_corrected, edge.is_contradicted) = (true, false);
+                if std::mem::take(&mut edge.writing) > 0 {
+                    edge.work += 1;
+                    self.clients[request.client].edge_free_ms = now_ms;
+                }
+            }
+            self.send_due(index);
+            self.draft_on(index);
         }
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Event {
     Uploaded { request: RequestIndex, message: Message },
     /// A message reaches the engine.
     Received { request: RequestIndex, message: Message },
+    /// The server has decoded what a question brought.
+    Decoded { request: RequestIndex },
     /// The server has finished what it was at.
     ServerWorked,
     /// A request has waited long enough for drafts; void if it was served meanwhile.
@@ -31,8 +33,12 @@ pub(super) enum Event {
 pub(super) enum Message {
     /// The question with what the plan sends.
     Prompt,
-    /// Drafts up to `end`, written when `known` tokens stood.
-    Drafts { known: u32, end: u32 },
+    /// Drafts from `start` to before `end`, written when `known` tokens stood; the last where the edge has ended.
+    Drafts { known: u32, start: u32, end: u32, is_last: bool },
+    /// Where drafts come from now on.
+    Steer,
+    /// Nobody waits for the answer any more.
+    Cancel,
     /// Activations of one token, for the layer-wise split.
     Activations,
 }

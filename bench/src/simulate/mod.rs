@@ -6,15 +6,15 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what does a step take? | [`times`], or [`roofline`] of [`hardware`] and [`model_size`] |
+//! | what does a step take? | [`times`], or [`roofline`] of [`hardware`] and [`model_size`]; [`pace`]: how much that varies |
 //! | what is asked, and how well do drafts do? | [`workload`] |
 //! | who asks when, over which network? | [`scenario`] |
 //! | what happens next? | [`world`], with [`edge`] and [`server`] |
 //! | what came of it? | [`outcome`], [`report`] |
 //! | does a measured run come out again? | [`replay`] |
 //!
-//! What it does not model: late media, lost packets, memory for caches, jitter of step times, refusals of a full server,
-//! and re-planning within an answer. Answers are greedy.
+//! What it does not model: late media, lost packets, networks that change, memory for caches, refusals of a full server, and
+//! what a client has yet to learn about its surroundings: planners are told the true step times. Answers are greedy.
 
 mod command;
 mod decide;
@@ -24,6 +24,7 @@ mod hardware;
 mod link;
 mod model_size;
 pub(crate) mod outcome;
+pub(crate) mod pace;
 pub(crate) mod replay;
 pub(crate) mod report;
 mod request;

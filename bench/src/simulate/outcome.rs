@@ -132,6 +132,12 @@ impl Tally {
         }
     }
 
+    /// Of all answers but the first third, as in [`Self::outcome`].
+    pub(super) fn latencies_ms(&self) -> Vec<f64> {
+        let counted = &self.answered[self.answered.len() / 3..];
+        counted.iter().map(|answered| answered.ended_ms - answered.asked_ms).collect()
+    }
+
     /// Operations of an answer in the cloud, in 10^9: the mean of those so far that the cloud worked for.
     pub(super) fn cloud_gflop_per_answer(&self) -> f64 {
         if self.prompts == 0 { 0.0 } else { self.cloud_flops / self.prompts as f64 / 1e9 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::outcome::Outcome;
+use super::replay::{Compared, table};
 use super::settings::Setting;
 
 /// Everything that one command simulated.
@@ -13,6 +14,8 @@ use super::settings::Setting;
 pub(crate) struct Report {
     /// Step times and requests, in words.
     pub(crate) basis: String,
+    /// Measured runs beside simulated ones.
+    pub(crate) compared: Vec<Compared>,
     pub(crate) settings: Vec<Setting>,
 }
 
@@ -29,6 +32,9 @@ impl Report {
              to the first settled token and to the first token on the screen.\n",
             self.basis
         );
+        if !self.compared.is_empty() {
+            write!(text, "\n## Measured and simulated\n\n{}", table(&self.compared))?;
+        }
         for setting in &self.settings {
             write!(text, "\n## {}\n\n{HEAD}", setting.title)?;
             for outcome in &setting.outcomes {

@@ -41,6 +41,7 @@ impl Pair {
             co_located_prefill: self.prefill(&self.cloud, &self.draft),
             co_located_pass: self.pass(&self.cloud, &self.draft),
             split: Some(self.split()),
+            ..StepTimes::default()
         }
     }
 

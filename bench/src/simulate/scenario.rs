@@ -5,8 +5,10 @@ use msao_planner::cost::{TokenFlops, WireSizes};
 use msao_protocol::Policy;
 use serde::{Deserialize, Serialize};
 
+use super::pace::Paces;
 use super::times::StepTimes;
 use super::workload::Workload;
+use crate::link::{Direction, Shape};
 
 /// Most clients of a simulation: each holds two links and a request.
 pub(crate) const MAX_CLIENTS: usize = 100_000;
@@ -124,6 +126,16 @@ impl Contender {
         }
     }
 
+    /// Whether an edge answer may stand.
+    pub(crate) fn may_stand(self) -> bool {
+        matches!(self, Self::MsaoRiskControlled { .. })
+    }
+
+    /// Whether who writes is decided again as the answer goes, for which the edge writes whoever else does.
+    pub(crate) fn decides_again(self) -> bool {
+        self.policy().is_some_and(|policy| policy.is_adaptive() && policy != Policy::MsaoWithoutSpeculation)
+    }
+
     /// The policy that the planner is asked with; `None` where there is nothing to plan.
     pub(crate) fn policy(self) -> Option<Policy> {
         match self {
@@ -153,6 +165,17 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// One that the bench emulates.
+    pub(crate) fn of(shape: &Shape) -> Self {
+        let bytes_per_s = |direction: &Direction| direction.rate_bits_per_s / 8.0;
+        Self {
+            rtt_ms: shape.rtt_ms(),
+            uplink_bytes_per_s: bytes_per_s(&shape.up),
+            downlink_bytes_per_s: bytes_per_s(&shape.down),
+            ingress_bytes_per_s: None,
+        }
+    }
+
     /// The same rate in both directions.
     pub(crate) fn symmetric(mbit_per_s: f64, rtt_ms: f64) -> Self {
         let rate = mbit_per_s * 125_000.0;
@@ -193,6 +216,7 @@ pub(crate) struct Scenario<'a> {
     pub(crate) contender: Contender,
     pub(crate) workload: &'a Workload,
     pub(crate) times: StepTimes,
+    pub(crate) paces: &'a Paces,
     /// Operations of one token of each model.
     pub(crate) token_flops: TokenFlops,
     pub(crate) wire: WireSizes,

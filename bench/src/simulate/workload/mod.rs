@@ -43,6 +43,13 @@ pub(crate) struct Record {
 pub(crate) enum Agreement {
     /// At every position: the edge's answer is the target's.
     Everywhere,
+    /// Nowhere from `from` to before `until`, and everywhere else.
+    Except {
+        /// The first position that differs.
+        from: u32,
+        /// The first behind it that agrees again.
+        until: u32,
+    },
     /// Nowhere at this position, and elsewhere with this probability.
     But {
         /// The position that differs for certain.
@@ -73,6 +80,7 @@ impl Record {
     pub(crate) fn agrees_at(&self, position: u32, salt: u64) -> bool {
         match self.agreement {
             Agreement::Everywhere => true,
+            Agreement::Except { from, until } => !(from..until).contains(&position),
             Agreement::But { differs_at, rate } => {
                 position != differs_at && uniform_at(salt, position) < rate
             }
@@ -83,6 +91,9 @@ impl Record {
     fn agreement_rate(&self) -> f64 {
         match self.agreement {
             Agreement::Everywhere => 1.0,
+            Agreement::Except { from, until } => {
+                1.0 - f64::from(until.saturating_sub(from)) / f64::from(self.answer_tokens.max(1))
+            }
             Agreement::But { rate, .. } => rate * (1.0 - 1.0 / f64::from(self.answer_tokens.max(1))),
         }
     }
@@ -105,6 +116,8 @@ pub(crate) struct Workload {
     pub(crate) answer_tokens: f64,
     /// Mean share of drafts that are the target's tokens.
     pub(crate) acceptance: f64,
+    /// The confidence from which an edge answer stands, where that is given rather than calibrated.
+    pub(crate) stand_threshold: Option<f64>,
 }
 
 impl Workload {
@@ -132,6 +145,6 @@ impl Workload {
         let agreed: f64 =
             records.iter().map(|record| f64::from(record.answer_tokens) * record.agreement_rate()).sum();
         let answer_tokens = tokens / records.len() as f64;
-        Ok(Self { calibration, answer_tokens, acceptance: agreed / tokens, records })
+        Ok(Self { calibration, answer_tokens, acceptance: agreed / tokens, records, stand_threshold: None })
     }
 }
