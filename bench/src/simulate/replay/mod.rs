@@ -6,7 +6,8 @@
 //! | the compared requests | their work: operations, bytes, tokens, which drafts agree, which edge answers stand |
 //! | the network's name | its round trip and rates |
 //!
-//! No time of a compared request is used. The halves then change places, so that every request is compared once, with step
+//! Which drafts agree is the models' doing and not the system's. It is told from the answers, and from how many drafts were
+//! proposed and rejected where the edge drafts in every round. No time of a compared request is used. The halves then change places, so that every request is compared once, with step
 //! times that it had no part in. Operations are not compared. What comes out is what the simulator adds: the order of
 //! things, links, rounds, waits, and the planner's decisions.
 
