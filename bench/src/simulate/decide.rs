@@ -19,7 +19,7 @@ use msao_planner::{
     plan::{Capabilities, Form, Plan, PlanRequest, RoundState, Standing, Weights, choose_plan, replan},
     risk::NOTHING_STANDS,
 };
-use msao_protocol::{AnswerMode, ModalityAction, Policy, Strategy};
+use msao_protocol::{AnswerMode, Modality, ModalityAction, Policy, Strategy};
 
 use super::request::{Parcel, Writer};
 use super::scenario::{Contender, Scenario};
@@ -116,6 +116,54 @@ pub(super) fn request(
         acceptance: acceptance(scenario),
         capabilities: capabilities(scenario),
     }
+}
+
+/// The same before the media were looked at: all of them count as needed whole.
+pub(super) fn unlooked(mut request: PlanRequest) -> PlanRequest {
+    for input in &mut request.modalities {
+        (input.relevance, input.density) = (1.0, 1.0);
+    }
+    request
+}
+
+/// Shares of pictures and of sound that are left to be sent after a look, on average: what clients learn of it.
+#[derive(Debug)]
+pub(super) struct Left([f64; 2]);
+
+impl Left {
+    pub(super) fn of(records: &[Record]) -> Self {
+        Self([Modality::Vision, Modality::Audio].map(|modality| {
+            let given = records.iter().flat_map(|record| &record.media);
+            let shares = given
+                .filter(|input| input.modality == modality)
+                .map(|input| if input.relevance < DROP_BELOW { 0.0 } else { input.density });
+            let (sum, count) = shares.fold((0.0, 0_u32), |(sum, count), share| (sum + share, count + 1));
+            if count > 0 { sum / f64::from(count) } else { 1.0 }
+        }))
+    }
+
+    fn share(&self, modality: Modality) -> f64 {
+        self.0[usize::from(modality == Modality::Audio)]
+    }
+}
+
+/// Whether looking at the media before asking is expected to save time.
+///
+/// # Errors
+/// As for [`plan`].
+pub(super) fn looks_first(
+    scenario: &Scenario<'_>,
+    record: &Record,
+    waits: &Waits,
+    left: &Left,
+    stand_probability: f64,
+) -> Result<bool> {
+    let policy = scenario.contender.policy().unwrap_or_default();
+    let request = unlooked(request(scenario, policy, record, waits, (0, false)));
+    let left: Vec<f64> = record.media.iter().map(|input| left.share(input.modality)).collect();
+    let look_ms = scenario.times.probe_ms + scenario.times.edge_encode.ms(whole_parcel(record).edge_tokens);
+    msao_planner::plan::looks_first(&request, &left, look_ms, stand_probability)
+        .map_err(|error| anyhow!("no plan for {policy:?}: {error:?}"))
 }
 
 /// Whether an answer stands is decided when there is one, by the risk controller.

@@ -40,9 +40,10 @@ impl World<'_> {
     fn plan_request(&mut self, index: RequestIndex) -> PlanRequest {
         let policy = self.scenario.contender.policy().unwrap_or_default();
         self.server.waits.answer_gflop = self.tally.cloud_gflop_per_answer();
-        let edge = &self.requests[index].edge;
+        let Request { edge, is_unlooked, .. } = &self.requests[index];
         let written = (edge.drafted, edge.has_ended);
-        decide::request(self.scenario, policy, self.record(index), &self.server.waits, written)
+        let request = decide::request(self.scenario, policy, self.record(index), &self.server.waits, written);
+        if *is_unlooked { decide::unlooked(request) } else { request }
     }
 
     fn decide_by_plan(&mut self, index: RequestIndex) -> Result<()> {

@@ -46,6 +46,8 @@ pub(super) struct Request {
     pub(super) tokens: u32,
     /// How long the server is to wait for a draft, as the client has it.
     pub(super) patience_ms: f64,
+    /// Whether its media are planned without having been looked at.
+    pub(super) is_unlooked: bool,
     /// Whether the server was asked, and whether the user has the answer.
     pub(super) was_asked: bool,
     pub(super) has_ended: bool,

@@ -223,6 +223,8 @@ pub(crate) struct Scenario<'a> {
     pub(crate) network: Network,
     pub(crate) load: Load,
     pub(crate) server: ServerSettings,
+    /// Whether the edge looks at media before every question, and not only where that is expected to save time.
+    pub(crate) always_looks: bool,
     pub(crate) clients: usize,
     /// Questions in all; the first third of the answers are not counted, so that a queue has found its length.
     pub(crate) requests: usize,

@@ -108,6 +108,7 @@ impl Base {
                         holds_draft_model: true,
                         max_draft_tokens: 8,
                     },
+                    always_looks: false,
                     clients,
                     requests,
                     seed: self.seed,

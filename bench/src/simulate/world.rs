@@ -15,7 +15,7 @@ use msao_planner::{
     risk::{RiskBound, RiskController, ShadowSettings, calibrate_threshold},
 };
 
-use super::decide;
+use super::decide::{self, Left};
 use super::events::{Event, Events, Message, RequestIndex};
 use super::link::Link;
 use super::outcome::{Answered, Outcome, Tally};
@@ -46,6 +46,8 @@ pub(super) struct World<'a> {
     pub(super) risk: Option<RiskController>,
     /// Share of edge answers that stood when risk control was calibrated.
     pub(super) standing_share: f64,
+    /// What looking leaves to be sent.
+    left: Left,
     pub(super) rng: SplitMix64,
     ingress: Option<Link>,
     asked: usize,
@@ -92,6 +94,7 @@ impl<'a> World<'a> {
             tally: Tally::default(),
             risk,
             standing_share,
+            left: Left::of(&scenario.workload.records),
             rng: SplitMix64::new(scenario.seed),
             ingress: network.ingress_bytes_per_s.map(|rate| Link::new(rate, 0.0)),
             asked: 0,
@@ -170,6 +173,7 @@ impl<'a> World<'a> {
             parcel: Parcel::default(),
             tokens: records[record].answer_tokens,
             patience_ms: 0.0,
+            is_unlooked: false,
             was_asked: false,
             has_ended: false,
             was_recorded: false,
@@ -179,7 +183,7 @@ impl<'a> World<'a> {
             first_ms: None,
             shown_ms: None,
         });
-        if self.scenario.contender.policy().is_some_and(msao_protocol::Policy::uses_mas) {
+        if self.looks(request)? {
             let times = &self.scenario.times;
             let edge_tokens = decide::whole_parcel(&records[record]).edge_tokens;
             let score_ms = times.edge_encode.ms(edge_tokens) + times.probe_ms;
@@ -190,6 +194,21 @@ impl<'a> World<'a> {
         } else {
             self.decide(request)
         }
+    }
+
+    /// Whether the edge looks at the media of a question before it is asked.
+    fn looks(&mut self, request: RequestIndex) -> Result<bool> {
+        if !self.scenario.contender.policy().is_some_and(msao_protocol::Policy::uses_mas) {
+            return Ok(false);
+        }
+        if self.scenario.always_looks {
+            return Ok(true);
+        }
+        self.server.waits.answer_gflop = self.tally.cloud_gflop_per_answer();
+        let (record, waits) = (self.record(request), &self.server.waits);
+        let looks = decide::looks_first(self.scenario, record, waits, &self.left, self.standing_share)?;
+        self.requests[request].is_unlooked = !looks;
+        Ok(looks)
     }
 
     /// Takes the client's edge for so long, after what it is at; returns when that is done.

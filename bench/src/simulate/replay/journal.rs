@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use flate2::read::GzDecoder;
 
 use crate::record::Record;
@@ -21,6 +21,8 @@ pub(super) type Run = BTreeMap<String, BTreeMap<String, Record>>;
 /// The answers of a journal; failures are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
+    /// Of all records.
+    models: Option<Option<String>>,
     pub(super) networks: BTreeMap<String, Run>,
 }
 
@@ -46,7 +48,7 @@ impl Journal {
                 .with_context(|| format!("more than the {MAX_BYTES} bytes that are read: replay a part"))?;
             let record: Record =
                 serde_json::from_str(&line).with_context(|| format!("line {}", number + 1))?;
-            journal.add(record);
+            journal.add(record)?;
         }
         Ok(journal)
     }
@@ -56,11 +58,17 @@ impl Journal {
         self.networks.keys().map(String::as_str)
     }
 
-    pub(super) fn add(&mut self, record: Record) {
+    fn add(&mut self, record: Record) -> Result<()> {
+        let models = self.models.get_or_insert_with(|| record.models.clone());
+        ensure!(
+            *models == record.models,
+            "answers of several models: replay a journal of one pair at a time"
+        );
         if record.failure.is_none() {
             let run = self.networks.entry(record.network.clone()).or_default();
             run.entry(record.policy.clone()).or_default().insert(record.request.clone(), record);
         }
+        Ok(())
     }
 }
 

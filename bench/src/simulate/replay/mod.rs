@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 use self::{
     fit::{Fitted, Work, sent},
-    journal::Run,
+    journal::{Run, ms},
 };
 use super::decide;
 use super::scenario::{Contender, EdgeFirst, Load, Network, Scenario, ServerSettings};
@@ -156,6 +156,8 @@ const POLICIES: [Replayed; 9] = [
 struct Fold {
     fitted: Fitted,
     workload: Workload,
+    /// Whether the measured edge looked at media before every question.
+    always_looks: bool,
 }
 
 impl Fold {
@@ -184,7 +186,12 @@ impl Fold {
         // All of them are asked, and nothing is calibrated on them but how often edge answers stand.
         let doubled = questions.into_iter().flat_map(|question| [question.clone(), question]).collect();
         let workload = Workload { stand_threshold: Some(STOOD), ..Workload::new(doubled)? };
-        Ok(Self { fitted, workload })
+        let mut looking = ["msao", "msao_without_speculation"]
+            .iter()
+            .flat_map(|policy| calibrating.iter().filter_map(|request| of(policy, request)));
+        let always_looks =
+            looking.all(|record| ms(record, &["edge.score"]) > 0.0 || sent(record) == (false, false));
+        Ok(Self { fitted, workload, always_looks })
     }
 
     /// Latencies in ms.
@@ -203,6 +210,7 @@ impl Fold {
                 holds_draft_model: true,
                 max_draft_tokens: MAX_DRAFT_TOKENS,
             },
+            always_looks: self.always_looks,
             clients: 1,
             requests,
             seed,

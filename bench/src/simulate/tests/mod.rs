@@ -109,6 +109,7 @@ fn scenario(contender: Contender, workload: &Workload) -> Scenario<'_> {
         network: Network::symmetric(20.0, 40.0),
         load: Load::Closed { think_ms: 500.0 },
         server: ServerSettings { max_batch: 8, holds_draft_model: true, max_draft_tokens: 8 },
+        always_looks: false,
         clients: 1,
         requests: 600,
         seed: 5,
