@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::checkpoint::{CheckpointFiles, Weights};
-use crate::config::{AudioConfig, ModelConfig};
+use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
 use crate::kept::KeptTokens;
@@ -14,24 +14,12 @@ use crate::kv_cache::KvCache;
 use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
 use crate::model::MultimodalModel;
 use crate::preprocess::{Pcm, Preprocessor, RgbImage};
+use crate::prompt::Prompt;
 use crate::shapes::MAX_STEP_ROWS;
 use crate::text::{PromptTemplate, PromptTokens, TextTokenizer};
 
 /// Tokens of an answer where the caller sets no other bound.
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 128;
-
-/// A question with what it is about.
-#[derive(Debug, Clone, Default)]
-pub struct Prompt {
-    /// What the person asks.
-    pub question: String,
-    /// Pictures, or the frames of a clip in order.
-    pub images: Vec<RgbImage>,
-    /// A recording.
-    pub audio: Option<Pcm>,
-    /// Which of their tokens are looked at.
-    pub kept: KeptTokens,
-}
 
 /// A prompt whose media went through their towers; ready for prefill.
 #[derive(Debug, Clone)]
@@ -161,44 +149,58 @@ impl Assistant {
     /// # Errors
     /// [`ModelError::PromptTooLong`] and [`ModelError::Prompt`] for what does not fit this checkpoint.
     pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt, ModelError> {
-        let parts = &*self.parts;
-        prompt.kept.check(&parts.config, prompt.images.len())?;
-        let image_tokens: Vec<usize> = (0..prompt.images.len())
-            .map(|index| prompt.kept.image(index).map_or(parts.config.num_image_tokens(), <[usize]>::len))
-            .collect();
-        let tokens = self.tokens(prompt, &image_tokens)?;
-        let mut media = Vec::with_capacity(tokens.image_spans.len() + 1);
-        if prompt.kept.images.iter().all(Option::is_none) && !prompt.images.is_empty() {
-            let features = parts.model.encode_images(self.pixels(&prompt.images));
-            media.extend(spread(&tokens.image_spans, &features));
-        } else {
-            for (index, span) in tokens.image_spans.iter().enumerate() {
-                let pixels = self.pixels(&prompt.images[index..=index]);
-                let features = match prompt.kept.image(index) {
-                    Some(kept) => parts.model.encode_kept_images(pixels, kept),
-                    None => parts.model.encode_images(pixels),
-                };
-                media.push((span.clone(), features));
+        let tokens = self.tokens(prompt)?;
+        let mut media = Vec::with_capacity(tokens.image_spans.len() + tokens.audio_spans.len());
+        let mut image_spans = &tokens.image_spans[..];
+        let mut audio_spans = tokens.audio_spans.iter();
+        for asked in prompt.questions() {
+            let (spans, rest) = image_spans.split_at(asked.images.len());
+            image_spans = rest;
+            self.encode_images(asked, spans, &mut media);
+            if let Some(recording) = &asked.audio
+                && let Some(span) = audio_spans.next()
+            {
+                media.push((span.clone(), self.encode_audio(recording, asked.kept.audio.as_deref())?));
             }
         }
-        if let (Some(recording), Some(span)) = (&prompt.audio, &tokens.audio_span) {
-            media.push((span.clone(), self.encode_audio(recording, prompt.kept.audio.as_deref())?));
-        }
         Ok(EncodedPrompt { token_ids: tokens.ids, media })
+    }
+
+    /// One question's pictures through their tower, each to its span.
+    fn encode_images(
+        &self,
+        asked: &Prompt,
+        spans: &[Range<usize>],
+        media: &mut Vec<(Range<usize>, Tensor<3>)>,
+    ) {
+        let model = &self.parts.model;
+        if asked.kept.images.iter().all(Option::is_none) && !asked.images.is_empty() {
+            media.extend(spread(spans, &model.encode_images(self.pixels(&asked.images))));
+            return;
+        }
+        for (index, span) in spans.iter().enumerate() {
+            let pixels = self.pixels(&asked.images[index..=index]);
+            let features = match asked.kept.image(index) {
+                Some(kept) => model.encode_kept_images(pixels, kept),
+                None => model.encode_images(pixels),
+            };
+            media.push((span.clone(), features));
+        }
     }
 
     /// Runs whole pictures and recording through the first layers of their towers only; [`Self::encode_rest`] goes
     /// on from there, so that a probe's look costs nothing twice.
     ///
     /// # Errors
-    /// As [`Self::encode`]; [`ModelError::Prompt`] too where tokens are to be left out.
+    /// As [`Self::encode`]; [`ModelError::Prompt`] too where tokens are to be left out, or turns came before.
     pub fn look(&self, prompt: &Prompt, probe: &MasProbe) -> Result<LookedAt, ModelError> {
         let parts = &*self.parts;
-        if prompt.kept != KeptTokens::default() {
-            let reason = "a probe looks at whole media; leave `kept` at its default".to_owned();
+        if prompt.kept != KeptTokens::default() || !prompt.history.is_empty() {
+            let reason =
+                "a probe looks at one question's whole media; leave `kept` and `history` empty".to_owned();
             return Err(ModelError::Prompt { reason });
         }
-        let tokens = self.tokens(prompt, &vec![parts.config.num_image_tokens(); prompt.images.len()])?;
+        let tokens = self.tokens(prompt)?;
         let ProbeConfig { vision_layers, audio_layers, .. } = *probe.config();
         let num_images = prompt.images.len();
         let vision =
@@ -237,22 +239,18 @@ impl Assistant {
             let features = model.connector.forward(model.vision.finish(vision, vision_layers));
             media.extend(spread(&tokens.image_spans, &features));
         }
-        if let (Some(audio), Some(hearing), Some(span)) = (early.audio, &model.audio, tokens.audio_span) {
-            media.push((span, hearing.projector.forward(hearing.tower.finish(audio, audio_layers))));
+        if let (Some(audio), Some(hearing), Some(span)) =
+            (early.audio, &model.audio, tokens.audio_spans.first())
+        {
+            media.push((span.clone(), hearing.projector.forward(hearing.tower.finish(audio, audio_layers))));
         }
         EncodedPrompt { token_ids: tokens.ids, media }
     }
 
     /// The prompt's tokens, held against the longest sequence.
-    fn tokens(&self, prompt: &Prompt, image_tokens: &[usize]) -> Result<PromptTokens, ModelError> {
+    fn tokens(&self, prompt: &Prompt) -> Result<PromptTokens, ModelError> {
         let parts = &*self.parts;
-        let audio_tokens =
-            prompt.audio.as_ref().map(|_| match (&prompt.kept.audio, &parts.config.audio_config) {
-                (Some(kept), _) => kept.len(),
-                (None, audio) => audio.as_ref().map_or(0, AudioConfig::num_audio_tokens),
-            });
-        let tokens =
-            parts.template.prompt_of_kept(&parts.tokenizer, &prompt.question, image_tokens, audio_tokens)?;
+        let tokens = parts.template.conversation(&parts.tokenizer, &prompt.turns(&parts.config)?)?;
         // At least one position is left for the answer.
         let limit = self.max_sequence() - 1;
         if tokens.ids.len() > limit {

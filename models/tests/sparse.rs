@@ -145,6 +145,7 @@ fn impossible_choices_are_refused() {
             images: vec![picture(0)],
             audio: Some(recording()),
             kept: kept.clone(),
+            ..Prompt::default()
         };
         assert!(matches!(cloud.encode(&prompt), Err(ModelError::Prompt { .. })), "{kept:?}");
     }

@@ -6,7 +6,7 @@ mod tiny_config;
 use std::time::{Duration, Instant};
 
 use msao_models::ModelError;
-use msao_models::text::{PromptTemplate, TextTokenizer};
+use msao_models::text::{PromptTemplate, TextTokenizer, TurnTokens};
 use serde_json::{Value, json};
 use tiny_config::config;
 
@@ -70,8 +70,49 @@ fn prompts_are_those_of_the_chat_templates() {
             assert_eq!(prompt.ids, ids(&case), "{name}: {case}");
             assert_eq!(prompt.image_spans.len(), num_images);
             assert!(prompt.image_spans.iter().all(|span| prompt.ids[span.clone()] == [5; 4]));
-            assert_eq!(prompt.audio_span.is_some(), has_audio);
-            assert!(prompt.audio_span.is_none_or(|span| prompt.ids[span] == [7; 5]));
+            assert_eq!(prompt.audio_spans.len(), usize::from(has_audio));
+            assert!(prompt.audio_spans.iter().all(|span| prompt.ids[span.clone()] == [7; 5]));
+        }
+    }
+}
+
+#[test]
+fn earlier_turns_stand_as_the_chat_templates_put_them() {
+    for (name, file) in [("signs", SIGNS), ("smolvlm", SMOLVLM)] {
+        let tokenizer = tokenizer(file);
+        let template = PromptTemplate::new(&tokenizer, &config(name == "signs")).expect("matching files");
+        for case in golden(name, "conversations") {
+            let turns = case["turns"].as_array().expect("turns");
+            let turn = |turn: &'_ Value, with_space: bool| {
+                let answer = turn["answer"].as_str().map(|answer| match with_space {
+                    true => format!(" {answer}"),
+                    false => answer.to_owned(),
+                });
+                (turn["question"].as_str().expect("a question").to_owned(), answer)
+            };
+            // Whether the client sends the answer as the model wrote it, or as people see it.
+            for with_space in [true, false] {
+                let texts: Vec<_> = turns.iter().map(|one| turn(one, with_space)).collect();
+                let of = |(one, (question, answer)): (&'_ Value, &'_ (String, Option<String>))| {
+                    let images = one["images"].as_u64().expect("a number") as usize;
+                    (question.clone(), vec![4; images], (one["audio"] == true).then_some(5), answer.clone())
+                };
+                let parts: Vec<_> = turns.iter().zip(&texts).map(of).collect();
+                let turns: Vec<TurnTokens<'_>> = parts
+                    .iter()
+                    .map(|(question, image_tokens, audio_tokens, answer)| TurnTokens {
+                        question,
+                        image_tokens: image_tokens.clone(),
+                        audio_tokens: *audio_tokens,
+                        answer: answer.as_deref(),
+                    })
+                    .collect();
+                let tokens = template.conversation(&tokenizer, &turns).expect("a prompt");
+                assert_eq!(tokens.ids, ids(&case), "{name}: {case}");
+                assert_eq!(tokens.image_spans.len(), 3);
+                assert!(tokens.image_spans.iter().all(|span| tokens.ids[span.clone()] == [5; 4]));
+                assert!(tokens.audio_spans.iter().all(|span| tokens.ids[span.clone()] == [7; 5]));
+            }
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Ask {
     pub images: Vec<ImageInput>,
     /// One recording.
     pub audio: Option<AudioInput>,
+    /// What was asked and answered before, oldest first; empty begins a conversation.
+    pub history: Vec<Turn>,
     /// Modalities whose media follow in one [`Attach`]. The server begins without them; what it writes before they
     /// are there is a proposal, which the full context verifies.
     pub pending: Vec<Modality>,
@@ -64,10 +66,35 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Media bytes of `modality` that this message carries; for text, the bytes of the question.
+    /// Media bytes of `modality` that this message carries, those of earlier turns included; for text, the bytes of
+    /// questions and answers.
+    pub fn bytes(&self, modality: Modality) -> u64 {
+        let own = match modality {
+            Modality::Text => self.question.len() as u64,
+            _ => media_bytes(&self.images, self.audio.as_ref(), modality),
+        };
+        own + self.history.iter().map(|turn| turn.bytes(modality)).sum::<u64>()
+    }
+}
+
+/// An earlier question of a conversation and its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// As in [`Ask::images`].
+    pub images: Vec<ImageInput>,
+    /// As in [`Ask::audio`].
+    pub audio: Option<AudioInput>,
+    /// As in [`Ask::question`].
+    pub question: String,
+    /// What was answered: best the text of its [`Done`](crate::ServerMessage::Done) as it came.
+    pub answer: String,
+}
+
+impl Turn {
+    /// Media bytes of `modality`; for text, the bytes of question and answer.
     pub fn bytes(&self, modality: Modality) -> u64 {
         match modality {
-            Modality::Text => self.question.len() as u64,
+            Modality::Text => (self.question.len() + self.answer.len()) as u64,
             _ => media_bytes(&self.images, self.audio.as_ref(), modality),
         }
     }

@@ -62,6 +62,8 @@ pub enum ErrorCode {
     TimedOut,
     /// A mask and the parts that come with it do not fit each other, or not the grid that the server told.
     KeptMismatch,
+    /// The earlier turns are more, or have more characters or images, than allowed.
+    HistoryTooLong,
 }
 
 /// Why bytes are not a frame.

@@ -66,15 +66,21 @@ mod tests {
     use super::*;
     use crate::{
         Ask, AudioInput, ClientMessage, ErrorCode, ErrorReport, ImageInput, Media, MediaKind, ServerMessage,
-        Speculation,
+        Speculation, Turn,
     };
 
     fn ask(question: String, bytes: Vec<u8>) -> ClientMessage {
         ClientMessage::Ask(Ask {
             request_id: 7,
-            question,
             images: vec![ImageInput::Whole(Media { kind: MediaKind::Png, bytes: bytes.clone() })],
             audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })),
+            history: vec![Turn {
+                images: vec![],
+                audio: None,
+                question: question.clone(),
+                answer: question.chars().rev().collect(),
+            }],
+            question,
             pending: vec![],
             max_new_tokens: 64,
             sampling: None,

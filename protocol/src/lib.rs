@@ -16,7 +16,7 @@ mod server;
 
 pub use client::{
     Ask, Attach, AudioInput, Candidate, ClientMessage, Draft, ImageInput, KeptAudio, KeptImage, Media,
-    MediaKind, Sampling, Speculation,
+    MediaKind, Sampling, Speculation, Turn,
 };
 pub use error::{ErrorCode, ErrorReport, FrameError};
 pub use limits::Limits;
@@ -29,7 +29,7 @@ pub use server::{AudioGrid, FinishReason, ImageGrid, ModelInfo, ServerMessage, S
 
 /// Version of the wire protocol. A server refuses a frame of another version with
 /// [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u8 = 3;
+pub const PROTOCOL_VERSION: u8 = 4;
 
 /// Name of a request within its session, chosen by the client, unique while the session lives.
 pub type RequestId = u32;

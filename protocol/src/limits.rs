@@ -20,6 +20,12 @@ pub struct Limits {
     pub audio_s: f32,
     /// Characters of a question.
     pub question_chars: u32,
+    /// Earlier turns of a conversation.
+    pub history_turns: u32,
+    /// Characters of all earlier questions and answers together.
+    pub history_chars: u32,
+    /// Images of all earlier turns together.
+    pub history_images: u32,
     /// Tokens of an answer.
     pub max_new_tokens: u32,
     /// Requests of one session that may wait or run at a time.
@@ -37,6 +43,9 @@ impl Default for Limits {
             audio_bytes: 8 << 20,
             audio_s: 30.0,
             question_chars: 4_000,
+            history_turns: 16,
+            history_chars: 16_000,
+            history_images: 16,
             max_new_tokens: 256,
             requests_in_flight: 4,
         }

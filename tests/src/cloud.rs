@@ -144,6 +144,7 @@ pub fn question(request_id: RequestId, question: &str) -> Ask {
         question: question.to_owned(),
         images: Vec::new(),
         audio: None,
+        history: Vec::new(),
         pending: Vec::new(),
         max_new_tokens: 128,
         sampling: None,

@@ -186,6 +186,7 @@ mod tests {
             question: "what is it?".into(),
             images: vec![picture(100)],
             audio: Some(AudioInput::Whole(media(MediaKind::Wav, 100))),
+            history: vec![],
             pending: vec![],
             max_new_tokens: 8,
             sampling: None,

@@ -14,6 +14,7 @@ fn ask(request_id: RequestId) -> Ask {
         question: "what color?".into(),
         images: vec![],
         audio: None,
+        history: vec![],
         pending: vec![],
         max_new_tokens: 8,
         sampling: None,

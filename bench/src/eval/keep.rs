@@ -40,6 +40,7 @@ impl KeptMedia {
             images: self.images.clone(),
             audio: self.audio.clone(),
             kept: self.kept.clone(),
+            ..Prompt::default()
         }
     }
 

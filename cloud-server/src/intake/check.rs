@@ -4,6 +4,7 @@ use msao_protocol::{Ask, Attach, AudioInput, ErrorCode, ImageInput, KeepMask, Li
 
 use super::Refusal;
 use super::drafting::{check_sampling, check_speculation};
+use super::history::check_history;
 use crate::engine::EngineInfo;
 
 /// What is configured, lowered to what the engine can take.
@@ -24,19 +25,14 @@ pub(crate) fn effective_limits(configured: Limits, engine: &EngineInfo) -> Limit
 /// # Errors
 /// The first limit that is exceeded.
 pub(crate) fn check_ask(ask: &Ask, limits: &Limits, engine: &EngineInfo) -> Result<(), Refusal> {
-    // The length in bytes bounds the characters, so most questions are not walked.
-    if ask.question.len() > limits.question_chars as usize {
-        let chars = ask.question.chars().count();
-        within(chars, limits.question_chars, ErrorCode::QuestionTooLong, |limit| {
-            format!("the question has {chars} characters; at most {limit} are accepted: shorten it")
-        })?;
-    }
+    check_question(&ask.question, limits)?;
     let is_spoken = ask.audio.is_some() || ask.pending.contains(&Modality::Audio);
     if ask.question.trim().is_empty() && !is_spoken {
         let message = "there is no question: type one or record one";
         return Err(Refusal::new(ErrorCode::EmptyQuestion, message));
     }
     check_media(&ask.images, ask.audio.as_ref(), limits, engine)?;
+    check_history(&ask.history, limits, engine)?;
     check_pending(ask, limits)?;
     ask.sampling.as_ref().map_or(Ok(()), check_sampling)?;
     check_speculation(ask.speculation, engine)
@@ -76,7 +72,7 @@ pub(crate) fn check_attach(
     check_media(&attach.images, attach.audio.as_ref(), limits, engine)
 }
 
-fn check_media(
+pub(super) fn check_media(
     images: &[ImageInput],
     audio: Option<&AudioInput>,
     limits: &Limits,
@@ -107,6 +103,17 @@ fn check_media(
         AudioInput::Whole(_) => Ok(()),
         AudioInput::Kept(kept) => check_mask(&kept.mask, grid.tokens, "recording"),
     }
+}
+
+pub(super) fn check_question(question: &str, limits: &Limits) -> Result<(), Refusal> {
+    // The length in bytes bounds the characters, so most questions are not walked.
+    if question.len() <= limits.question_chars as usize {
+        return Ok(());
+    }
+    let chars = question.chars().count();
+    within(chars, limits.question_chars, ErrorCode::QuestionTooLong, |limit| {
+        format!("the question has {chars} characters; at most {limit} are accepted: shorten it")
+    })
 }
 
 fn check_mask(mask: &KeepMask, tokens: u32, what: &str) -> Result<(), Refusal> {
@@ -187,6 +194,7 @@ pub(super) mod tests {
             question: question.into(),
             images: vec![],
             audio: None,
+            history: vec![],
             pending: vec![],
             max_new_tokens: 8,
             sampling: None,

@@ -5,7 +5,7 @@
 
 use msao_models::preprocess::decode::{ImageBudget, decode_image};
 use msao_models::preprocess::{AudioBudget, MediaError, Pcm, RgbImage, read_wav};
-use msao_models::{KeptTokens, Prompt};
+use msao_models::{KeptTokens, PastTurn, Prompt};
 use msao_protocol::{Ask, AudioInput, ImageInput, Limits, ModelInfo};
 
 use super::{Refusal, kept};
@@ -19,8 +19,23 @@ const AUDIO_TOLERANCE_S: f64 = 0.25;
 /// # Errors
 /// The first file that cannot be used.
 pub(crate) fn decode(ask: &Ask, limits: &Limits, model: &ModelInfo) -> Result<Prompt, Refusal> {
-    let mut prompt = Prompt { question: ask.question.clone(), ..Prompt::default() };
-    for input in &ask.images {
+    let mut prompt = decode_question(&ask.question, &ask.images, ask.audio.as_ref(), limits, model)?;
+    for turn in &ask.history {
+        let asked = decode_question(&turn.question, &turn.images, turn.audio.as_ref(), limits, model)?;
+        prompt.history.push(PastTurn { asked, answer: turn.answer.clone() });
+    }
+    Ok(prompt)
+}
+
+fn decode_question(
+    question: &str,
+    images: &[ImageInput],
+    audio: Option<&AudioInput>,
+    limits: &Limits,
+    model: &ModelInfo,
+) -> Result<Prompt, Refusal> {
+    let mut prompt = Prompt { question: question.to_owned(), ..Prompt::default() };
+    for input in images {
         let picture = decode_picture(&input.media().bytes, limits)?;
         let (picture, tokens) = match input {
             ImageInput::Whole(_) => (picture, None),
@@ -29,7 +44,7 @@ pub(crate) fn decode(ask: &Ask, limits: &Limits, model: &ModelInfo) -> Result<Pr
         prompt.images.push(picture);
         prompt.kept.images.push(tokens);
     }
-    match (&ask.audio, &model.audio) {
+    match (audio, &model.audio) {
         (Some(AudioInput::Kept(audio)), Some(grid)) => {
             let windows = decode_audio(&audio.windows.bytes, limits)?;
             let (recording, tokens) = kept::place_windows(&windows, &audio.mask, grid)?;

@@ -2,11 +2,12 @@
 //!
 //! [`check`] looks at counts, sizes and masks only and costs nothing; [`mod@decode`] turns files into pixels and samples,
 //! each within its budget; [`kept`] puts parts of a picture or recording back in their places; [`drafting`] looks at drafts
-//! and at how tokens are to be chosen. All speak to people: value, limit, remedy.
+//! and at how tokens are to be chosen, [`history`] at the turns before a question. All speak to people: value, limit, remedy.
 
 mod check;
 mod decode;
 mod drafting;
+mod history;
 mod kept;
 
 pub(crate) use check::{check_ask, check_attach, effective_limits, name_of};

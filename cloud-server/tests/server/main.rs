@@ -4,6 +4,7 @@
 
 mod abuse;
 mod checkpoint;
+mod conversations;
 mod http;
 mod sampling;
 mod sessions;

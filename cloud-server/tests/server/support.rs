@@ -276,6 +276,7 @@ pub(crate) fn ask(request_id: u32, question: &str) -> Ask {
         question: question.into(),
         images: vec![],
         audio: None,
+        history: vec![],
         pending: vec![],
         max_new_tokens: 16,
         sampling: None,

@@ -1,7 +1,8 @@
 //! The prompt a checkpoint was trained on, at the level of tokens.
 //!
 //! Follows SmolVLM's chat template and the expansion that its processor does for one unsplit image, with one
-//! audio part of the same kind after the images. A modality that is absent leaves no token behind.
+//! audio part of the same kind after the images. A modality that is absent leaves no token behind. Earlier turns stand
+//! before the question in the same form, each with its answer and the token that ends it.
 
 use std::ops::Range;
 
@@ -14,10 +15,23 @@ use crate::error::ModelError;
 pub struct PromptTokens {
     /// Every token, placeholders included.
     pub ids: Vec<u32>,
-    /// The placeholders of each image, in order.
+    /// The placeholders of each image of all turns, in order.
     pub image_spans: Vec<Range<usize>>,
-    /// The placeholders of the recording.
-    pub audio_span: Option<Range<usize>>,
+    /// The placeholders of each recording of all turns, in order.
+    pub audio_spans: Vec<Range<usize>>,
+}
+
+/// One turn of a conversation, its media as numbers of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnTokens<'a> {
+    /// What was asked.
+    pub question: &'a str,
+    /// Tokens looked at of each image.
+    pub image_tokens: Vec<usize>,
+    /// Tokens looked at of the recording, if there is one.
+    pub audio_tokens: Option<usize>,
+    /// What was answered; `None` for the question to be answered, which stands last.
+    pub answer: Option<&'a str>,
 }
 
 /// Builds prompts; its special tokens are looked up once.
@@ -29,6 +43,8 @@ pub struct PromptTemplate {
     audio: Option<AudioTokens>,
     /// `User:`, where an image or a recording follows.
     user: Vec<u32>,
+    /// The line break and `User:`, in a later turn.
+    next_user: Vec<u32>,
     /// The line break and `Assistant:`.
     assistant: Vec<u32>,
     /// What stands between `User:` and a question that follows it directly.
@@ -94,6 +110,7 @@ impl PromptTemplate {
             image,
             audio,
             user: tokenizer.encode("User:")?,
+            next_user: tokenizer.encode("\nUser:")?,
             assistant: tokenizer.encode("\nAssistant:")?,
             // SmolVLM's published template puts a space before a message that begins with text; checkpoints
             // that hear, which are trained here, have the same prompt with and without pictures.
@@ -109,7 +126,7 @@ impl PromptTemplate {
     /// The prompt for a question about pictures and a recording, all of whose tokens are looked at.
     ///
     /// # Errors
-    /// As [`Self::prompt_of_kept`].
+    /// As [`Self::conversation`].
     pub fn prompt(
         &self,
         tokenizer: &TextTokenizer,
@@ -119,31 +136,55 @@ impl PromptTemplate {
     ) -> Result<PromptTokens, ModelError> {
         let audio_tokens = has_audio.then(|| self.audio.map_or(0, |audio| audio.count));
         // Bounded before anything of that size is made.
-        let images = vec![self.image.count; num_images.min(Self::MAX_IMAGES + 1)];
-        self.prompt_of_kept(tokenizer, question, &images, audio_tokens)
+        let image_tokens = vec![self.image.count; num_images.min(Self::MAX_IMAGES + 1)];
+        self.conversation(tokenizer, &[TurnTokens { question, image_tokens, audio_tokens, answer: None }])
     }
 
-    /// The prompt for a question about pictures and a recording of which these numbers of tokens are looked at.
+    /// The prompt for the last of these turns, which the others came before.
     ///
     /// # Errors
     /// [`ModelError::QuestionTooLong`], [`ModelError::Prompt`] for too many images or a recording that the
     /// checkpoint cannot hear, and whatever [`TextTokenizer::encode`] refuses.
-    pub fn prompt_of_kept(
+    pub fn conversation(
         &self,
         tokenizer: &TextTokenizer,
-        question: &str,
-        image_tokens: &[usize],
-        audio_tokens: Option<usize>,
+        turns: &[TurnTokens<'_>],
     ) -> Result<PromptTokens, ModelError> {
-        check_question(question)?;
-        let num_images = image_tokens.len();
+        let num_images: usize = turns.iter().map(|turn| turn.image_tokens.len()).sum();
         if num_images > Self::MAX_IMAGES {
             let most = Self::MAX_IMAGES;
             return Err(ModelError::Prompt {
                 reason: format!("more than {most} images are given; use fewer"),
             });
         }
-        let audio = match (audio_tokens, self.audio) {
+        let mut tokens =
+            PromptTokens { ids: vec![self.start], image_spans: Vec::new(), audio_spans: Vec::new() };
+        for (index, turn) in turns.iter().enumerate() {
+            self.ask(tokenizer, turn, index > 0, &mut tokens)?;
+            tokens.ids.push(self.end_of_utterance);
+            tokens.ids.extend(&self.assistant);
+            if let Some(answer) = turn.answer {
+                // The template's own space, unless the answer came as a model wrote it.
+                let space =
+                    if answer.is_empty() || answer.starts_with(char::is_whitespace) { "" } else { " " };
+                tokens.ids.extend(tokenizer.encode(&format!("{space}{answer}"))?);
+                tokens.ids.push(self.end_of_utterance);
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// What the person said in a turn.
+    fn ask(
+        &self,
+        tokenizer: &TextTokenizer,
+        turn: &TurnTokens<'_>,
+        is_later: bool,
+        PromptTokens { ids, image_spans, audio_spans }: &mut PromptTokens,
+    ) -> Result<(), ModelError> {
+        let TurnTokens { question, image_tokens, audio_tokens, answer: _ } = turn;
+        check_question(question)?;
+        let audio = match (*audio_tokens, self.audio) {
             (None, _) => None,
             (Some(count), Some(audio)) => Some(AudioTokens { count, ..audio }),
             (Some(_), None) => {
@@ -151,32 +192,26 @@ impl PromptTemplate {
                 return Err(ModelError::Prompt { reason });
             }
         };
-        let mut ids = vec![self.start];
-        let mut image_spans = Vec::with_capacity(num_images);
-        if num_images == 0 && audio.is_none() {
+        if image_tokens.is_empty() && audio.is_none() {
             // One text to the tokenizer, so that merges across the seam happen as in training.
-            ids.extend(tokenizer.encode(&format!("User:{}{question}", self.before_bare_question))?);
-        } else {
-            ids.extend(&self.user);
-            let ImageTokens { around, global, placeholder, count: _ } = self.image;
-            for &count in image_tokens {
-                ids.extend([around, global]);
-                image_spans.push(push_placeholders(&mut ids, placeholder, count));
-                ids.push(around);
-            }
+            let user = if is_later { "\nUser:" } else { "User:" };
+            ids.extend(tokenizer.encode(&format!("{user}{}{question}", self.before_bare_question))?);
+            return Ok(());
         }
-        let audio_span = audio.map(|AudioTokens { start, end, placeholder, count }| {
+        ids.extend(if is_later { &self.next_user } else { &self.user });
+        let ImageTokens { around, global, placeholder, count: _ } = self.image;
+        for &count in image_tokens {
+            ids.extend([around, global]);
+            image_spans.push(push_placeholders(ids, placeholder, count));
+            ids.push(around);
+        }
+        if let Some(AudioTokens { start, end, placeholder, count }) = audio {
             ids.push(start);
-            let span = push_placeholders(&mut ids, placeholder, count);
+            audio_spans.push(push_placeholders(ids, placeholder, count));
             ids.push(end);
-            span
-        });
-        if num_images > 0 || audio_span.is_some() {
-            ids.extend(tokenizer.encode(question)?);
         }
-        ids.push(self.end_of_utterance);
-        ids.extend(&self.assistant);
-        Ok(PromptTokens { ids, image_spans, audio_span })
+        ids.extend(tokenizer.encode(question)?);
+        Ok(())
     }
 
     /// The tokens of [`Self::prompt`] alone.

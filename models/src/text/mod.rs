@@ -9,5 +9,5 @@ mod pre_tokenizer;
 mod tokenizer;
 
 pub use byte_level::TokenStream;
-pub use chat::{PromptTemplate, PromptTokens};
+pub use chat::{PromptTemplate, PromptTokens, TurnTokens};
 pub use tokenizer::TextTokenizer;

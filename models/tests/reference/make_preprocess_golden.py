@@ -150,12 +150,16 @@ def tokenizer_cases(tokenizer):
     return {"encode": cases, "decode": decoded}
 
 
-def smolvlm_prompts(tokenizer):
+def smolvlm_processor(tokenizer):
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
     images = SmolVLMImageProcessorPil(
         size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=False
     )
-    processor = Idefics3Processor(images, fast, image_seq_len=4, chat_template=SMOLVLM_TEMPLATE)
+    return Idefics3Processor(images, fast, image_seq_len=4, chat_template=SMOLVLM_TEMPLATE)
+
+
+def smolvlm_prompts(tokenizer):
+    processor = smolvlm_processor(tokenizer)
     prompts = []
     for num_images, question in [(1, "What does the sign say?"), (3, " how many?\n"), (0, "What's 12.5 % of 1,000?")]:
         content = [{"type": "image"}] * num_images + [{"type": "text", "text": question}]
@@ -164,6 +168,43 @@ def smolvlm_prompts(tokenizer):
         ids = processor(text=[text], images=pictures, add_special_tokens=False)["input_ids"][0]
         prompts.append({"images": num_images, "audio": False, "question": question, "ids": list(ids)})
     return prompts
+
+
+# Turns before a last question: images, recording, question, answer.
+CONVERSATION = [
+    [1, True, "Which word is spoken first?", "STOP"],
+    [0, False, "And which one comes last?", "It's a word: EXIT 42."],
+    [2, False, "What does the sign say?", None],
+]
+
+
+def conversation_case(ids, has_audio):
+    turns = [dict(zip(("images", "audio", "question", "answer"), turn)) for turn in CONVERSATION]
+    return {"turns": [turn | {"audio": turn["audio"] and has_audio} for turn in turns], "ids": list(ids)}
+
+
+def smolvlm_conversation(tokenizer):
+    processor = smolvlm_processor(tokenizer)
+    messages = []
+    for num_images, _, question, answer in CONVERSATION:
+        content = [{"type": "image"}] * num_images + [{"type": "text", "text": question}]
+        messages.append({"role": "user", "content": content})
+        if answer is not None:
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    pictures = [[picture(40, 30)] * sum(turn[0] for turn in CONVERSATION)]
+    ids = processor(text=[text], images=pictures, add_special_tokens=False)["input_ids"][0]
+    return conversation_case(ids, False)
+
+
+def pocket_conversation(tokenizer):
+    image = "<fake_token_around_image><global-img>" + "<image>" * 4 + "<fake_token_around_image>"
+    audio = "<audio_start>" + "<audio>" * 5 + "<audio_end>"
+    text = "<|im_start|>"
+    for num_images, has_audio, question, answer in CONVERSATION:
+        text += f"User:{image * num_images}{audio * has_audio}{question}<end_of_utterance>\nAssistant:"
+        text += f" {answer}<end_of_utterance>\n" if answer is not None else ""
+    return conversation_case(tokenizer.encode(text, add_special_tokens=False).ids, True)
 
 
 def pocket_prompts(tokenizer):
@@ -195,6 +236,8 @@ def main():
         golden[name] = tokenizer_cases(tokenizer)
         prompts = smolvlm_prompts if name == "smolvlm" else pocket_prompts
         golden[name]["prompts"] = prompts(tokenizer)
+        conversation = smolvlm_conversation if name == "smolvlm" else pocket_conversation
+        golden[name]["conversations"] = [conversation(tokenizer)]
     text = json.dumps(golden, ensure_ascii=True, separators=(",", ":"))
     (out / "preprocess_text.json").write_text(text + "\n", encoding="utf-8")
 

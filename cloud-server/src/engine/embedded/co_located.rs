@@ -53,8 +53,7 @@ impl Drafter {
     /// When the prompt does not fit the draft model, or it fails.
     pub(super) fn start(model: &Assistant, prompt: &Prompt) -> Result<Self, EngineError> {
         let generation = pollster::block_on(model.start(prompt))?;
-        let looked_at =
-            LookedAt::new(model.config(), &prompt.kept, prompt.images.len(), prompt.audio.is_some());
+        let looked_at = LookedAt::new(model.config(), prompt);
         let flops = looked_at.flops(model.config(), generation.prompt_tokens());
         let (model, drafted) = (model.clone(), Vec::new());
         Ok(Self { model, generation, drafted, wanted: 0, flops })

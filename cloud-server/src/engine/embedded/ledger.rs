@@ -5,8 +5,7 @@
 
 use std::time::Instant;
 
-use msao_models::ModelConfig;
-use msao_models::{Flops, KeptTokens};
+use msao_models::{Flops, ModelConfig, Prompt};
 use msao_protocol::{Ask, Modality, ModalityReceipt, Receipt, SettledToken, Span, SpanKind};
 
 #[derive(Debug)]
@@ -17,26 +16,26 @@ pub(super) struct Ledger {
     audio_tokens: usize,
 }
 
-/// How many tokens of each medium are looked at.
+/// How many tokens of each medium are looked at, those of earlier turns included.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LookedAt {
     images: Vec<usize>,
-    audio: Option<usize>,
+    audio: Vec<usize>,
 }
 
 impl LookedAt {
-    pub(super) fn new(config: &ModelConfig, kept: &KeptTokens, num_images: usize, has_audio: bool) -> Self {
-        let image = |index| kept.image(index).map_or(config.num_image_tokens(), <[usize]>::len);
-        let all_audio = config.audio_config.as_ref().map_or(0, |audio| audio.num_audio_tokens());
-        let audio = has_audio.then(|| kept.audio.as_ref().map_or(all_audio, Vec::len));
-        Self { images: (0..num_images).map(image).collect(), audio }
+    pub(super) fn new(config: &ModelConfig, prompt: &Prompt) -> Self {
+        let images = prompt.questions().flat_map(|asked| asked.image_tokens(config)).collect();
+        let audio = prompt.questions().filter_map(|asked| asked.audio_tokens(config)).collect();
+        Self { images, audio }
     }
 
     /// Operations of towers and prefill.
     pub(super) fn flops(&self, config: &ModelConfig, prompt_tokens: usize) -> u64 {
         let flops = Flops::of(config);
         let images: u64 = self.images.iter().map(|&tokens| flops.image(tokens)).sum();
-        images + self.audio.map_or(0, |tokens| flops.audio(tokens)) + flops.decoder(prompt_tokens, 0, 1)
+        let audio: u64 = self.audio.iter().map(|&tokens| flops.audio(tokens)).sum();
+        images + audio + flops.decoder(prompt_tokens, 0, 1)
     }
 }
 
@@ -70,7 +69,7 @@ impl Ledger {
     pub(super) fn note_prompt(&mut self, prompt_tokens: usize, looked_at: &LookedAt) {
         self.receipt.prompt_tokens = prompt_tokens as u32;
         self.vision_tokens = looked_at.images.iter().sum();
-        self.audio_tokens = looked_at.audio.unwrap_or(0);
+        self.audio_tokens = looked_at.audio.iter().sum();
     }
 
     /// Counts a pass that settled something.

@@ -1,6 +1,6 @@
 //! The models of an engine, and how they read a question.
 
-use msao_models::{Assistant, Generation, KeptTokens, Prompt};
+use msao_models::{Assistant, Generation, Prompt};
 use msao_protocol::{SpanKind, Speculation};
 
 use super::co_located::{DraftModel, Drafter};
@@ -43,7 +43,7 @@ impl Models {
             let generation = pollster::block_on(target.prefill(&encoded))?;
             ledger.lap(prefill);
             let config = target.config();
-            let looked_at = LookedAt::new(config, &prompt.kept, prompt.images.len(), prompt.audio.is_some());
+            let looked_at = LookedAt::new(config, prompt);
             ledger.note_prompt(encoded.num_tokens(), &looked_at);
             ledger.count_flops(looked_at.flops(config, encoded.num_tokens()));
             Ok(generation)
@@ -53,7 +53,7 @@ impl Models {
     /// Lets the draft model read a prompt. Where it cannot, an answer is slower and never wrong.
     pub(super) fn drafter(&self, prompt: Prompt, ledger: &mut Ledger) -> DraftModel {
         let Some(draft) = &self.draft else { return DraftModel::Unable };
-        let prompt = Prompt { kept: KeptTokens::default(), ..prompt };
+        let prompt = prompt.whole();
         let drafter = guarded(|| Drafter::start(draft, &prompt));
         ledger.lap(SpanKind::Propose);
         match drafter {
