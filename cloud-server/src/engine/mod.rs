@@ -11,12 +11,14 @@ mod error;
 mod job;
 mod mailbox;
 mod stage;
+mod statistics;
 
 pub use admission::{Busy, Place};
 pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
 pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, job};
 pub use mailbox::JobHandle;
+pub use statistics::{EngineStatistics, KvStatistics};
 
 use msao_protocol::ModelInfo;
 
@@ -37,6 +39,11 @@ pub trait Engine: Send + Sync {
 
     /// Requests that wait or run at this moment.
     fn occupancy(&self) -> usize;
+
+    /// What the engine has counted so far; an engine that counts nothing says so by zeros.
+    fn statistics(&self) -> EngineStatistics {
+        EngineStatistics::default()
+    }
 }
 
 /// What an engine is and what it can take.

@@ -36,7 +36,8 @@ use self::reading::Models;
 use self::scheduler::Scheduler;
 use super::admission::Admission;
 use super::stage::spawn_stage;
-use super::{Busy, Engine, EngineInfo, Job, Place};
+use super::statistics::Counters;
+use super::{Busy, Engine, EngineInfo, EngineStatistics, Job, KvStatistics, Place};
 use crate::intake;
 
 /// What an [`EmbeddedEngine`] is made of.
@@ -70,6 +71,7 @@ pub struct EmbeddedEngine {
     info: EngineInfo,
     admission: Arc<Admission>,
     pipeline: Arc<Pipeline>,
+    counters: Arc<Counters>,
 }
 
 impl EmbeddedEngine {
@@ -94,10 +96,12 @@ impl EmbeddedEngine {
         let limits = intake::effective_limits(config.limits, &info);
         let admission = Arc::new(Admission::new(config.places));
         let pipeline = Arc::new(Pipeline::default());
+        let counters = Arc::new(Counters::default());
         let scheduler = Scheduler {
-            models: Models { target, draft },
+            models: Models { target, draft, counters: Arc::clone(&counters) },
             pipeline: Arc::clone(&pipeline),
             admission: Arc::clone(&admission),
+            counters: Arc::clone(&counters),
             max_batch: config.max_batch.max(1),
             attach_wait: config.attach_wait,
             running: Vec::new(),
@@ -111,7 +115,7 @@ impl EmbeddedEngine {
         let (media_queue, model) = (Arc::clone(&pipeline), info.model.clone());
         spawn_stage("media", move || media::run(&media_queue, &limits, &model)).map_err(no_thread)?;
         spawn_stage("model", move || scheduler.run()).map_err(no_thread)?;
-        Ok(Self { info, admission, pipeline })
+        Ok(Self { info, admission, pipeline, counters })
     }
 }
 
@@ -137,6 +141,10 @@ impl Engine for EmbeddedEngine {
 
     fn occupancy(&self) -> usize {
         self.admission.occupancy()
+    }
+
+    fn statistics(&self) -> EngineStatistics {
+        self.counters.snapshot(self.occupancy(), KvStatistics::default())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The models of an engine, and how they read a question.
 
+use std::sync::Arc;
+
 use msao_models::{Assistant, Generation, Prompt};
 use msao_protocol::{SpanKind, Speculation};
 
@@ -7,11 +9,13 @@ use super::co_located::{DraftModel, Drafter};
 use super::ledger::{Ledger, LookedAt};
 use crate::engine::EngineError;
 use crate::engine::stage::guarded;
+use crate::engine::statistics::Counters;
 
 /// The target, and a draft model that may run beside it.
 pub(super) struct Models {
     pub(super) target: Assistant,
     pub(super) draft: Option<Assistant>,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// Which of a question's media are there.
@@ -44,6 +48,7 @@ impl Models {
             ledger.lap(prefill);
             let config = target.config();
             let looked_at = LookedAt::new(config, prompt);
+            self.counters.count_prompt(encoded.num_tokens());
             ledger.note_prompt(encoded.num_tokens(), &looked_at);
             ledger.count_flops(looked_at.flops(config, encoded.num_tokens()));
             Ok(generation)

@@ -46,6 +46,17 @@ pub(super) enum Turn {
     Wait(Option<Instant>),
 }
 
+/// What one pass did for one answer, in tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Round {
+    /// Drafts looked at.
+    pub(super) proposed: usize,
+    /// Those that stand.
+    pub(super) accepted: usize,
+    /// Tokens that stand now and did not before.
+    pub(super) settled: usize,
+}
+
 pub(super) struct Request {
     pub(super) key: RequestKey,
     pub(super) job: Job,
@@ -278,20 +289,20 @@ impl Request {
     ///
     /// # Errors
     /// [`ModelError::ReadBack`] for scores that are not finite.
-    pub(super) fn end_pass(&mut self, drafts: &Drafts, scores: &Scores) -> Result<(), ModelError> {
+    pub(super) fn end_pass(&mut self, drafts: &Drafts, scores: &Scores) -> Result<Round, ModelError> {
         match &mut self.context {
             // Proposals are certain choices: what is drawn is decided on the whole context.
             Context::Partial { generation, .. } => {
-                let Some(generation) = generation else { return Ok(()) };
+                let Some(generation) = generation else { return Ok(Round::default()) };
                 let outcome = Rule::Greedy.settle(generation, drafts, scores)?;
                 self.propose(outcome.next);
+                Ok(Round::default())
             }
             Context::Whole(generation) => {
                 let outcome = self.rule.settle(generation, drafts, scores)?;
-                self.settle(drafts, outcome);
+                Ok(self.settle(drafts, outcome))
             }
         }
-        Ok(())
     }
 
     fn propose(&mut self, next: Option<TokenProposal>) {
@@ -307,7 +318,7 @@ impl Request {
         self.ledger.lap(SpanKind::Propose);
     }
 
-    fn settle(&mut self, drafts: &Drafts, outcome: VerificationOutcome) {
+    fn settle(&mut self, drafts: &Drafts, outcome: VerificationOutcome) -> Round {
         let proposed = drafts.tokens.len();
         let VerificationOutcome { accepted, accepted_tokens, next } = outcome;
         let is_corrected = accepted < proposed;
@@ -321,7 +332,8 @@ impl Request {
             .chain(next.map(|token| (token, of_next)))
             .map(|(token, origin)| SettledToken { token: token_of(token), origin })
             .collect();
-        let Context::Whole(generation) = &self.context else { return };
+        let round = Round { proposed, accepted, settled: tokens.len() };
+        let Context::Whole(generation) = &self.context else { return round };
         let standing = generation.tokens();
         self.edge.settle(standing, is_corrected);
         if let Some(drafter) = self.draft_model.drafter() {
@@ -334,6 +346,7 @@ impl Request {
             let start = (standing.len() - tokens.len()) as u32;
             self.job.report(EngineEvent::Settled { start, tokens, revision: self.edge.revision() });
         }
+        round
     }
 
     /// Ends with an answer, as far as it got; returns the milliseconds that the model worked for it.

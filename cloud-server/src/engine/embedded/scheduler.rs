@@ -18,6 +18,7 @@ use super::request::{Context, Request, Turn};
 use super::verification::Drafts;
 use crate::engine::admission::Admission;
 use crate::engine::stage::guarded;
+use crate::engine::statistics::Counters;
 use crate::engine::{EngineError, EngineEvent, MAX_PROPOSED_TOKENS};
 use crate::intake::{self, Refusal};
 
@@ -25,6 +26,7 @@ pub(super) struct Scheduler {
     pub(super) models: Models,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) admission: Arc<Admission>,
+    pub(super) counters: Arc<Counters>,
     /// Most requests that share a pass.
     pub(super) max_batch: usize,
     /// How long announced media are waited for.
@@ -46,6 +48,7 @@ impl Scheduler {
         while !self.pipeline.is_stopped() {
             self.read_mail();
             let has_read = self.read_one_prompt();
+            self.counters.set_running(self.running.len());
             let has_passed = self.pass();
             if !has_read && !has_passed {
                 let deadline = self.next_deadline();
@@ -64,6 +67,7 @@ impl Scheduler {
             }
         }
         self.end(ends);
+        self.counters.set_running(self.running.len());
     }
 
     fn end(&mut self, ends: Vec<(RequestKey, End)>) {
@@ -189,14 +193,16 @@ impl Scheduler {
         }
         propose(&mut members);
         self.passes += 1;
+        self.counters.count_pass(members.len());
         let drafts: Vec<Drafts> = members.iter_mut().map(|request| request.begin_pass()).collect();
         let mut ends = Vec::new();
         match score(&mut members, &drafts) {
             Ok(scores) => {
                 for ((request, drafts), scores) in members.iter_mut().zip(&drafts).zip(scores) {
                     request.last_pass = self.passes;
-                    if let Err(error) = guarded(|| Ok(request.end_pass(drafts, &scores)?)) {
-                        ends.push((request.key, End::Failed(error)));
+                    match guarded(|| Ok(request.end_pass(drafts, &scores)?)) {
+                        Ok(round) => self.counters.count_round(round.proposed, round.accepted, round.settled),
+                        Err(error) => ends.push((request.key, End::Failed(error))),
                     }
                 }
             }
