@@ -43,6 +43,9 @@ pub struct ServerConfig {
     /// Answers that share a pass of the model
     #[arg(long, env = "MSAO_MAX_BATCH", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_batch: u16,
+    /// Megabytes that keys and values may take, of running answers and of finished ones that may be gone on from
+    #[arg(long, env = "MSAO_KV_BUDGET_MB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    pub kv_budget_mb: u32,
     /// Seconds that media which a question announced are waited for
     #[arg(long, env = "MSAO_ATTACH_S", default_value_t = 30)]
     pub attach_s: u16,

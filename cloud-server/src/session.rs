@@ -8,17 +8,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use msao_protocol::{
-    Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, RequestId, ServerMessage, Speculation, frame,
+    Ask, Attach, ClientMessage, Draft, ErrorCode, ErrorReport, RequestId, ServerMessage, Speculation, Verify,
+    frame,
 };
 use tokio::task::JoinSet;
 
 use crate::app::AppState;
-use crate::engine::{Answer, EngineError, EngineEvent, Events, JobHandle, job};
+use crate::engine::{Answer, EngineError, EngineEvent, Events, JobHandle, Owner, Place, job, verify_job};
 use crate::intake;
 use crate::outgoing::{Closing, Farewell, Gone, Outbox, Outgoing, send};
 
 pub(crate) struct Session {
     id: String,
+    /// Whose answers the engine keeps, to be gone on from.
+    owner: Owner,
     state: Arc<AppState>,
     outbox: Outbox,
     greeted: bool,
@@ -30,7 +33,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(id: String, state: Arc<AppState>, outbox: Outbox) -> Self {
         let (in_flight, forwarding) = (InFlight::default(), JoinSet::new());
-        Self { id, state, outbox, greeted: false, in_flight, forwarding }
+        Self { id, owner: Owner::unique(), state, outbox, greeted: false, in_flight, forwarding }
     }
 
     /// Whether `Hello` has come.
@@ -78,7 +81,14 @@ impl Session {
                 self.in_flight.with(draft.request_id, |handle| self.draft(handle, draft));
                 Ok(())
             }
-            ClientMessage::Ask(ask) => Ok(self.ask(ask).await?),
+            ClientMessage::Ask(ask) => {
+                let (request_id, admitted) = (ask.request_id, self.admit(ask));
+                Ok(self.tell(request_id, admitted).await?)
+            }
+            ClientMessage::Verify(verify) => {
+                let (request_id, admitted) = (verify.request_id, self.admit_verification(verify));
+                Ok(self.tell(request_id, admitted).await?)
+            }
         }
     }
 
@@ -99,9 +109,9 @@ impl Session {
         Ok(send(&self.outbox, welcome).await?)
     }
 
-    async fn ask(&mut self, ask: Ask) -> Result<(), Gone> {
-        let request_id = ask.request_id;
-        match self.admit(ask) {
+    /// Tells the client if a request was not let in.
+    async fn tell(&self, request_id: RequestId, admitted: Result<(), ErrorReport>) -> Result<(), Gone> {
+        match admitted {
             Ok(()) => Ok(()),
             Err(report) => {
                 tracing::debug!(session = self.id, request_id, code = ?report.code, "refused");
@@ -142,33 +152,62 @@ impl Session {
 
     fn admit(&mut self, ask: Ask) -> Result<(), ErrorReport> {
         let request_id = ask.request_id;
-        let refuse = |code, message| report(Some(request_id), code, message);
-        // Finished tasks are cleared away here, so their number is bounded by the requests in flight.
-        while self.forwarding.try_join_next().is_some() {}
-        if self.state.drain.has_begun() {
-            let message = "the server is shutting down: connect again in a moment".to_owned();
-            return Err(refuse(ErrorCode::ShuttingDown, message));
-        }
-        let limits = &self.state.limits;
-        intake::check_ask(&ask, limits, self.state.engine.info())
-            .map_err(|refusal| refuse(refusal.code, refusal.message))?;
+        let limits = self.state.limits;
+        self.open(request_id)?;
+        intake::check_ask(&ask, &limits, self.state.engine.info())
+            .map_err(|refusal| report(Some(request_id), refusal.code, refusal.message))?;
         let max_new_tokens = ask.max_new_tokens.min(limits.max_new_tokens);
         let (job, handle, events) = job(ask, max_new_tokens);
-        self.in_flight.begin(request_id, handle, limits.requests_in_flight)?;
-        let place = self.state.engine.reserve().map_err(|busy| {
-            self.in_flight.end(request_id);
-            ErrorReport {
-                retry_after_ms: Some(busy.retry_after_ms),
-                ..refuse(ErrorCode::Busy, busy.to_string())
-            }
-        })?;
-        self.state.engine.submit(place, job);
+        let place = self.begin(request_id, handle)?;
+        self.state.engine.submit(place, job.owned_by(self.owner));
         let (outbox, in_flight, session) = (self.outbox.clone(), self.in_flight.clone(), self.id.clone());
         self.forwarding.spawn(async move {
             // `Gone` needs no word: the session that this task belongs to is about to end.
             let _ = forward(events, request_id, &outbox, &in_flight, &session).await;
         });
         Ok(())
+    }
+
+    fn admit_verification(&mut self, verify: Verify) -> Result<(), ErrorReport> {
+        let request_id = verify.request_id;
+        self.open(request_id)?;
+        intake::check_verify(&verify, &self.state.limits, self.state.engine.info())
+            .map_err(|refusal| report(Some(request_id), refusal.code, refusal.message))?;
+        let (job, handle, outcome) = verify_job(verify, self.owner);
+        let place = self.begin(request_id, handle)?;
+        self.state.engine.verify(place, job);
+        let (outbox, in_flight, session) = (self.outbox.clone(), self.in_flight.clone(), self.id.clone());
+        self.forwarding.spawn(async move {
+            let last = match outcome.await.unwrap_or(Err(EngineError::Stopped)) {
+                Ok(verified) => ServerMessage::Verified(verified),
+                Err(error) => failed(request_id, &error, &session),
+            };
+            let _ = end(last, request_id, &outbox, &in_flight).await;
+        });
+        Ok(())
+    }
+
+    /// Whether requests are taken at all.
+    fn open(&mut self, request_id: RequestId) -> Result<(), ErrorReport> {
+        // Finished tasks are cleared away here, so their number is bounded by the requests in flight.
+        while self.forwarding.try_join_next().is_some() {}
+        if self.state.drain.has_begun() {
+            let message = "the server is shutting down: connect again in a moment".to_owned();
+            return Err(report(Some(request_id), ErrorCode::ShuttingDown, message));
+        }
+        Ok(())
+    }
+
+    /// Notes a request as under way and takes its place in the engine's queue.
+    fn begin(&self, request_id: RequestId, handle: JobHandle) -> Result<Place, ErrorReport> {
+        self.in_flight.begin(request_id, handle, self.state.limits.requests_in_flight)?;
+        self.state.engine.reserve().map_err(|busy| {
+            self.in_flight.end(request_id);
+            ErrorReport {
+                retry_after_ms: Some(busy.retry_after_ms),
+                ..report(Some(request_id), ErrorCode::Busy, busy.to_string())
+            }
+        })
     }
 }
 
@@ -178,6 +217,7 @@ fn about(message: &ClientMessage) -> Option<RequestId> {
         ClientMessage::Ask(ask) => Some(ask.request_id),
         ClientMessage::Attach(attach) => Some(attach.request_id),
         ClientMessage::Draft(draft) => Some(draft.request_id),
+        ClientMessage::Verify(verify) => Some(verify.request_id),
         ClientMessage::Steer { request_id, .. } => Some(*request_id),
         ClientMessage::Hello { .. } | ClientMessage::Cancel { .. } | ClientMessage::Ping { .. } => None,
     }
@@ -185,7 +225,9 @@ fn about(message: &ClientMessage) -> Option<RequestId> {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        // In this order: what is cancelled is not kept.
         self.in_flight.cancel_all();
+        self.state.engine.forget(self.owner);
     }
 }
 
@@ -210,6 +252,16 @@ async fn forward(
             None => break failed(request_id, &EngineError::Stopped, session),
         }
     };
+    end(last, request_id, outbox, in_flight).await
+}
+
+/// Says the last word about a request.
+async fn end(
+    last: ServerMessage,
+    request_id: RequestId,
+    outbox: &Outbox,
+    in_flight: &InFlight,
+) -> Result<(), Gone> {
     let room = outbox.reserve().await.map_err(|_closed| Gone)?;
     // Before the client hears of the end, so that its next question is not one too many.
     in_flight.end(request_id);
@@ -241,7 +293,8 @@ fn failed(request_id: RequestId, error: &EngineError, session: &str) -> ServerMe
     } else {
         tracing::debug!(session, request_id, ?code, "refused");
     }
-    ServerMessage::Error(report(Some(request_id), code, error.to_string()))
+    let retry_after_ms = error.retry_after_ms();
+    ServerMessage::Error(ErrorReport { retry_after_ms, ..report(Some(request_id), code, error.to_string()) })
 }
 
 pub(crate) fn report(request_id: Option<RequestId>, code: ErrorCode, message: String) -> ErrorReport {

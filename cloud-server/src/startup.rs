@@ -24,6 +24,8 @@ const NO_DRAFT_MODEL: &str = "none";
 /// The shipped pair: the one drafts for the other.
 const SHIPPED_MODEL: &str = "pocket-cloud";
 const SHIPPED_DRAFT_MODEL: &str = "pocket-edge";
+/// How long a question waits for memory that running answers will give back.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
 /// Open connections of one worker; more wait to be accepted.
 const CONNECTIONS_PER_WORKER: usize = 1_024;
 
@@ -81,6 +83,8 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
         places: config.queue.into(),
         max_batch: config.max_batch.into(),
         attach_wait: Duration::from_secs(config.attach_s.into()),
+        kv_budget_bytes: u64::from(config.kv_budget_mb) << 20,
+        memory_wait: MEMORY_WAIT,
     };
     let read = |path: PathBuf| {
         CheckpointFiles::from_dir(&path).map_err(|source| StartupError::Checkpoint { path, source })

@@ -149,16 +149,25 @@ impl Assistant {
     /// # Errors
     /// [`ModelError::PromptTooLong`] and [`ModelError::Prompt`] for what does not fit this checkpoint.
     pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt, ModelError> {
-        let tokens = self.tokens(prompt)?;
+        self.encode_behind(prompt, 0)
+    }
+
+    /// As [`Self::encode`] where the first `known` positions need not be read: media of questions before them are left
+    /// out.
+    pub(crate) fn encode_behind(&self, prompt: &Prompt, known: usize) -> Result<EncodedPrompt, ModelError> {
+        let tokens = self.layout(prompt)?;
         let mut media = Vec::with_capacity(tokens.image_spans.len() + tokens.audio_spans.len());
         let mut image_spans = &tokens.image_spans[..];
         let mut audio_spans = tokens.audio_spans.iter();
         for asked in prompt.questions() {
             let (spans, rest) = image_spans.split_at(asked.images.len());
             image_spans = rest;
-            self.encode_images(asked, spans, &mut media);
+            if spans.last().is_some_and(|span| span.end > known) {
+                self.encode_images(asked, spans, &mut media);
+            }
             if let Some(recording) = &asked.audio
                 && let Some(span) = audio_spans.next()
+                && span.end > known
             {
                 media.push((span.clone(), self.encode_audio(recording, asked.kept.audio.as_deref())?));
             }
@@ -174,7 +183,7 @@ impl Assistant {
         media: &mut Vec<(Range<usize>, Tensor<3>)>,
     ) {
         let model = &self.parts.model;
-        if asked.kept.images.iter().all(Option::is_none) && !asked.images.is_empty() {
+        if asked.kept.images.iter().all(Option::is_none) {
             media.extend(spread(spans, &model.encode_images(self.pixels(&asked.images))));
             return;
         }
@@ -200,7 +209,7 @@ impl Assistant {
                 "a probe looks at one question's whole media; leave `kept` and `history` empty".to_owned();
             return Err(ModelError::Prompt { reason });
         }
-        let tokens = self.tokens(prompt)?;
+        let tokens = self.layout(prompt)?;
         let ProbeConfig { vision_layers, audio_layers, .. } = *probe.config();
         let num_images = prompt.images.len();
         let vision =
@@ -247,8 +256,11 @@ impl Assistant {
         EncodedPrompt { token_ids: tokens.ids, media }
     }
 
-    /// The prompt's tokens, held against the longest sequence.
-    fn tokens(&self, prompt: &Prompt) -> Result<PromptTokens, ModelError> {
+    /// The prompt's tokens and where its media go, held against the longest sequence; no medium is looked at.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn layout(&self, prompt: &Prompt) -> Result<PromptTokens, ModelError> {
         let parts = &*self.parts;
         let tokens = parts.template.conversation(&parts.tokenizer, &prompt.turns(&parts.config)?)?;
         // At least one position is left for the answer.
@@ -303,26 +315,40 @@ impl Assistant {
     /// # Errors
     /// [`ModelError::ReadBack`] if the device fails.
     pub async fn prefill(&self, prompt: &EncodedPrompt) -> Result<Generation, ModelError> {
-        let decoder = &self.parts.model.decoder;
         let count = prompt.token_ids.len();
         let budget = DEFAULT_MAX_NEW_TOKENS.min(self.max_sequence() - count);
-        let mut cache = decoder.new_cache(1, count + budget);
+        let cache = self.parts.model.decoder.new_cache(1, count + budget);
+        self.prefill_into(prompt, cache, budget).await
+    }
+
+    /// As [`Self::prefill`], going on from the positions that a cache holds.
+    pub(crate) async fn prefill_into(
+        &self,
+        prompt: &EncodedPrompt,
+        mut cache: KvCache,
+        max_new_tokens: usize,
+    ) -> Result<Generation, ModelError> {
+        let decoder = &self.parts.model.decoder;
+        let count = prompt.token_ids.len() - cache.len();
         let embeddings = self.embed(prompt, &cache);
         let hidden = decoder.forward(embeddings, count, &mut cache);
         let scores = read_back(decoder.logits(hidden.narrow(1, count - 1, 1))).await?;
-        Ok(Generation::new(self.clone(), cache, scores, budget))
+        Ok(Generation::new(self.clone(), cache, scores, max_new_tokens))
     }
 
-    /// A prompt's embeddings, its media in their places, padded for the device and within the cache:
-    /// `[1, positions >= prompt, hidden]`
+    /// The embeddings of a prompt's positions behind those in the cache, its media in their places, padded for the
+    /// device and within the cache: `[1, positions >= those of the prompt, hidden]`
     pub(crate) fn embed(&self, prompt: &EncodedPrompt, cache: &KvCache) -> Tensor<3> {
         let decoder = &self.parts.model.decoder;
-        let mut ids = prompt.token_ids.clone();
-        ids.resize(decoder.shapes().rows(ids.len()).min(cache.capacity()), self.parts.config.pad_token_id);
+        let held = cache.len();
+        let mut ids = prompt.token_ids[held..].to_vec();
+        let rows = decoder.shapes().rows(ids.len()).min(cache.capacity() - held);
+        ids.resize(rows, self.parts.config.pad_token_id);
         let mut embeddings = decoder.embed(&[ids]);
         let hidden_size = self.parts.config.text_config.hidden_size;
-        for (span, values) in &prompt.media {
-            embeddings = embeddings.slice_assign([0..1, span.clone(), 0..hidden_size], values.clone());
+        for (span, values) in prompt.media.iter().filter(|(span, _)| span.start >= held) {
+            let span = span.start - held..span.end - held;
+            embeddings = embeddings.slice_assign([0..1, span, 0..hidden_size], values.clone());
         }
         embeddings
     }

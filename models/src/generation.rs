@@ -59,6 +59,22 @@ impl Scores {
         self.values.len() / self.vocab_size
     }
 
+    /// The most likely token of each row, the first of equals.
+    ///
+    /// # Errors
+    /// [`ModelError::ReadBack`] for scores that are not finite.
+    pub fn most_likely(&self) -> Result<Vec<u32>, ModelError> {
+        self.rows().map(most_likely).collect()
+    }
+
+    /// The natural logarithm of each draft's probability in its place.
+    ///
+    /// # Errors
+    /// [`ModelError::ReadBack`] for scores that are not finite.
+    pub fn log_probabilities(&self, drafts: &[u32]) -> Result<Vec<f32>, ModelError> {
+        self.rows().zip(drafts).map(|(row, &draft)| log_probability_of(row, draft)).collect()
+    }
+
     /// Whether there are none, since the answer has ended.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -80,15 +96,15 @@ struct Rows {
 /// Dropping the future of a step half-way leaves the state as it was before the step.
 #[derive(Debug, Clone)]
 pub struct Generation {
-    assistant: Assistant,
-    cache: KvCache,
+    pub(crate) assistant: Assistant,
+    pub(crate) cache: KvCache,
     /// Scores of the answer's first token.
     first_logits: Vec<f32>,
     /// Tokens that stand, in order, without an end token.
     tokens: Vec<u32>,
     stream: TokenStream,
     prompt_tokens: usize,
-    max_new_tokens: usize,
+    pub(crate) max_new_tokens: usize,
     ended: bool,
 }
 
@@ -302,10 +318,7 @@ impl Generation {
         scores: &Scores,
     ) -> Result<VerificationOutcome, ModelError> {
         let drafts = &drafts[..drafts.len().min(scores.len().saturating_sub(1))];
-        let mut best = Vec::with_capacity(scores.len());
-        for row in scores.rows() {
-            best.push(most_likely(row)?);
-        }
+        let best = scores.most_likely()?;
         let accepted = best.iter().zip(drafts).take_while(|(best, draft)| best == draft).count();
         let mut accepted_tokens = self.settle(drafts, scores, accepted, best.get(accepted).copied())?;
         // An accepted end token counts as accepted, though it is no token of the answer.
@@ -407,13 +420,21 @@ fn probability_of(scores: &[f32], token: u32) -> Result<f32, ModelError> {
     if probability.is_finite() { Ok(probability) } else { Err(damaged()) }
 }
 
+/// The logarithm of [`probability_of`], exact where that is too small for a number.
+fn log_probability_of(scores: &[f32], token: u32) -> Result<f32, ModelError> {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
+    let log_probability = scores[token as usize] - highest - total.ln();
+    if log_probability.is_finite() { Ok(log_probability) } else { Err(damaged()) }
+}
+
 fn damaged() -> ModelError {
     ModelError::ReadBack { reason: "the scores are not finite: the weights or the device are damaged".into() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{most_likely, probability_of};
+    use super::{log_probability_of, most_likely, probability_of};
 
     #[test]
     fn the_first_of_equal_scores_wins_and_probabilities_are_softmax() {
@@ -421,11 +442,14 @@ mod tests {
         assert_eq!(most_likely(&scores).unwrap(), 1);
         let expected = 2_f32.exp() / (1.0 + 2.0 * 2_f32.exp() + (-1_f32).exp());
         assert!((probability_of(&scores, 1).unwrap() - expected).abs() < 1e-6);
+        assert!((log_probability_of(&scores, 1).unwrap() - expected.ln()).abs() < 1e-6);
+        assert_eq!(log_probability_of(&[0.0, -300.0], 1).unwrap(), -300.0);
     }
 
     #[test]
     fn scores_of_damaged_weights_are_refused() {
         assert!(most_likely(&[1.0, f32::NAN]).is_err());
         assert!(probability_of(&[f32::NAN, f32::NAN], 0).is_err());
+        assert!(log_probability_of(&[f32::NAN, 0.0], 1).is_err());
     }
 }

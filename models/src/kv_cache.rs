@@ -65,6 +65,37 @@ impl KvCache {
         self.capacity
     }
 
+    /// Bytes of the keys and values, free space included.
+    pub fn bytes(&self) -> u64 {
+        let of = |tensor: &Option<Tensor<4>>| {
+            tensor.as_ref().map_or(0, |tensor| tensor.shape().num_elements() * tensor.dtype().size())
+        };
+        self.layers.iter().map(|layer| (of(&layer.keys) + of(&layer.values)) as u64).sum()
+    }
+
+    /// A copy of the first `len` positions with room for `capacity`.
+    ///
+    /// # Panics
+    /// If fewer positions are held, or they do not fit.
+    pub(crate) fn prefix(&self, len: usize, capacity: usize) -> Self {
+        assert!(len <= self.len && len <= capacity, "{len} of {} positions into {capacity}", self.len);
+        let copy = |tensor: &Option<Tensor<4>>| tensor.as_ref().map(|tensor| resized(tensor, len, capacity));
+        let copy = |layer: &LayerCache| LayerCache { keys: copy(&layer.keys), values: copy(&layer.values) };
+        Self { layers: self.layers.iter().map(copy).collect(), batch: self.batch, len, capacity }
+    }
+
+    /// Changes the room to `capacity`, tensor by tensor, so that hardly more than the larger of both is in use.
+    ///
+    /// # Panics
+    /// If more positions are held.
+    pub(crate) fn resize(&mut self, capacity: usize) {
+        assert!(self.len <= capacity, "{} positions into {capacity}", self.len);
+        for slot in self.layers.iter_mut().flat_map(|layer| [&mut layer.keys, &mut layer.values]) {
+            *slot = slot.take().map(|tensor| resized(&tensor, self.len, capacity));
+        }
+        self.capacity = capacity;
+    }
+
     /// Forgets all positions from `len` on.
     ///
     /// # Panics
@@ -103,4 +134,14 @@ impl KvCache {
         };
         (write(&mut cache.keys, keys), write(&mut cache.values, values))
     }
+}
+
+/// The first `len` positions of one tensor in one of `capacity`.
+fn resized(tensor: &Tensor<4>, len: usize, capacity: usize) -> Tensor<4> {
+    let [batch, heads, _, head_dim] = tensor.dims();
+    let room = Tensor::zeros([batch, heads, capacity, head_dim], &tensor.device());
+    if len == 0 {
+        return room;
+    }
+    room.slice_assign([0..batch, 0..heads, 0..len, 0..head_dim], tensor.clone().narrow(2, 0, len))
 }

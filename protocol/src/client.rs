@@ -18,6 +18,8 @@ pub enum ClientMessage {
     Attach(Attach),
     /// The edge's proposal for how the answer goes on.
     Draft(Draft),
+    /// What would the target make of these tokens behind an earlier answer?
+    Verify(Verify),
     /// Drafts of a running answer come from elsewhere from now on. Ignored for an unknown id, since the answer may have
     /// crossed this message.
     Steer {
@@ -54,6 +56,9 @@ pub struct Ask {
     pub audio: Option<AudioInput>,
     /// What was asked and answered before, oldest first; empty begins a conversation.
     pub history: Vec<Turn>,
+    /// Instead of [`Self::history`]: the finished request of this session that this one goes on from, whose own history,
+    /// media, question and answer the server still has.
+    pub continues: Option<RequestId>,
     /// Modalities whose media follow in one [`Attach`]. The server begins without them; what it writes before they
     /// are there is a proposal, which the full context verifies.
     pub pending: Vec<Modality>,
@@ -174,6 +179,26 @@ pub struct Draft {
     pub distributions: Vec<Vec<Candidate>>,
     /// Whether the edge proposes nothing further before it hears of a correction.
     pub is_last: bool,
+}
+
+/// Tokens to be looked at behind the prompt and answer of a finished request, whose keys and values the server keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    /// Of this verification; [`Verified`](crate::Verified) and errors carry it.
+    pub request_id: RequestId,
+    /// The finished request of this session that comes before.
+    pub after: RequestId,
+    /// How many tokens of its answer stay before [`Self::given`].
+    pub start: u32,
+    /// Tokens behind them that are not asked about: what the client has settled by itself.
+    pub given: Vec<TokenId>,
+    /// Tokens behind those that are looked at, an end token included where the client wrote one.
+    pub drafts: Vec<TokenId>,
+    /// Whether the given tokens and the accepted drafts are the answer from now on, in place of what was behind
+    /// [`Self::start`]. Else nothing changes.
+    pub commit: bool,
+    /// Whether the log-probability of each draft is wanted.
+    pub log_probabilities: bool,
 }
 
 /// A token that could have been drawn. The probabilities of a draft's candidates sum to 1: where a drafter keeps only

@@ -64,6 +64,8 @@ pub enum ErrorCode {
     KeptMismatch,
     /// The earlier turns are more, or have more characters or images, than allowed.
     HistoryTooLong,
+    /// The request to go on from is not one of this session, is not over, or the server has given it up.
+    Forgotten,
 }
 
 /// Why bytes are not a frame.

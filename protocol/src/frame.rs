@@ -81,6 +81,7 @@ mod tests {
                 answer: question.chars().rev().collect(),
             }],
             question,
+            continues: None,
             pending: vec![],
             max_new_tokens: 64,
             sampling: None,

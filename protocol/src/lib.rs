@@ -16,7 +16,7 @@ mod server;
 
 pub use client::{
     Ask, Attach, AudioInput, Candidate, ClientMessage, Draft, ImageInput, KeptAudio, KeptImage, Media,
-    MediaKind, Sampling, Speculation, Turn,
+    MediaKind, Sampling, Speculation, Turn, Verify,
 };
 pub use error::{ErrorCode, ErrorReport, FrameError};
 pub use limits::Limits;
@@ -25,7 +25,9 @@ pub use plan::{
     PlanReceipt, Policy, PredictedCost, ShadowCheck, Strategy, TokenFate, TokenOrigin, TokenSource,
 };
 pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
-pub use server::{AudioGrid, FinishReason, ImageGrid, ModelInfo, ServerMessage, SettledToken, Token};
+pub use server::{
+    AudioGrid, FinishReason, ImageGrid, ModelInfo, ServerMessage, SettledToken, Token, Verified,
+};
 
 /// Version of the wire protocol. A server refuses a frame of another version with
 /// [`ErrorCode::UnsupportedVersion`].

@@ -45,7 +45,7 @@ impl Default for Limits {
             question_chars: 4_000,
             history_turns: 16,
             history_chars: 16_000,
-            history_images: 16,
+            history_images: 8,
             max_new_tokens: 256,
             requests_in_flight: 4,
         }

@@ -25,6 +25,8 @@ pub struct Receipt {
     pub modalities: Vec<ModalityReceipt>,
     /// Tokens the model read: text, image and audio placeholders together.
     pub prompt_tokens: u32,
+    /// Those of them that the model had read before and still knew.
+    pub reused_tokens: u32,
     /// Tokens the model wrote, the end token left out.
     pub completion_tokens: u32,
     /// Where the time went, in the order things began. Spans do not overlap.

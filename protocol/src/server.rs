@@ -47,6 +47,8 @@ pub enum ServerMessage {
         /// What the answer took.
         receipt: Receipt,
     },
+    /// Answer to [`Verify`](crate::Verify); nothing follows for its request.
+    Verified(Verified),
     /// A request, or the session if the report names no request, has failed.
     Error(ErrorReport),
     /// Answer to `Ping`.
@@ -54,6 +56,22 @@ pub enum ServerMessage {
         /// As in the ping.
         nonce: u32,
     },
+}
+
+/// What the target makes of proposed tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// As in the [`Verify`](crate::Verify).
+    pub request_id: RequestId,
+    /// How many drafts, from the first on, the target would have written itself, an end token included.
+    pub accepted: u32,
+    /// What it would have written behind them, an end token without text included; `None` behind an accepted end token.
+    pub next: Option<Token>,
+    /// If wanted: for each draft the natural logarithm of its probability behind all that comes before it, accepted or
+    /// not. Nothing follows an end token, so drafts behind one have none.
+    pub log_probabilities: Vec<f32>,
+    /// Tokens of the answer that stand now.
+    pub standing: u32,
 }
 
 /// A token and how sure the model was of it.

@@ -145,6 +145,7 @@ pub fn question(request_id: RequestId, question: &str) -> Ask {
         images: Vec::new(),
         audio: None,
         history: Vec::new(),
+        continues: None,
         pending: Vec::new(),
         max_new_tokens: 128,
         sampling: None,

@@ -187,6 +187,7 @@ mod tests {
             images: vec![picture(100)],
             audio: Some(AudioInput::Whole(media(MediaKind::Wav, 100))),
             history: vec![],
+            continues: None,
             pending: vec![],
             max_new_tokens: 8,
             sampling: None,

@@ -302,7 +302,8 @@ impl Session {
             ServerMessage::Pong { nonce } if nonce == self.ping.nonce => {
                 self.round_trip(now_ms).into_iter().collect()
             }
-            ServerMessage::Pong { .. } => Vec::new(),
+            // Nothing here asks for a verification by itself.
+            ServerMessage::Pong { .. } | ServerMessage::Verified(_) => Vec::new(),
         }
     }
 

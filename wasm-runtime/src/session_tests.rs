@@ -15,6 +15,7 @@ fn ask(request_id: RequestId) -> Ask {
         images: vec![],
         audio: None,
         history: vec![],
+        continues: None,
         pending: vec![],
         max_new_tokens: 8,
         sampling: None,

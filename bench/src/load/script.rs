@@ -67,6 +67,7 @@ impl Line {
             ClientMessage::Ask(ask) => ask.request_id = request_id,
             ClientMessage::Attach(attach) => attach.request_id = request_id,
             ClientMessage::Draft(draft) => draft.request_id = request_id,
+            ClientMessage::Verify(verify) => verify.request_id = request_id,
             ClientMessage::Steer { request_id: named, .. } | ClientMessage::Cancel { request_id: named } => {
                 *named = request_id;
             }

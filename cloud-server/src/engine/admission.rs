@@ -66,7 +66,8 @@ impl Admission {
         self.service_ms.store(average_ms - average_ms / 8 + took_ms / 8, Ordering::Relaxed);
     }
 
-    fn retry_after_ms(&self) -> u32 {
+    /// When a place, or the memory of a running request, is likely to be free.
+    pub(super) fn retry_after_ms(&self) -> u32 {
         let half_the_queue = u32::try_from(self.places.div_ceil(2)).unwrap_or(u32::MAX);
         let wait_ms = self.service_ms.load(Ordering::Relaxed).saturating_mul(half_the_queue);
         wait_ms.clamp(*Self::RETRY_AFTER_MS.start(), *Self::RETRY_AFTER_MS.end())

@@ -17,6 +17,12 @@ pub enum EngineError {
     /// The model failed; the pass may have been shared, and the error with it.
     #[error("the model failed: {0}")]
     Model(#[source] Arc<ModelError>),
+    /// What runs takes all the memory for keys and values.
+    #[error("the requests under way take all memory for keys and values; try again in {retry_after_ms} ms")]
+    NoMemory {
+        /// When trying again makes sense.
+        retry_after_ms: u32,
+    },
     /// A bug in the engine; it caught itself and serves the next request.
     #[error("the model stopped on a fault of its own; ask again, and tell the operator if it happens again")]
     Panicked,
@@ -30,8 +36,16 @@ impl EngineError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(refusal) => refusal.code,
+            Self::NoMemory { .. } => ErrorCode::Busy,
             Self::Model(_) | Self::Panicked | Self::Stopped => ErrorCode::Internal,
         }
+    }
+}
+
+impl EngineError {
+    /// When trying again makes sense, in milliseconds, where the engine can tell.
+    pub fn retry_after_ms(&self) -> Option<u32> {
+        if let Self::NoMemory { retry_after_ms } = self { Some(*retry_after_ms) } else { None }
     }
 }
 

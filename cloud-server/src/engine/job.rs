@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use msao_protocol::{Ask, FinishReason, Receipt, SettledToken, Speculation, Token};
+use msao_protocol::{Ask, FinishReason, Modality, Receipt, SettledToken, Speculation, Token, Turn};
 use tokio::sync::mpsc;
 
-use super::EngineError;
 use super::mailbox::{Drafting, JobHandle, Mailbox};
+use super::{EngineError, Owner};
 use crate::intake::Refusal;
 
 /// Most tokens that are proposed on partial context.
@@ -20,6 +20,11 @@ pub struct Job {
     pub ask: Arc<Ask>,
     /// Most tokens of the answer.
     pub max_new_tokens: u32,
+    owner: Owner,
+    /// Whether it may be gone on from when it is over.
+    is_kept: bool,
+    /// Whether its history was not sent, but had been kept.
+    is_continued: bool,
     mailbox: Arc<Mailbox>,
     events: mpsc::Sender<EngineEvent>,
 }
@@ -66,7 +71,8 @@ pub struct Answer {
     pub receipt: Receipt,
 }
 
-/// Makes a job, the session's hold on it, and its reading end.
+/// Makes a job, the session's hold on it, and its reading end. It is nobody's, and forgotten when it is over, unless
+/// [`Job::owned_by`] says whose it is.
 ///
 /// The channel of events holds a whole answer. So a model that many share never waits for one slow reader, and yet
 /// memory is bounded: by `max_new_tokens`, which is limited, and by the queue's places.
@@ -76,10 +82,53 @@ pub fn job(ask: Ask, max_new_tokens: u32) -> (Job, JobHandle, Events) {
     let max_draft_tokens = max_new_tokens as usize + 1;
     let mailbox = Arc::new(Mailbox::new(ask.pending.clone(), ask.speculation, max_draft_tokens));
     let handle = JobHandle(Arc::clone(&mailbox));
-    (Job { ask: Arc::new(ask), max_new_tokens, mailbox, events }, handle, Events { receiver })
+    let job = Job {
+        ask: Arc::new(ask),
+        max_new_tokens,
+        owner: Owner::unique(),
+        is_kept: false,
+        is_continued: false,
+        mailbox,
+        events,
+    };
+    (job, handle, Events { receiver })
 }
 
 impl Job {
+    /// Says whose job it is: it shares the model fairly with those of others, may go on from what the owner had
+    /// answered before, and is kept to be gone on from itself.
+    #[must_use]
+    pub fn owned_by(self, owner: Owner) -> Self {
+        Self { owner, is_kept: true, ..self }
+    }
+
+    /// Whose job it is.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Whether it may be gone on from when it is over.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Puts what came before into the question, which named it only.
+    pub(super) fn continue_from(&mut self, history: Vec<Turn>) {
+        let ask = Arc::make_mut(&mut self.ask);
+        ask.history = history;
+        ask.continues = None;
+        self.is_continued = true;
+    }
+
+    /// Bytes of a modality that came with the question or after it.
+    pub(super) fn received_bytes(&self, modality: Modality) -> u64 {
+        let known: u64 = match self.is_continued {
+            true => self.ask.history.iter().map(|turn| turn.bytes(modality)).sum(),
+            false => 0,
+        };
+        self.ask.bytes(modality) - known
+    }
+
     /// Whether nobody wants the answer any more.
     pub fn is_cancelled(&self) -> bool {
         self.mailbox.is_cancelled() || self.events.is_closed()

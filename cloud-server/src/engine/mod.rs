@@ -10,17 +10,23 @@ mod embedded;
 mod error;
 mod job;
 mod mailbox;
+mod owner;
 mod stage;
 mod statistics;
+mod verify_job;
 
 pub use admission::{Busy, Place};
 pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
 pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, job};
 pub use mailbox::JobHandle;
+pub use owner::Owner;
 pub use statistics::{EngineStatistics, KvStatistics};
+pub use verify_job::{VerifyJob, verify_job};
 
-use msao_protocol::ModelInfo;
+use msao_protocol::{ErrorCode, ModelInfo};
+
+use crate::intake::Refusal;
 
 /// Something that answers questions.
 pub trait Engine: Send + Sync {
@@ -36,6 +42,17 @@ pub trait Engine: Send + Sync {
     /// Hands in a job; never waits. Its events end with exactly one final event, unless its receiver is
     /// dropped, which cancels it.
     fn submit(&self, place: Place, job: Job);
+
+    /// Hands in a verification behind a finished request; never waits. An engine that keeps no keys and values
+    /// refuses it.
+    fn verify(&self, place: Place, job: VerifyJob) {
+        drop(place);
+        let message = "this server keeps no keys and values to verify behind: ask with drafts instead";
+        job.report(Err(Refusal::new(ErrorCode::Unsupported, message).into()));
+    }
+
+    /// Gives up what was kept of an owner, who is gone; what still runs of it was cancelled before.
+    fn forget(&self, _owner: Owner) {}
 
     /// Requests that wait or run at this moment.
     fn occupancy(&self) -> usize;

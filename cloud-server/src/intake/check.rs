@@ -32,6 +32,10 @@ pub(crate) fn check_ask(ask: &Ask, limits: &Limits, engine: &EngineInfo) -> Resu
         return Err(Refusal::new(ErrorCode::EmptyQuestion, message));
     }
     check_media(&ask.images, ask.audio.as_ref(), limits, engine)?;
+    if ask.continues.is_some() && !ask.history.is_empty() {
+        let message = "a question continues a finished one and carries a history as well: send one of both";
+        return Err(Refusal::new(ErrorCode::Unsupported, message));
+    }
     check_history(&ask.history, limits, engine)?;
     check_pending(ask, limits)?;
     ask.sampling.as_ref().map_or(Ok(()), check_sampling)?;
@@ -195,6 +199,7 @@ pub(super) mod tests {
             images: vec![],
             audio: None,
             history: vec![],
+            continues: None,
             pending: vec![],
             max_new_tokens: 8,
             sampling: None,

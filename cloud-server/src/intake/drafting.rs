@@ -3,7 +3,7 @@
 //! A draft that is let in can be wrong, and then costs time; its distributions are what the lossless rule believes, so
 //! what they may be is checked here, and that they are true is the drafter's business.
 
-use msao_protocol::{Candidate, Draft, ErrorCode, Limits, Sampling, Speculation, TokenId};
+use msao_protocol::{Candidate, Draft, ErrorCode, Limits, Sampling, Speculation, TokenId, Verify};
 
 use super::Refusal;
 use super::check::within;
@@ -77,6 +77,18 @@ pub(crate) fn check_draft(
     })?;
     check_vocabulary(draft.tokens.iter().copied(), engine)?;
     check_distributions(draft, engine)
+}
+
+/// Holds a verification against what an answer can have.
+///
+/// # Errors
+/// When the tokens are too many or none of the model's.
+pub(crate) fn check_verify(verify: &Verify, limits: &Limits, engine: &EngineInfo) -> Result<(), Refusal> {
+    let (tokens, most) = (verify.given.len() + verify.drafts.len(), limits.max_new_tokens.saturating_add(1));
+    within(tokens, most, ErrorCode::TooLarge, |limit| {
+        format!("{tokens} tokens are to be looked at; at most {limit} are accepted: send fewer at once")
+    })?;
+    check_vocabulary(verify.given.iter().chain(&verify.drafts).copied(), engine)
 }
 
 fn check_distributions(draft: &Draft, engine: &EngineInfo) -> Result<(), Refusal> {

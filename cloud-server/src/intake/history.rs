@@ -13,7 +13,7 @@ use crate::engine::EngineInfo;
 ///
 /// # Errors
 /// The first limit that is exceeded.
-pub(super) fn check_history(turns: &[Turn], limits: &Limits, engine: &EngineInfo) -> Result<(), Refusal> {
+pub(crate) fn check_history(turns: &[Turn], limits: &Limits, engine: &EngineInfo) -> Result<(), Refusal> {
     let count = turns.len();
     within(count, limits.history_turns, ErrorCode::HistoryTooLong, |limit| {
         format!("{count} earlier turns were sent; at most {limit} are accepted: leave the oldest out")

@@ -12,7 +12,8 @@ mod kept;
 
 pub(crate) use check::{check_ask, check_attach, effective_limits, name_of};
 pub(crate) use decode::decode;
-pub(crate) use drafting::{check_draft, check_speculation};
+pub(crate) use drafting::{check_draft, check_speculation, check_verify};
+pub(crate) use history::check_history;
 
 use msao_models::preprocess::MediaError;
 use msao_protocol::ErrorCode;

@@ -12,3 +12,4 @@ mod speculation;
 mod startup;
 mod steering;
 mod support;
+mod verify_only;

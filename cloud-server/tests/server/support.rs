@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) places: usize,
     pub(crate) max_batch: usize,
     pub(crate) attach_wait: Duration,
+    pub(crate) kv_budget_bytes: u64,
+    pub(crate) memory_wait: Duration,
     /// Whether the model drafts for itself.
     pub(crate) co_located_draft: bool,
     pub(crate) max_sessions: usize,
@@ -45,6 +47,8 @@ impl Default for Options {
             places: 8,
             max_batch: 8,
             attach_wait: PATIENCE,
+            kv_budget_bytes: 64 << 20,
+            memory_wait: PATIENCE,
             co_located_draft: true,
             max_sessions: 8,
             page: "no such page".into(),
@@ -53,11 +57,13 @@ impl Default for Options {
 }
 
 pub(crate) fn state(options: Options) -> Data<AppState> {
-    let Options { limits, timeouts, places, max_batch, attach_wait, co_located_draft, max_sessions, page } =
+    let Options { limits, timeouts, places, max_batch, attach_wait, kv_budget_bytes, memory_wait, .. } =
         options;
+    let Options { co_located_draft, max_sessions, page, .. } = options;
     let path = checkpoint();
     let (name, device) = ("tiny".into(), DeviceKind::Cpu);
-    let config = EmbeddedConfig { name, device, limits, places, max_batch, attach_wait };
+    let config =
+        EmbeddedConfig { name, device, limits, places, max_batch, attach_wait, kv_budget_bytes, memory_wait };
     let files = || CheckpointFiles::from_dir(&path).unwrap();
     let checkpoints = Checkpoints { target: files(), draft: co_located_draft.then(files) };
     let engine = Arc::new(EmbeddedEngine::start(&checkpoints, &config).unwrap());
@@ -277,6 +283,7 @@ pub(crate) fn ask(request_id: u32, question: &str) -> Ask {
         images: vec![],
         audio: None,
         history: vec![],
+        continues: None,
         pending: vec![],
         max_new_tokens: 16,
         sampling: None,

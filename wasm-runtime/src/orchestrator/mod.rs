@@ -208,6 +208,7 @@ impl OneRequest {
             images: if leaves(Modality::Vision) { media.images } else { Vec::new() },
             audio: media.audio.filter(|_| leaves(Modality::Audio)),
             history: Vec::new(),
+            continues: None,
             pending: late.iter().copied().filter(|modality| leaves(*modality)).collect(),
             max_new_tokens: self.terms.max_new_tokens,
             sampling: self.terms.sampling,

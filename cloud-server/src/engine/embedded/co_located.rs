@@ -6,6 +6,7 @@
 
 use msao_models::{Assistant, Flops, Generation, ModelError, Prompt};
 
+use super::kv_budget::Hold;
 use super::ledger::LookedAt;
 use crate::engine::EngineError;
 
@@ -44,19 +45,21 @@ pub(super) struct Drafter {
     wanted: usize,
     /// Operations not reported yet.
     flops: u64,
+    /// What its cache takes.
+    _hold: Hold,
 }
 
 impl Drafter {
-    /// Reads the question.
+    /// Reads the question; `hold` is room for it and the longest answer.
     ///
     /// # Errors
     /// When the prompt does not fit the draft model, or it fails.
-    pub(super) fn start(model: &Assistant, prompt: &Prompt) -> Result<Self, EngineError> {
+    pub(super) fn start(model: &Assistant, prompt: &Prompt, hold: Hold) -> Result<Self, EngineError> {
         let generation = pollster::block_on(model.start(prompt))?;
         let looked_at = LookedAt::new(model.config(), prompt);
         let flops = looked_at.flops(model.config(), generation.prompt_tokens());
         let (model, drafted) = (model.clone(), Vec::new());
-        Ok(Self { model, generation, drafted, wanted: 0, flops })
+        Ok(Self { model, generation, drafted, wanted: 0, flops, _hold: hold })
     }
 
     /// Forgets the proposal: it was looked at.

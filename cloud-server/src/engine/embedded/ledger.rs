@@ -3,10 +3,14 @@
 //! Time is booked in laps: everything since the last mark goes to one kind of span. So spans cannot overlap, and
 //! nothing between the first mark and the last is missing.
 
+use std::ops::Range;
 use std::time::Instant;
 
+use msao_models::text::PromptTokens;
 use msao_models::{Flops, ModelConfig, Prompt};
-use msao_protocol::{Ask, Modality, ModalityReceipt, Receipt, SettledToken, Span, SpanKind};
+use msao_protocol::{Modality, ModalityReceipt, Receipt, SettledToken, Span, SpanKind};
+
+use crate::engine::Job;
 
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -21,21 +25,41 @@ pub(super) struct Ledger {
 pub(super) struct LookedAt {
     images: Vec<usize>,
     audio: Vec<usize>,
+    /// Of these, the first ones that were looked at before.
+    known_images: usize,
+    known_audio: usize,
+    known_tokens: usize,
 }
 
 impl LookedAt {
     pub(super) fn new(config: &ModelConfig, prompt: &Prompt) -> Self {
         let images = prompt.questions().flat_map(|asked| asked.image_tokens(config)).collect();
         let audio = prompt.questions().filter_map(|asked| asked.audio_tokens(config)).collect();
-        Self { images, audio }
+        Self { images, audio, ..Self::default() }
+    }
+
+    /// The same of which the first `tokens` of the prompt were read before.
+    pub(super) fn behind(mut self, tokens: usize, prompt: &Prompt, layout: &PromptTokens) -> Self {
+        let is_known = |span: &&Range<usize>| span.end <= tokens;
+        let mut images = layout.image_spans.iter();
+        // A question's pictures go through the tower together.
+        let per_question = prompt.questions().map(|asked| images.by_ref().take(asked.images.len()).last());
+        let known = prompt.questions().zip(per_question.collect::<Vec<_>>());
+        self.known_images = known
+            .filter(|(_, last)| last.as_ref().is_some_and(is_known))
+            .map(|(asked, _)| asked.images.len())
+            .sum();
+        self.known_audio = layout.audio_spans.iter().filter(is_known).count();
+        self.known_tokens = tokens;
+        self
     }
 
     /// Operations of towers and prefill.
     pub(super) fn flops(&self, config: &ModelConfig, prompt_tokens: usize) -> u64 {
         let flops = Flops::of(config);
-        let images: u64 = self.images.iter().map(|&tokens| flops.image(tokens)).sum();
-        let audio: u64 = self.audio.iter().map(|&tokens| flops.audio(tokens)).sum();
-        images + audio + flops.decoder(prompt_tokens, 0, 1)
+        let images: u64 = self.images[self.known_images..].iter().map(|&tokens| flops.image(tokens)).sum();
+        let audio: u64 = self.audio[self.known_audio..].iter().map(|&tokens| flops.audio(tokens)).sum();
+        images + audio + flops.decoder(prompt_tokens - self.known_tokens, self.known_tokens, 1)
     }
 }
 
@@ -68,6 +92,7 @@ impl Ledger {
     /// Notes the prompt that was read; a later, fuller one replaces it.
     pub(super) fn note_prompt(&mut self, prompt_tokens: usize, looked_at: &LookedAt) {
         self.receipt.prompt_tokens = prompt_tokens as u32;
+        self.receipt.reused_tokens = looked_at.known_tokens as u32;
         self.vision_tokens = looked_at.images.iter().sum();
         self.audio_tokens = looked_at.audio.iter().sum();
     }
@@ -87,8 +112,8 @@ impl Ledger {
         self.receipt.spans.iter().filter(|span| !is_idle(span.kind)).map(|span| span.ms).sum()
     }
 
-    /// The receipt; `ask` holds all media that came.
-    pub(super) fn close(self, ask: &Ask) -> Receipt {
+    /// The receipt; the job holds all media that came.
+    pub(super) fn close(self, job: &Job) -> Receipt {
         let text_tokens =
             (self.receipt.prompt_tokens as usize).saturating_sub(self.vision_tokens + self.audio_tokens);
         // The embeddings of media are theirs, everything else, the template included, is text.
@@ -97,11 +122,11 @@ impl Ledger {
             (Modality::Vision, self.vision_tokens),
             (Modality::Audio, self.audio_tokens),
         ];
-        let given = tokens.into_iter().filter(|&(modality, _)| ask.bytes(modality) > 0);
+        let given = tokens.into_iter().filter(|&(modality, _)| job.ask.bytes(modality) > 0);
         let modalities = given
             .map(|(modality, tokens)| ModalityReceipt {
                 modality,
-                bytes: ask.bytes(modality),
+                bytes: job.received_bytes(modality),
                 prompt_tokens: tokens as u32,
             })
             .collect();

@@ -5,21 +5,30 @@
 //! | [`pipeline`] | the queues between sessions and the two threads |
 //! | [`media`] | files become pixels and samples |
 //! | [`scheduler`] | the model thread: which request does what in the next step |
-//! | [`reading`] | prompts go through the models |
+//! | [`fair_share`] | whose turn it is |
+//! | [`prompts`], [`reading`] | which prompt is read next and where its room comes from; it goes through the models |
+//! | [`retention`], [`kv_budget`], [`content`] | what is kept of finished requests, within a budget, and found by what it holds |
+//! | [`verify_only`] | drafts are verified behind a finished request |
 //! | [`request`] | one answer: its context, its drafts, what stands |
 //! | [`edge_drafts`], [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
 //! | [`verification`] | the rule, greedy or drawn, by which drafts are accepted and tokens chosen |
 //! | [`ledger`] | the receipt |
 
 mod co_located;
+mod content;
 mod edge_drafts;
+mod fair_share;
+mod kv_budget;
 mod ledger;
 mod media;
 mod pipeline;
+mod prompts;
 mod reading;
 mod request;
+mod retention;
 mod scheduler;
 mod verification;
+mod verify_only;
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -30,14 +39,18 @@ use msao_models::text::PromptTemplate;
 use msao_models::{Assistant, CheckpointFiles, DEFAULT_MAX_NEW_TOKENS, ModelError};
 use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo};
 
+use self::fair_share::FairShare;
 use self::ledger::Ledger;
+use self::media::MediaStage;
 use self::pipeline::{Pipeline, Queued};
+use self::prompts::Stalled;
 use self::reading::Models;
+use self::retention::{Retention, Sequence};
 use self::scheduler::Scheduler;
 use super::admission::Admission;
 use super::stage::spawn_stage;
 use super::statistics::Counters;
-use super::{Busy, Engine, EngineInfo, EngineStatistics, Job, KvStatistics, Place};
+use super::{Busy, Engine, EngineInfo, EngineStatistics, Job, Owner, Place, VerifyJob};
 use crate::intake;
 
 /// What an [`EmbeddedEngine`] is made of.
@@ -55,6 +68,10 @@ pub struct EmbeddedConfig {
     pub max_batch: usize,
     /// How long announced media are waited for.
     pub attach_wait: Duration,
+    /// Bytes that keys and values may take, of what runs and of what is kept of finished requests together.
+    pub kv_budget_bytes: u64,
+    /// How long a new prompt waits for memory that what runs will give back, before it is sent away.
+    pub memory_wait: Duration,
 }
 
 /// The files of the models.
@@ -71,6 +88,7 @@ pub struct EmbeddedEngine {
     info: EngineInfo,
     admission: Arc<Admission>,
     pipeline: Arc<Pipeline>,
+    retention: Arc<Retention>,
     counters: Arc<Counters>,
 }
 
@@ -97,14 +115,33 @@ impl EmbeddedEngine {
         let admission = Arc::new(Admission::new(config.places));
         let pipeline = Arc::new(Pipeline::default());
         let counters = Arc::new(Counters::default());
+        let retention = Arc::new(Retention::new(config.kv_budget_bytes));
+        let longest = Sequence::bytes(&target, target.max_sequence());
+        if longest > config.kv_budget_bytes {
+            tracing::warn!(
+                longest_bytes = longest,
+                budget_bytes = config.kv_budget_bytes,
+                "the longest prompt does not fit the memory for keys and values: raise --kv-budget-mb"
+            );
+        }
+        let media = MediaStage { limits, info: info.clone(), target: target.clone() };
         let scheduler = Scheduler {
-            models: Models { target, draft, counters: Arc::clone(&counters) },
+            models: Models {
+                target,
+                draft,
+                retention: Arc::clone(&retention),
+                counters: Arc::clone(&counters),
+            },
             pipeline: Arc::clone(&pipeline),
             admission: Arc::clone(&admission),
             counters: Arc::clone(&counters),
             max_batch: config.max_batch.max(1),
             attach_wait: config.attach_wait,
+            memory_wait: config.memory_wait,
             running: Vec::new(),
+            verifications: Vec::new(),
+            stalled: Stalled::default(),
+            shares: FairShare::default(),
             next_key: 0,
             passes: 0,
         };
@@ -112,10 +149,10 @@ impl EmbeddedEngine {
             device: config.device.to_string(),
             reason: format!("no thread for the engine: {error}; raise the limit on threads"),
         };
-        let (media_queue, model) = (Arc::clone(&pipeline), info.model.clone());
-        spawn_stage("media", move || media::run(&media_queue, &limits, &model)).map_err(no_thread)?;
+        let (queues, kept) = (Arc::clone(&pipeline), Arc::clone(&retention));
+        spawn_stage("media", move || media.run(&queues, &kept)).map_err(no_thread)?;
         spawn_stage("model", move || scheduler.run()).map_err(no_thread)?;
-        Ok(Self { info, admission, pipeline, counters })
+        Ok(Self { info, admission, pipeline, retention, counters })
     }
 }
 
@@ -144,7 +181,15 @@ impl Engine for EmbeddedEngine {
     }
 
     fn statistics(&self) -> EngineStatistics {
-        self.counters.snapshot(self.occupancy(), KvStatistics::default())
+        self.counters.snapshot(self.occupancy(), self.retention.statistics())
+    }
+
+    fn verify(&self, place: Place, job: VerifyJob) {
+        self.pipeline.submit_verification(place, job);
+    }
+
+    fn forget(&self, owner: Owner) {
+        self.retention.forget(owner);
     }
 }
 

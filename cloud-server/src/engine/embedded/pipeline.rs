@@ -3,7 +3,7 @@
 //! The media thread works one question ahead of the model. At most three new questions are decoded at a time (one
 //! waits here, one is in the making before it, one is being read), and one that is running already. So memory is bounded
 //! by `image_pixels`, however long the queue is; a question that waits for late media holds files, not pixels.
-//! The queues of files are bounded by the places of admission.
+//! The queues of files are bounded by the places of admission. Among those that wait, owners take turns.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,10 @@ use std::time::Instant;
 use msao_models::Prompt;
 use msao_protocol::Ask;
 
+use super::content::Digest;
+use super::fair_share::FairShare;
 use super::ledger::Ledger;
-use crate::engine::{EngineError, Job, Place};
+use crate::engine::{EngineError, Job, Owner, Place, VerifyJob};
 
 /// Names a running request on this engine.
 pub(super) type RequestKey = u64;
@@ -31,10 +33,17 @@ pub(super) struct Decoded {
     pub(super) place: Place,
     pub(super) job: Job,
     pub(super) ledger: Ledger,
-    pub(super) prompt: Prompt,
+    pub(super) media: Decoding,
 }
 
-/// A running request that needs its whole prompt: its late media have come, or a draft model is to read it as well.
+/// What became of a question's media.
+pub(super) struct Decoding {
+    pub(super) prompt: Prompt,
+    /// Of all its media in order.
+    pub(super) digests: Vec<Digest>,
+}
+
+/// A running request that needs its whole prompt: its late media have come, a draft model is to read it as well, or it was evicted.
 pub(super) struct Late {
     pub(super) key: RequestKey,
     pub(super) ask: Arc<Ask>,
@@ -43,7 +52,7 @@ pub(super) struct Late {
 /// The whole prompt of a running request.
 pub(super) struct Completed {
     pub(super) key: RequestKey,
-    pub(super) prompt: Result<Prompt, EngineError>,
+    pub(super) media: Result<Decoding, EngineError>,
     pub(super) began: Instant,
     pub(super) ended: Instant,
 }
@@ -56,13 +65,22 @@ pub(super) enum MediaWork {
 
 #[derive(Default)]
 struct State {
-    queued: VecDeque<Queued>,
+    queued: Vec<Queued>,
+    shares: FairShare,
+    verifications: VecDeque<(Place, VerifyJob)>,
     late: VecDeque<Late>,
     decoded: Option<Decoded>,
     completed: Option<Completed>,
     /// Whether something happened that the model thread has not looked at.
     has_news: bool,
     is_stopped: bool,
+}
+
+impl State {
+    fn next_queued(&mut self) -> Option<Queued> {
+        let owners: Vec<Owner> = self.queued.iter().map(|queued| queued.job.owner()).collect();
+        self.shares.pick(&owners, 1).first().map(|&index| self.queued.remove(index))
+    }
 }
 
 #[derive(Default)]
@@ -85,8 +103,18 @@ impl Wake for Pipeline {
 impl Pipeline {
     /// Takes a job in.
     pub(super) fn submit(&self, queued: Queued) {
-        self.lock().queued.push_back(queued);
+        self.lock().queued.push(queued);
         self.media.notify_one();
+    }
+
+    /// Takes a verification in.
+    pub(super) fn submit_verification(&self, place: Place, job: VerifyJob) {
+        self.tell_model(|state| state.verifications.push_back((place, job)));
+    }
+
+    /// The verifications that came since the last look.
+    pub(super) fn take_verifications(&self) -> VecDeque<(Place, VerifyJob)> {
+        std::mem::take(&mut self.lock().verifications)
     }
 
     /// Ends both threads; what is queued or running is dropped, and its events end.
@@ -108,7 +136,7 @@ impl Pipeline {
                 return Some(MediaWork::Complete(late));
             }
             if state.decoded.is_none()
-                && let Some(queued) = state.queued.pop_front()
+                && let Some(queued) = state.next_queued()
             {
                 return Some(MediaWork::Begin(queued));
             }
@@ -178,5 +206,49 @@ impl Pipeline {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use msao_protocol::Speculation;
+
+    use super::*;
+    use crate::engine::admission::Admission;
+    use crate::engine::job;
+
+    #[test]
+    fn who_asked_much_does_not_keep_others_waiting() {
+        let (pipeline, admission) = (Pipeline::default(), Admission::new(8));
+        let submit = |request_id, owner| {
+            let ask = Ask {
+                request_id,
+                question: "what?".into(),
+                images: vec![],
+                audio: None,
+                history: vec![],
+                continues: None,
+                pending: vec![],
+                max_new_tokens: 1,
+                sampling: None,
+                speculation: Speculation::None,
+            };
+            let (job, _handle, _events) = job(ask, 1);
+            let place = admission.reserve().unwrap();
+            pipeline.submit(Queued { place, job: job.owned_by(owner), ledger: Ledger::new() });
+        };
+        let (many, few) = (Owner::unique(), Owner::unique());
+        for request_id in 1..=5 {
+            submit(request_id, many);
+        }
+        submit(6, few);
+        submit(7, few);
+        let order: Vec<u32> = (0..7)
+            .map(|_| match pipeline.next_media().unwrap() {
+                MediaWork::Begin(queued) => queued.job.ask.request_id,
+                MediaWork::Complete(_) => panic!("nothing is late"),
+            })
+            .collect();
+        assert_eq!(order, [1, 6, 2, 7, 3, 4, 5]);
     }
 }

@@ -5,6 +5,7 @@
 //! same way: one pass of the target scores them, and the answer's rule accepts what it would have written itself. So the
 //! answer, or where tokens are drawn its distribution, never depends on drafts, nor on where they come from in its course.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msao_models::{Assistant, Generation, ModelError, Scores, TokenProposal, VerificationOutcome};
@@ -16,6 +17,7 @@ use super::co_located::{DraftModel, pass_flops};
 use super::edge_drafts::EdgeDrafts;
 use super::ledger::Ledger;
 use super::pipeline::RequestKey;
+use super::retention::{Retention, Sequence};
 use super::verification::{Drafts, Rule};
 use crate::engine::mailbox::Drafting;
 use crate::engine::{Answer, EngineError, EngineEvent, Job, Place};
@@ -28,13 +30,20 @@ const MAX_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Context {
     /// Some media are missing.
     Partial {
-        /// Writes proposals; `None` where there is nothing to begin with.
-        generation: Option<Generation>,
+        /// Writes proposals; `None` where there is nothing to begin with, or all are written.
+        sequence: Option<Sequence>,
         /// Whether the missing media have come and are being decoded.
         is_completing: bool,
     },
     /// Everything.
-    Whole(Generation),
+    Whole(Sequence),
+    /// Everything, but its cache was given up while it waited, and is made anew when it goes on.
+    Evicted {
+        /// What stands.
+        tokens: Vec<u32>,
+        /// Whether its prompt is being read again.
+        is_reading: bool,
+    },
 }
 
 /// What a request does next.
@@ -42,6 +51,8 @@ pub(super) enum Context {
 pub(super) enum Turn {
     /// It takes part in the next pass.
     Pass,
+    /// Its prompt has to be read again first.
+    Read,
     /// It waits for news, or until then.
     Wait(Option<Instant>),
 }
@@ -109,8 +120,26 @@ impl Request {
     /// The generation that takes part in passes.
     pub(super) fn generation(&mut self) -> Option<&mut Generation> {
         match &mut self.context {
-            Context::Partial { generation, .. } => generation.as_mut(),
-            Context::Whole(generation) => Some(generation),
+            Context::Partial { sequence, .. } => sequence.as_mut().map(|sequence| &mut sequence.generation),
+            Context::Whole(sequence) => Some(&mut sequence.generation),
+            Context::Evicted { .. } => None,
+        }
+    }
+
+    /// The answer's tokens that stand.
+    fn standing(&self) -> &[u32] {
+        match &self.context {
+            Context::Partial { .. } => &[],
+            Context::Whole(sequence) => sequence.generation.tokens(),
+            Context::Evicted { tokens, .. } => tokens,
+        }
+    }
+
+    /// Tokens that the answer may have more.
+    fn remaining(&self) -> usize {
+        match &self.context {
+            Context::Whole(sequence) => sequence.generation.remaining(),
+            _ => (self.job.max_new_tokens as usize).saturating_sub(self.standing().len()),
         }
     }
 
@@ -122,16 +151,22 @@ impl Request {
     /// Whether it can do nothing before its media come.
     fn is_parked(&self) -> bool {
         match &self.context {
-            Context::Partial { generation, .. } => generation.as_ref().is_none_or(Generation::is_finished),
-            Context::Whole(_) => false,
+            Context::Partial { sequence, .. } => {
+                sequence.as_ref().is_none_or(|sequence| sequence.generation.is_finished())
+            }
+            Context::Whole(_) | Context::Evicted { .. } => false,
         }
     }
 
     /// How the answer ended, if it has.
     pub(super) fn finish_reason(&self) -> Option<FinishReason> {
         match &self.context {
-            Context::Whole(generation) if generation.is_finished() => {
-                Some(if generation.remaining() > 0 { FinishReason::Stop } else { FinishReason::Length })
+            Context::Whole(sequence) if sequence.generation.is_finished() => {
+                Some(if sequence.generation.remaining() > 0 {
+                    FinishReason::Stop
+                } else {
+                    FinishReason::Length
+                })
             }
             _ => None,
         }
@@ -149,14 +184,11 @@ impl Request {
             self.speculation = speculation;
             self.edge.reopen();
         }
-        let standing = match &self.context {
-            Context::Partial { .. } => &[],
-            Context::Whole(generation) => generation.tokens(),
-        };
+        let standing = self.standing().to_vec();
         // An end token may follow the longest answer.
         let limit = self.job.max_new_tokens as usize + 1;
         for draft in drafts {
-            self.edge.push(draft, standing, limit);
+            self.edge.push(draft, &standing, limit);
         }
     }
 
@@ -180,6 +212,11 @@ impl Request {
             Context::Partial { .. } if self.is_parked() => Turn::Wait(Some(self.attach_deadline)),
             Context::Partial { .. } => Turn::Pass,
             Context::Whole(_) => self.turn_of_whole(now),
+            Context::Evicted { is_reading: true, .. } => Turn::Wait(None),
+            Context::Evicted { .. } => match self.turn_of_whole(now) {
+                Turn::Pass => Turn::Read,
+                waits => waits,
+            },
         };
         if turn != Turn::Pass {
             self.waiting_since.get_or_insert(now);
@@ -199,10 +236,10 @@ impl Request {
 
     /// The longest run of drafts there is, the edge's before others only where it is longer.
     fn drafts(&self) -> Drafts {
-        let Context::Whole(generation) = &self.context else {
+        if let Context::Partial { .. } = &self.context {
             return Drafts::none();
-        };
-        let standing = generation.tokens();
+        }
+        let standing = self.standing();
         let mut best = (self.proposals_behind(standing), TokenSource::PartialContext);
         let others = [
             (self.edge.behind(standing), TokenSource::EdgeDraft),
@@ -217,7 +254,7 @@ impl Request {
         let end = self.target.end_of_utterance_id();
         // Nothing follows an end token.
         let count = tokens.iter().position(|&token| token == end).map_or(tokens.len(), |at| at + 1);
-        let tokens = tokens[..count.min(generation.remaining())].to_vec();
+        let tokens = tokens[..count.min(self.remaining())].to_vec();
         let distributions = match source {
             TokenSource::EdgeDraft => self.edge.distributions_behind(standing)[..tokens.len()].to_vec(),
             _ => Vec::new(),
@@ -232,7 +269,7 @@ impl Request {
     /// Lets the draft model follow the target where its drafts are wanted; says whether it will write.
     pub(super) fn prepare_drafter(&mut self) -> bool {
         let Speculation::CoLocated { draft_tokens } = self.speculation else { return false };
-        let Context::Whole(generation) = &self.context else { return false };
+        let Context::Whole(Sequence { generation, .. }) = &self.context else { return false };
         let standing = generation.tokens();
         // What others have proposed comes first, such as drafts that the edge sent before the request was steered.
         if !self.proposals_behind(standing).is_empty() || !self.edge.behind(standing).is_empty() {
@@ -265,11 +302,43 @@ impl Request {
         self.ledger.lap(if self.waiting_since.is_some() { SpanKind::Wait } else { SpanKind::Queue });
     }
 
-    /// Everything has come and was read.
-    pub(super) fn complete(&mut self, generation: Generation, draft_model: DraftModel) {
-        self.context = Context::Whole(generation);
+    /// Gives its cache up if it waits; says whether it did.
+    pub(super) fn evict(&mut self) -> bool {
+        let is_evicted = self.waiting_since.is_some() && matches!(self.context, Context::Whole(_));
+        if is_evicted {
+            self.context = Context::Evicted { tokens: self.standing().to_vec(), is_reading: false };
+            // That of the draft model goes with it, and is made anew if it is still wanted.
+            if let DraftModel::Ready(_) | DraftModel::Awaiting = self.draft_model {
+                self.draft_model = DraftModel::Unasked;
+            }
+        }
+        is_evicted
+    }
+
+    /// Whether it has to be read again now that it goes on; says so once.
+    pub(super) fn calls_for_reading(&mut self, now: Instant) -> bool {
+        let Context::Evicted { is_reading: false, .. } = self.context else { return false };
+        let calls = self.turn(now) == Turn::Read;
+        if let Context::Evicted { is_reading, .. } = &mut self.context {
+            *is_reading = calls;
+        }
+        calls
+    }
+
+    /// Everything has come and was read; what stood stands.
+    ///
+    /// # Errors
+    /// When what stood does not fit any more.
+    pub(super) fn complete(
+        &mut self,
+        mut sequence: Sequence,
+        draft_model: DraftModel,
+    ) -> Result<(), ModelError> {
+        sequence.generation.adopt(self.standing())?;
+        self.context = Context::Whole(sequence);
         self.draft_model = draft_model;
         self.waiting_since = None;
+        Ok(())
     }
 
     /// Says what it wants looked at in the pass that begins now.
@@ -292,16 +361,21 @@ impl Request {
     pub(super) fn end_pass(&mut self, drafts: &Drafts, scores: &Scores) -> Result<Round, ModelError> {
         match &mut self.context {
             // Proposals are certain choices: what is drawn is decided on the whole context.
-            Context::Partial { generation, .. } => {
-                let Some(generation) = generation else { return Ok(Round::default()) };
+            Context::Partial { sequence, .. } => {
+                let Some(Sequence { generation, .. }) = sequence else { return Ok(Round::default()) };
                 let outcome = Rule::Greedy.settle(generation, drafts, scores)?;
+                if generation.is_finished() {
+                    // What it read is of no use to the whole prompt.
+                    *sequence = None;
+                }
                 self.propose(outcome.next);
                 Ok(Round::default())
             }
-            Context::Whole(generation) => {
+            Context::Whole(Sequence { generation, .. }) => {
                 let outcome = self.rule.settle(generation, drafts, scores)?;
                 Ok(self.settle(drafts, outcome))
             }
+            Context::Evicted { .. } => Ok(Round::default()),
         }
     }
 
@@ -333,7 +407,7 @@ impl Request {
             .map(|(token, origin)| SettledToken { token: token_of(token), origin })
             .collect();
         let round = Round { proposed, accepted, settled: tokens.len() };
-        let Context::Whole(generation) = &self.context else { return round };
+        let Context::Whole(Sequence { generation, .. }) = &self.context else { return round };
         let standing = generation.tokens();
         self.edge.settle(standing, is_corrected);
         if let Some(drafter) = self.draft_model.drafter() {
@@ -349,13 +423,27 @@ impl Request {
         round
     }
 
-    /// Ends with an answer, as far as it got; returns the milliseconds that the model worked for it.
-    pub(super) fn finish(self, finish_reason: FinishReason) -> f64 {
-        let service_ms = self.ledger.service_ms();
-        let receipt = self.ledger.close(&self.job.ask);
+    /// Ends with an answer, as far as it got, which is kept unless nobody wants it; returns the milliseconds that the
+    /// model worked for it.
+    pub(super) fn finish(self, finish_reason: FinishReason, retention: &Retention) -> f64 {
+        let Self { job, ledger, context, draft_model, place, target, text, .. } = self;
+        drop(draft_model);
+        let service_ms = ledger.service_ms();
+        let receipt = ledger.close(&job);
+        let ended = match context {
+            Context::Partial { .. } => None,
+            Context::Whole(sequence) => Some((sequence.generation.tokens().to_vec(), Some(sequence))),
+            Context::Evicted { tokens, .. } => Some((tokens, None)),
+        };
+        if let Some((tokens, sequence)) = ended
+            && job.is_kept()
+        {
+            let key = (job.owner(), job.ask.request_id);
+            retention.keep(key, Arc::clone(&job.ask), tokens, sequence, &target, || !job.is_cancelled());
+        }
         // The place is free before the client hears of the end, so its next question finds it.
-        drop(self.place);
-        self.job.report(EngineEvent::Done(Answer { text: self.text, finish_reason, receipt }));
+        drop(place);
+        job.report(EngineEvent::Done(Answer { text, finish_reason, receipt }));
         service_ms
     }
 

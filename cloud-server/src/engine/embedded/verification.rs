@@ -57,8 +57,7 @@ impl Rule {
         }
         let (accepted, next) = match self {
             Self::Greedy => {
-                let choices = scores.rows().map(most_likely).collect::<Result<Vec<u32>, _>>()?;
-                let verification = acceptance::verify_greedy(&drafts.tokens, &choices);
+                let verification = acceptance::verify_greedy(&drafts.tokens, &scores.most_likely()?);
                 (verification.accepted_drafts, verification.next_token)
             }
             Self::Sampled(sampler) => sampler.verify(generation.tokens().len(), drafts, scores)?,
@@ -162,20 +161,6 @@ impl Sampler {
     }
 }
 
-/// The token with the highest score, the first of equals; what [`Generation::next_token`] would write.
-fn most_likely(scores: &[f32]) -> Result<u32, ModelError> {
-    let (mut best, mut highest) = (0, f32::NEG_INFINITY);
-    for (token, &score) in (0..).zip(scores) {
-        if score.is_nan() {
-            return Err(damaged());
-        }
-        if score > highest {
-            (best, highest) = (token, score);
-        }
-    }
-    Ok(best)
-}
-
 fn damaged() -> ModelError {
     ModelError::ReadBack { reason: "the scores are not finite: the weights or the device are damaged".into() }
 }
@@ -253,7 +238,5 @@ mod tests {
         assert!(sampler(1.0, 1.0).spread(&[0.0, f32::NAN]).is_err());
         assert!(sampler(1.0, 1.0).spread(&[0.0, f32::INFINITY]).is_err());
         assert!(sampler(1.0, 1.0).spread(&[f32::NEG_INFINITY; 2]).is_err());
-        assert!(most_likely(&[1.0, f32::NAN]).is_err());
-        assert_eq!(most_likely(&[0.0, 2.0, 2.0]).unwrap(), 1);
     }
 }
