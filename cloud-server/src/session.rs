@@ -201,7 +201,7 @@ impl Session {
     /// Notes a request as under way and takes its place in the engine's queue.
     fn begin(&self, request_id: RequestId, handle: JobHandle) -> Result<Place, ErrorReport> {
         self.in_flight.begin(request_id, handle, self.state.limits.requests_in_flight)?;
-        self.state.engine.reserve().map_err(|busy| {
+        self.state.engine.reserve_for(self.owner).map_err(|busy| {
             self.in_flight.end(request_id);
             ErrorReport {
                 retry_after_ms: Some(busy.retry_after_ms),

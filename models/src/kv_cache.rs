@@ -79,7 +79,7 @@ impl KvCache {
     /// If fewer positions are held, or they do not fit.
     pub(crate) fn prefix(&self, len: usize, capacity: usize) -> Self {
         assert!(len <= self.len && len <= capacity, "{len} of {} positions into {capacity}", self.len);
-        let copy = |tensor: &Option<Tensor<4>>| tensor.as_ref().map(|tensor| resized(tensor, len, capacity));
+        let copy = |tensor: &Option<Tensor<4>>| tensor.as_ref().map(|tensor| resized(tensor, capacity));
         let copy = |layer: &LayerCache| LayerCache { keys: copy(&layer.keys), values: copy(&layer.values) };
         Self { layers: self.layers.iter().map(copy).collect(), batch: self.batch, len, capacity }
     }
@@ -91,7 +91,7 @@ impl KvCache {
     pub(crate) fn resize(&mut self, capacity: usize) {
         assert!(self.len <= capacity, "{} positions into {capacity}", self.len);
         for slot in self.layers.iter_mut().flat_map(|layer| [&mut layer.keys, &mut layer.values]) {
-            *slot = slot.take().map(|tensor| resized(&tensor, self.len, capacity));
+            *slot = slot.take().map(|tensor| resized(&tensor, capacity));
         }
         self.capacity = capacity;
     }
@@ -136,12 +136,15 @@ impl KvCache {
     }
 }
 
-/// The first `len` positions of one tensor in one of `capacity`.
-fn resized(tensor: &Tensor<4>, len: usize, capacity: usize) -> Tensor<4> {
-    let [batch, heads, _, head_dim] = tensor.dims();
-    let room = Tensor::zeros([batch, heads, capacity, head_dim], &tensor.device());
-    if len == 0 {
-        return room;
+/// The positions of one tensor that fit, in one of `capacity`. What is free is copied too: so a GPU, whose capacities are
+/// few, sees few shapes.
+fn resized(tensor: &Tensor<4>, capacity: usize) -> Tensor<4> {
+    let [batch, heads, old, head_dim] = tensor.dims();
+    if old == capacity {
+        // Copied once one of the two is written.
+        return tensor.clone();
     }
-    room.slice_assign([0..batch, 0..heads, 0..len, 0..head_dim], tensor.clone().narrow(2, 0, len))
+    let (kept, device) = (old.min(capacity), tensor.device());
+    let room = Tensor::zeros([batch, heads, capacity, head_dim], &device);
+    room.slice_assign([0..batch, 0..heads, 0..kept, 0..head_dim], tensor.clone().narrow(2, 0, kept))
 }

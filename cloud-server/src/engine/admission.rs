@@ -1,17 +1,23 @@
 //! How many requests may wait or run, and what those are told who come too many.
 //!
 //! A place is taken before anything is spent on a request and given back when it is over. So the queues
-//! behind it can never overflow, and memory is bounded by places times the largest message.
+//! behind it can never overflow, and memory is bounded by places times the largest message. An owner may take another
+//! place while it holds no more than are free: a few cannot take all, and one alone has most (the dynamic threshold of
+//! Choudhury and Hahne 1998).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Owner;
+
 /// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("all {places} places of the queue are taken; try again in {retry_after_ms} ms")]
+#[error("the queue of {places} places has none left for this; try again in {retry_after_ms} ms")]
 pub struct Busy {
     /// Requests the queue holds.
     pub places: usize,
@@ -19,16 +25,37 @@ pub struct Busy {
     pub retry_after_ms: u32,
 }
 
+/// The places that each owner holds; those who hold none are left out.
+type Held = Arc<Mutex<HashMap<Owner, usize>>>;
+
 /// A place in the queue; dropping it lets the next one in.
 #[derive(Debug)]
 pub struct Place {
+    owned: Option<(Owner, Held)>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((owner, held)) = &self.owned else { return };
+        if let Entry::Occupied(mut places) = lock(held).entry(*owner) {
+            *places.get_mut() -= 1;
+            if *places.get() == 0 {
+                places.remove();
+            }
+        }
+    }
+}
+
+fn lock(held: &Held) -> MutexGuard<'_, HashMap<Owner, usize>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]
 pub(super) struct Admission {
     semaphore: Arc<Semaphore>,
     places: usize,
+    held: Held,
     /// Moving average of the time one answer takes the model, in milliseconds.
     service_ms: AtomicU32,
 }
@@ -42,16 +69,30 @@ impl Admission {
         Self {
             semaphore: Arc::new(Semaphore::new(places)),
             places,
+            held: Held::default(),
             service_ms: AtomicU32::new(Self::FIRST_GUESS_MS),
         }
     }
 
     pub(super) fn reserve(&self) -> Result<Place, Busy> {
         match Arc::clone(&self.semaphore).try_acquire_owned() {
-            Ok(permit) => Ok(Place { _permit: permit }),
+            Ok(permit) => Ok(Place { owned: None, _permit: permit }),
             // The next place is free when the running answer ends, but everyone refused comes back then.
             Err(_full) => Err(Busy { places: self.places, retry_after_ms: self.retry_after_ms() }),
         }
+    }
+
+    /// As [`Self::reserve`] for an owner, who leaves some places to others.
+    pub(super) fn reserve_for(&self, owner: Owner) -> Result<Place, Busy> {
+        let mut held = lock(&self.held);
+        let places = held.get(&owner).copied().unwrap_or(0);
+        if places > self.semaphore.available_permits() {
+            return Err(Busy { places: self.places, retry_after_ms: self.retry_after_ms() });
+        }
+        let mut place = self.reserve()?;
+        held.insert(owner, places + 1);
+        place.owned = Some((owner, Arc::clone(&self.held)));
+        Ok(place)
     }
 
     pub(super) fn occupancy(&self) -> usize {
@@ -87,6 +128,27 @@ mod tests {
         assert_eq!(admission.reserve().unwrap_err(), Busy { places: 2, retry_after_ms: 1_000 });
         drop(first);
         assert!(admission.reserve().is_ok());
+    }
+
+    #[test]
+    fn few_owners_cannot_take_every_place() {
+        let admission = Admission::new(16);
+        let mut taken = Vec::new();
+        let mut by_owner = Vec::new();
+        for _ in 0..8 {
+            let owner = Owner::unique();
+            let places: Vec<Place> =
+                std::iter::from_fn(|| admission.reserve_for(owner).ok()).take(4).collect();
+            by_owner.push(places.len());
+            taken.push(places);
+        }
+        assert_eq!(by_owner[..4], [4, 4, 4, 3]);
+        assert_eq!(by_owner[4], 1, "one is left for whoever comes next: {by_owner:?}");
+        drop(taken);
+        assert_eq!((admission.occupancy(), lock(&admission.held).len()), (0, 0));
+        let alone = Owner::unique();
+        let places: Vec<Place> = std::iter::from_fn(|| admission.reserve_for(alone).ok()).collect();
+        assert_eq!(places.len(), 9);
     }
 
     #[test]

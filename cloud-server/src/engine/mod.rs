@@ -39,6 +39,14 @@ pub trait Engine: Send + Sync {
     /// [`Busy`] when the queue is full.
     fn reserve(&self) -> Result<Place, Busy>;
 
+    /// As [`Self::reserve`] for an owner, whom the engine may refuse earlier, so that others find places too.
+    ///
+    /// # Errors
+    /// [`Busy`] when the queue is full, or the owner has its share.
+    fn reserve_for(&self, _owner: Owner) -> Result<Place, Busy> {
+        self.reserve()
+    }
+
     /// Hands in a job; never waits. Its events end with exactly one final event, unless its receiver is
     /// dropped, which cancels it.
     fn submit(&self, place: Place, job: Job);

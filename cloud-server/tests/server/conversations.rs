@@ -230,24 +230,36 @@ async fn what_does_not_fit_beside_what_runs_is_busy_and_what_never_fits_is_too_l
         Options { limits, kv_budget_bytes: 40 << 10, memory_wait: Duration::ZERO, ..Options::default() };
     let server = TestServer::start(Options { co_located_draft: false, ..options });
     let mut client = server.session().await;
-    // Two at once, of which one fits: the other comes back later, as it is told to.
-    for id in 1..=2 {
-        client.send(&ClientMessage::Ask(Ask { max_new_tokens: 100, ..ask(id, QUESTION) })).await;
-    }
-    let (mut done, mut busy) = (Vec::new(), Vec::new());
-    while done.len() + busy.len() < 2 {
-        match client.next().await {
-            ServerMessage::Settled { .. } => {}
-            ServerMessage::Done { request_id, .. } => done.push(request_id),
-            ServerMessage::Error(report) => {
-                assert_eq!(report.code, ErrorCode::Busy, "{report:?}");
-                assert!(report.retry_after_ms.is_some() && report.message.contains("memory"), "{report:?}");
-                busy.extend(report.request_id);
+    // Of four at once one fits; what comes while it runs is told to come back. On a machine so slow that each ends before
+    // the next one is looked at, another round shows it.
+    let (mut done, mut busy) = (0, 0);
+    for round in 1..=100 {
+        for id in 1..=4 {
+            client
+                .send(&ClientMessage::Ask(Ask { max_new_tokens: 100, ..ask(10 * round + id, QUESTION) }))
+                .await;
+        }
+        let before = done + busy;
+        while done + busy < before + 4 {
+            match client.next().await {
+                ServerMessage::Settled { .. } => {}
+                ServerMessage::Done { .. } => done += 1,
+                ServerMessage::Error(report) => {
+                    assert_eq!(report.code, ErrorCode::Busy, "{report:?}");
+                    assert!(
+                        report.retry_after_ms.is_some() && report.message.contains("memory"),
+                        "{report:?}"
+                    );
+                    busy += 1;
+                }
+                other => panic!("neither an answer nor a refusal: {other:?}"),
             }
-            other => panic!("neither an answer nor a refusal: {other:?}"),
+        }
+        if busy > 0 {
+            break;
         }
     }
-    assert_eq!((done.as_slice(), busy.as_slice()), (&[1][..], &[2][..]));
+    assert!(done > 0 && busy > 0, "{done} answered, {busy} sent away");
     answer_to(&mut client, ask(3, QUESTION)).await;
     let endless = Ask { max_new_tokens: 128, ..ask(4, &"why ".repeat(90)) };
     client.refused_with(endless, ErrorCode::QuestionTooLong, &["bytes", "--kv-budget-mb"]).await;

@@ -6,6 +6,7 @@ mod abuse;
 mod checkpoint;
 mod conversations;
 mod http;
+mod memory;
 mod sampling;
 mod sessions;
 mod speculation;

@@ -18,7 +18,7 @@ pub(super) enum DraftModel {
     /// Its prompt is being decoded.
     Awaiting,
     /// It has read the question.
-    Ready(Drafter),
+    Ready(Box<Drafter>),
     /// It cannot read the question, cannot follow any further, or has failed; it is not asked again.
     Unable,
 }

@@ -171,6 +171,10 @@ impl Engine for EmbeddedEngine {
         self.admission.reserve()
     }
 
+    fn reserve_for(&self, owner: Owner) -> Result<Place, Busy> {
+        self.admission.reserve_for(owner)
+    }
+
     fn submit(&self, place: Place, job: Job) {
         job.wake_on_news(Waker::from(Arc::clone(&self.pipeline)));
         self.pipeline.submit(Queued { place, job, ledger: Ledger::new() });

@@ -121,7 +121,7 @@ impl Models {
         match drafter {
             Ok(Some(mut drafter)) => {
                 ledger.count_flops(drafter.take_flops());
-                DraftModel::Ready(drafter)
+                DraftModel::Ready(Box::new(drafter))
             }
             Ok(None) => {
                 tracing::debug!("there is no memory for the draft model");
