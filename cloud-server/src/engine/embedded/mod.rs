@@ -9,13 +9,14 @@
 //! | [`prompts`], [`reading`] | which prompt is read next and where its room comes from; it goes through the models |
 //! | [`retention`], [`kv_budget`], [`content`] | what is kept of finished requests, within a budget, and found by what it holds |
 //! | [`verify_only`] | drafts are verified behind a finished request |
-//! | [`request`] | one answer: its context, its drafts, what stands |
+//! | [`request`], [`context`] | one answer: its context, its drafts, what stands |
 //! | [`edge_drafts`], [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
 //! | [`verification`] | the rule, greedy or drawn, by which drafts are accepted and tokens chosen |
 //! | [`ledger`] | the receipt |
 
 mod co_located;
 mod content;
+mod context;
 mod edge_drafts;
 mod fair_share;
 mod kv_budget;

@@ -12,11 +12,12 @@ use msao_models::{Generation, Scores};
 use msao_protocol::{ErrorCode, FinishReason};
 
 use super::co_located::{self, Drafter};
+use super::context::{Context, Turn};
 use super::fair_share::FairShare;
 use super::pipeline::{Late, Pipeline, RequestKey};
 use super::prompts::Stalled;
 use super::reading::Models;
-use super::request::{Context, Request, Turn};
+use super::request::Request;
 use super::verification::Drafts;
 use super::verify_only::Verification;
 use crate::engine::admission::Admission;
@@ -164,7 +165,8 @@ impl Scheduler {
             Turn::Pass | Turn::Read => Some(now),
             Turn::Wait(until) => until,
         };
-        self.running.iter_mut().filter_map(deadline).min()
+        let waiting = self.verifications.iter().filter_map(|one| one.deadline(self.memory_wait));
+        self.running.iter_mut().filter_map(deadline).chain(waiting).min()
     }
 }
 

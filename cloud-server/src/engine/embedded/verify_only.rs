@@ -5,6 +5,7 @@
 //! after the other, in the order in which they came.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use msao_models::{Generation, ModelError, Scores};
 use msao_planner::acceptance;
@@ -28,12 +29,15 @@ pub(super) struct Verification {
     key: RequestKey,
     job: VerifyJob,
     state: State,
+    since: Instant,
     place: Place,
 }
 
 enum State {
     /// For another one behind the same request.
     Waiting,
+    /// For memory.
+    WaitingForRoom,
     /// The prompt is read again; behind it these tokens stand.
     Reading(Vec<u32>),
     /// It takes part in the next pass; these tokens stood before.
@@ -70,6 +74,11 @@ impl Verification {
         (self.job.owner, self.job.verify.after)
     }
 
+    /// When it stops waiting for room, if it waits.
+    pub(super) fn deadline(&self, patience: Duration) -> Option<Instant> {
+        matches!(self.state, State::WaitingForRoom).then(|| self.since + patience)
+    }
+
     /// Tokens of the answer that there must be room for, with the one behind the drafts.
     fn needed(&self) -> usize {
         let verify = &self.job.verify;
@@ -83,12 +92,13 @@ impl Scheduler {
         let mut verifications = std::mem::take(&mut self.verifications);
         for (place, job) in self.pipeline.take_verifications() {
             let key = self.new_key();
-            verifications.push(Verification { key, job, state: State::Waiting, place });
+            let since = Instant::now();
+            verifications.push(Verification { key, job, state: State::Waiting, since, place });
         }
         for verification in verifications {
             if verification.job.is_unwanted() {
                 self.give_up(verification.kept_key(), verification.state);
-            } else if let State::Waiting = verification.state {
+            } else if let State::Waiting | State::WaitingForRoom = verification.state {
                 self.begin_verification(verification);
             } else {
                 self.verifications.push(verification);
@@ -100,7 +110,10 @@ impl Scheduler {
         let key = verification.kept_key();
         match self.models.retention.lend(key) {
             Lent::Unknown => verification.job.report(Err(forgotten(key.1).into())),
-            Lent::Taken => self.verifications.push(verification),
+            Lent::Taken => {
+                verification.state = State::Waiting;
+                self.verifications.push(verification);
+            }
             Lent::Whole(sequence) => self.make_ready(verification, sequence),
             Lent::Evicted(ask, tokens) => {
                 self.pipeline.complete(Late { key: verification.key, ask: Arc::clone(&ask) });
@@ -150,9 +163,19 @@ impl Scheduler {
     /// Puts the tokens before the drafts behind what stands, with room for the drafts.
     fn make_ready(&mut self, mut verification: Verification, mut sequence: Sequence) {
         let stood = sequence.generation.tokens().to_vec();
-        if let Err(error) = self.place(&verification, &mut sequence, stood.len()) {
-            self.fail_verification(verification, Some(sequence), error);
-            return;
+        match self.place(&verification, &mut sequence, stood.len()) {
+            Ok(()) => {}
+            Err(Obstacle::NoRoom) if verification.since.elapsed() < self.memory_wait => {
+                self.models.retention.give_back(verification.kept_key(), None, Some(sequence));
+                verification.state = State::WaitingForRoom;
+                self.verifications.push(verification);
+                return;
+            }
+            Err(obstacle) => {
+                let error = self.error_of(obstacle);
+                self.fail_verification(verification, Some(sequence), error);
+                return;
+            }
         }
         let verify = &verification.job.verify;
         sequence.generation.roll_back(verify.start as usize);
@@ -171,14 +194,14 @@ impl Scheduler {
         verification: &Verification,
         sequence: &mut Sequence,
         standing: usize,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(), Obstacle> {
         let target = &self.models.target;
         let start = verification.job.verify.start;
         if start as usize > standing {
             let message = format!(
                 "the tokens are to stand behind {start} of the answer, which has {standing}: start there at most, and give what comes before the drafts"
             );
-            return Err(Refusal::new(ErrorCode::Unsupported, message).into());
+            return Err(EngineError::from(Refusal::new(ErrorCode::Unsupported, message)).into());
         }
         let (needed, prompt) = (verification.needed(), sequence.generation.prompt_tokens());
         let longest = target.max_sequence() - prompt;
@@ -186,7 +209,7 @@ impl Scheduler {
             let message = format!(
                 "{needed} tokens behind the prompt are to be looked at, the one behind the drafts included; the model has room for {longest}: send fewer"
             );
-            return Err(Refusal::new(ErrorCode::TooLarge, message).into());
+            return Err(EngineError::from(Refusal::new(ErrorCode::TooLarge, message)).into());
         }
         if needed <= sequence.generation.remaining() + standing {
             return Ok(());
@@ -194,8 +217,8 @@ impl Scheduler {
         let room = needed.max(standing).next_multiple_of(ROOM_STEP).min(longest);
         let bytes = Sequence::bytes(target, prompt + room);
         let more = bytes.saturating_sub(sequence.hold.bytes());
-        let hold = make_room(&self.models.retention, &mut self.running, more, None)
-            .ok_or_else(|| self.error_of(Obstacle::NoRoom))?;
+        let hold =
+            make_room(&self.models.retention, &mut self.running, more, None).ok_or(Obstacle::NoRoom)?;
         sequence.hold.join(hold);
         sequence.generation.resize(room);
         Ok(())
@@ -252,7 +275,7 @@ impl Scheduler {
     /// Takes back what a verification that nobody wants had borrowed.
     fn give_up(&mut self, kept_key: KeptKey, state: State) {
         match state {
-            State::Waiting => {}
+            State::Waiting | State::WaitingForRoom => {}
             State::Reading(_) => self.models.retention.give_back(kept_key, None, None),
             State::Ready(mut sequence, stood) => {
                 sequence.generation.roll_back(0);
