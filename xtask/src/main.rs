@@ -52,7 +52,8 @@ cargo xtask <command>
            measure MAS, speculation and risk control on held-out questions; writes planner/RESULTS.md and .json
 
   bench [--quick] [FLAGS OF msao-bench run]
-           compare MSAO with its baselines over emulated networks; --quick asserts orderings in about 2 min
+           compare MSAO with its baselines over emulated networks; --quick asserts orderings in about 2 min;
+           --model FOLDER or URL measures a target of your own
 
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
   engines  build the two engine modules into wasm-runtime/pkg/

@@ -42,9 +42,9 @@ pub(in crate::datasets) enum OpenAiError {
     /// A completion without a choice.
     #[error("the server's completion has no choice")]
     NoChoice,
-    /// It lists no model.
-    #[error("the server lists no model; name one with --upstream-model")]
-    NoModel,
+    /// It lists no model, or not that it can say so.
+    #[error("the server lists no model{}; name one with --upstream-model", why(.0.as_deref()))]
+    NoModel(Option<Box<OpenAiError>>),
 }
 
 impl OpenAiError {
@@ -60,7 +60,7 @@ impl OpenAiError {
                 ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::BodyExceedsLimit(_)
             ),
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-            Self::GivenUp { .. } | Self::Form(_) | Self::NoChoice | Self::NoModel => false,
+            Self::GivenUp { .. } | Self::Form(_) | Self::NoChoice | Self::NoModel(_) => false,
         }
     }
 
@@ -69,7 +69,7 @@ impl OpenAiError {
         match self {
             Self::Status { status, .. } => matches!(status, 400 | 413 | 415 | 422),
             Self::NoChoice => true,
-            Self::Away { .. } | Self::GivenUp { .. } | Self::Form(_) | Self::NoModel => false,
+            Self::Away { .. } | Self::GivenUp { .. } | Self::Form(_) | Self::NoModel(_) => false,
         }
     }
 
@@ -85,6 +85,10 @@ impl OpenAiError {
     pub(super) fn after(self, tries: u32) -> Self {
         Self::GivenUp { tries, last: Box::new(self) }
     }
+}
+
+fn why(reason: Option<&OpenAiError>) -> String {
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
 fn remedy(status: u16) -> &'static str {

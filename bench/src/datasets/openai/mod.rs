@@ -55,11 +55,11 @@ impl OpenAiAnswerer {
         let model = upstream.model.clone().unwrap_or_default();
         let mut client = Self { agent, upstream, model, patience, rng: SplitMix64::new(0) };
         if client.model.is_empty() {
-            let (listed, _) = client.ask("/models", None)?;
-            client.model = serde_json::from_slice::<Listed>(&listed)
-                .map_err(OpenAiError::Form)?
-                .first()
-                .ok_or(OpenAiError::NoModel)?;
+            let unnamed = |error| OpenAiError::NoModel(Some(Box::new(error)));
+            let (listed, _) = client.ask("/models", None).map_err(unnamed)?;
+            let listed: Listed =
+                serde_json::from_slice(&listed).map_err(|error| unnamed(OpenAiError::Form(error)))?;
+            client.model = listed.first().ok_or(OpenAiError::NoModel(None))?;
         }
         Ok(client)
     }

@@ -139,7 +139,7 @@ fn whose_fault_it_is_decides_whether_the_run_goes_on() {
     let error = client("http://127.0.0.1:9/v1", None, None).err().unwrap().to_string();
     assert!(error.contains("is away"), "{error}");
     let (url, _heard) = server(vec![reply("200 OK", r#"{"data":[]}"#)]);
-    assert!(matches!(client(&url, None, None), Err(OpenAiError::NoModel)));
+    assert!(matches!(client(&url, None, None), Err(OpenAiError::NoModel(None))));
 }
 
 #[test]
