@@ -82,7 +82,8 @@ impl Answerer for CloudAnswerer {
                 let cost = Cost {
                     total_ms: ms_since(sent),
                     up_bytes: Some(up_bytes),
-                    cloud_flops: Some(answer.receipt.flops),
+                    // 0 where the server does not know them.
+                    cloud_flops: Some(answer.receipt.flops).filter(|flops| *flops > 0),
                     ..Cost::default()
                 };
                 Ok(Answer { text: answer.text.trim().to_owned(), cost: Some(cost) })

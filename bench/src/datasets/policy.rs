@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     link::{Link, Scenario},
-    run::{BenchPolicy, PolicyRunner, Request, RequestSet, SideSettings, Sides},
+    run::{BenchPolicy, PolicyRunner, Request, RequestSet, SideSettings, Sides, Target},
 };
 
 /// Shipped samples asked before the first question, as in the comparison: a page's session is a long one.
@@ -24,6 +24,8 @@ pub(super) struct PolicyAnswerer {
     runner: Box<dyn PolicyRunner>,
     name: String,
     asked: u64,
+    /// Whether the target says what it computed.
+    counts_flops: bool,
     // What the runner talks to, and so behind it: fields are dropped in order.
     _link: Arc<Link>,
     _sides: Sides,
@@ -58,7 +60,8 @@ impl PolicyAnswerer {
             }
         }
         let name = format!("{}, {policy} over {network}", settings.models);
-        Ok(Self { runner, name, asked: 0, _link: link, _sides: sides })
+        let counts_flops = matches!(settings.models.target, Target::Checkpoint(_));
+        Ok(Self { runner, name, asked: 0, counts_flops, _link: link, _sides: sides })
     }
 
     fn request(&mut self, question: &str, image: &[u8]) -> Result<Request, NoAnswer> {
@@ -90,7 +93,7 @@ impl Answerer for PolicyAnswerer {
             up_bytes: Some(record.up_bytes),
             down_bytes: Some(record.down_bytes),
             edge_flops: Some(record.edge_flops),
-            cloud_flops: Some(record.cloud_flops),
+            cloud_flops: self.counts_flops.then_some(record.cloud_flops),
             stood: Some(record.stood),
         };
         Ok(Answer { text: record.answer, cost: Some(cost) })

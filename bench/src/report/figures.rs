@@ -15,37 +15,96 @@ use crate::record::Record;
 /// Half the width of the interval that an accuracy is wanted with, in percentage points: that of the goals.
 pub(crate) const WANTED_POINTS: f64 = 0.3;
 
-/// One policy over one network. Bytes and operations are means of a request.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct PolicyFigures {
-    pub(crate) network: String,
-    pub(crate) policy: String,
-    pub(crate) requests: usize,
-    pub(crate) failures: usize,
+/// Declares the figures of a policy over a network: each name once, and how it is worked out on requests that were drawn.
+macro_rules! policy_figures {
+    ($($(#[$doc:meta])* $figure:ident: $of:expr,)+) => {
+        /// One policy over one network. Bytes and operations are means of a request.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        pub(crate) struct PolicyFigures {
+            pub(crate) network: String,
+            pub(crate) policy: String,
+            pub(crate) requests: usize,
+            pub(crate) failures: usize,
+            $($(#[$doc])* pub(crate) $figure: Option<Estimate>,)+
+        }
+
+        impl PolicyFigures {
+            fn of(network: &str, policy: &str, requests: &Requests) -> Self {
+                let records: Vec<&Record> = requests.values().collect();
+                let [$($figure),+] = bootstrap(records.len(), |drawn| {
+                    let drawn = Drawn(drawn.iter().map(|&index| records[index]).collect());
+                    $(let $figure: fn(&Drawn<'_>) -> f64 = $of;)+
+                    [$($figure(&drawn)),+]
+                });
+                Self {
+                    network: network.to_owned(),
+                    policy: policy.to_owned(),
+                    requests: records.len(),
+                    failures: records.iter().filter(|record| record.failure.is_some()).count(),
+                    $($figure),+
+                }
+            }
+        }
+    };
+}
+
+policy_figures! {
     /// Share of right answers.
-    pub(crate) accuracy: Option<Estimate>,
+    accuracy: |drawn| drawn.mean(|record| f64::from(is_right(record))),
     /// Median time to the first token on the screen, drafts included.
-    pub(crate) first_shown_ms: Option<Estimate>,
+    first_shown_ms: |drawn| drawn.quantile(0.5, |record| Some(record.first_shown_ms)),
     /// Median time to the first token that stands.
-    pub(crate) ttft_ms: Option<Estimate>,
+    ttft_ms: |drawn| drawn.quantile(0.5, |record| Some(record.ttft_ms)),
     /// Median time a token behind the first, of answers of two tokens or more.
-    pub(crate) tpot_ms: Option<Estimate>,
-    /// Quantiles of the time until all of the answer stands.
-    pub(crate) p50_ms: Option<Estimate>,
-    pub(crate) p95_ms: Option<Estimate>,
-    pub(crate) p99_ms: Option<Estimate>,
+    tpot_ms: |drawn| drawn.quantile(0.5, tpot_ms),
+    /// Median of the time until all of the answer stands.
+    p50_ms: |drawn| drawn.quantile(0.5, |record| Some(record.total_ms)),
+    /// 95th percentile of it.
+    p95_ms: |drawn| drawn.quantile(0.95, |record| Some(record.total_ms)),
+    /// 99th percentile of it.
+    p99_ms: |drawn| drawn.quantile(0.99, |record| Some(record.total_ms)),
     /// Tokens of all answers over the time of all answers.
-    pub(crate) tokens_per_s: Option<Estimate>,
-    pub(crate) up_bytes: Option<Estimate>,
-    pub(crate) vision_bytes: Option<Estimate>,
-    pub(crate) audio_bytes: Option<Estimate>,
-    pub(crate) down_bytes: Option<Estimate>,
-    pub(crate) edge_flops: Option<Estimate>,
-    pub(crate) cloud_flops: Option<Estimate>,
+    tokens_per_s: |drawn| {
+        drawn.answered().map(|record| f64::from(record.tokens)).sum::<f64>()
+            / (drawn.answered().map(|record| record.total_ms).sum::<f64>() / 1e3)
+    },
+    /// Bytes to the cloud.
+    up_bytes: |drawn| drawn.mean(|record| record.up_bytes as f64),
+    /// Of these, pictures.
+    vision_bytes: |drawn| drawn.mean(|record| record.vision_bytes as f64),
+    /// Of these, sound.
+    audio_bytes: |drawn| drawn.mean(|record| record.audio_bytes as f64),
+    /// Bytes that came back.
+    down_bytes: |drawn| drawn.mean(|record| record.down_bytes as f64),
+    /// Operations on the edge.
+    edge_flops: |drawn| drawn.mean(|record| record.edge_flops as f64),
+    /// Operations in the cloud.
+    cloud_flops: |drawn| drawn.mean(|record| record.cloud_flops as f64),
     /// Accepted over proposed draft tokens.
-    pub(crate) acceptance: Option<Estimate>,
+    acceptance: |drawn| {
+        drawn.mean(|record| f64::from(record.accepted_drafts)) / drawn.mean(|record| f64::from(record.proposed_drafts))
+    },
     /// Share of requests that the edge's answer stood for.
-    pub(crate) stood: Option<Estimate>,
+    stood: |drawn| drawn.mean(|record| f64::from(record.stood)),
+}
+
+/// Requests that were drawn.
+struct Drawn<'a>(Vec<&'a Record>);
+
+impl Drawn<'_> {
+    fn answered(&self) -> impl Iterator<Item = &Record> {
+        self.0.iter().copied().filter(|record| record.failure.is_none())
+    }
+
+    /// Over all of them.
+    fn mean(&self, of: fn(&Record) -> f64) -> f64 {
+        mean(self.0.iter().map(|record| of(record)))
+    }
+
+    /// Over those that were answered and have the figure.
+    fn quantile(&self, share: f64, of: fn(&Record) -> Option<f64>) -> f64 {
+        quantile(&mut self.answered().filter_map(of).collect::<Vec<_>>(), share)
+    }
 }
 
 /// One policy against another, on the requests that both have.
@@ -76,83 +135,12 @@ impl PolicyFigures {
             policies.iter().map(move |(policy, requests)| Self::of(network, policy, requests))
         });
         let mut all: Vec<Self> = pairs.collect();
+        // A target behind an upstream does not say what it computes, which receipts have as 0.
+        if all.iter().filter_map(|one| one.cloud_flops).all(|flops| flops.value == 0.0) {
+            all.iter_mut().for_each(|one| one.cloud_flops = None);
+        }
         all.sort_by(|one, other| one.place().cmp(&other.place()));
         all
-    }
-
-    fn of(network: &str, policy: &str, requests: &Requests) -> Self {
-        let records: Vec<&Record> = requests.values().collect();
-        let figures = bootstrap(records.len(), |drawn| {
-            let all = || drawn.iter().map(|&index| records[index]);
-            let of = |value: fn(&Record) -> f64| mean(all().map(value));
-            let answered = || all().filter(|record| record.failure.is_none());
-            let median =
-                |value: fn(&Record) -> f64| quantile(&mut answered().map(value).collect::<Vec<_>>(), 0.5);
-            let mut totals: Vec<f64> = answered().map(|record| record.total_ms).collect();
-            let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| quantile(&mut totals, share));
-            let mut tpot: Vec<f64> = answered().filter_map(tpot_ms).collect();
-            let sum = |value: fn(&Record) -> f64| all().map(value).sum::<f64>();
-            [
-                of(|record| f64::from(is_right(record))),
-                median(|record| record.first_shown_ms),
-                median(|record| record.ttft_ms),
-                quantile(&mut tpot, 0.5),
-                p50,
-                p95,
-                p99,
-                answered().map(|record| f64::from(record.tokens)).sum::<f64>()
-                    / (totals.iter().sum::<f64>() / 1e3),
-                of(|record| record.up_bytes as f64),
-                of(|record| record.vision_bytes as f64),
-                of(|record| record.audio_bytes as f64),
-                of(|record| record.down_bytes as f64),
-                of(|record| record.edge_flops as f64),
-                of(|record| record.cloud_flops as f64),
-                sum(|record| f64::from(record.accepted_drafts))
-                    / sum(|record| f64::from(record.proposed_drafts)),
-                of(|record| f64::from(record.stood)),
-            ]
-        });
-        let [
-            accuracy,
-            first_shown_ms,
-            ttft_ms,
-            tpot_ms,
-            p50_ms,
-            p95_ms,
-            p99_ms,
-            tokens_per_s,
-            up_bytes,
-            vision_bytes,
-            audio_bytes,
-            down_bytes,
-            edge_flops,
-            cloud_flops,
-            acceptance,
-            stood,
-        ] = figures;
-        Self {
-            network: network.to_owned(),
-            policy: policy.to_owned(),
-            requests: records.len(),
-            failures: records.iter().filter(|record| record.failure.is_some()).count(),
-            accuracy,
-            first_shown_ms,
-            ttft_ms,
-            tpot_ms,
-            p50_ms,
-            p95_ms,
-            p99_ms,
-            tokens_per_s,
-            up_bytes,
-            vision_bytes,
-            audio_bytes,
-            down_bytes,
-            edge_flops,
-            cloud_flops,
-            acceptance,
-            stood,
-        }
     }
 
     fn place(&self) -> impl Ord + '_ {

@@ -129,6 +129,16 @@ fn figures_are_those_of_the_records() {
 }
 
 #[test]
+fn operations_that_nobody_counted_are_not_zero() {
+    let all = PolicyFigures::all(&measured(|record| record.cloud_flops = 0));
+    assert!(all.iter().all(|one| one.cloud_flops.is_none() && one.edge_flops.is_some()));
+    let some = PolicyFigures::all(&measured(|record| {
+        record.cloud_flops *= u64::from(record.policy != MSAO_RISK);
+    }));
+    assert!(some.iter().all(|one| one.cloud_flops.is_some()));
+}
+
+#[test]
 fn failures_are_wrong_answers_without_a_latency() {
     let measured = measured(|record| {
         if record.policy == MSAO && record.request == "q199" {

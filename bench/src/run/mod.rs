@@ -57,7 +57,7 @@ pub(crate) use self::{
     cpus::pin,
     edge::Edge,
     memory::child_peak_bytes,
-    models::{ModelOptions, Models, Upstream},
+    models::{ModelOptions, Models, Target, Upstream},
     policy::BenchPolicy,
     request::{Request, RequestSet},
     runner::PolicyRunner,

@@ -8,7 +8,7 @@ use super::{
         journal::Measured,
         policies::{self, title},
     },
-    paint::{GRID, INK, colour, font, log_range, number, svg},
+    paint::{MARGIN_PX, colour, font, log_chart, log_range, svg},
 };
 
 const SIZE: (u32, u32) = (900, 480);
@@ -35,23 +35,8 @@ pub(super) fn draw(measured: &Measured, network: &str) -> Result<Option<String>>
         return Ok(None);
     };
     let drawn = svg(SIZE, |canvas| {
-        let mut chart = ChartBuilder::on(canvas)
-            .margin(12)
-            .x_label_area_size(52)
-            .y_label_area_size(68)
-            .build_cartesian_2d(range.log_scale(), 0.0..100.0)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(font(14))
-            .axis_desc_style(font(14))
-            .x_label_formatter(&number)
-            .y_label_formatter(&number)
-            .x_desc("time until the answer stands, ms")
-            .y_desc("answers complete, %")
-            .draw()?;
+        let across = (range, "time until the answer stands, ms");
+        let mut chart = log_chart(canvas, MARGIN_PX, across, (0.0..100.0, "answers complete, %"))?;
         for (policy, totals) in lines.iter().filter(|(_, totals)| !totals.is_empty()) {
             let paint = colour(policy).stroke_width(2);
             chart

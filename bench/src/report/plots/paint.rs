@@ -1,8 +1,10 @@
 //! What all plots share: the canvas, colours, fonts and ranges.
 
+use std::ops::Range;
+
 use anyhow::{Result, anyhow};
 use plotters::{
-    coord::Shift,
+    coord::{Shift, types::RangedCoordf64},
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
@@ -17,6 +19,8 @@ pub(super) const INK: RGBColor = RGBColor(128, 128, 128);
 /// Grid lines.
 pub(super) const GRID: RGBAColor = RGBAColor(128, 128, 128, 0.25);
 
+/// Room at the sides of a chart.
+pub(super) const MARGIN_PX: u32 = 12;
 /// Room for a legend at the right.
 pub(super) const LEGEND_PX: u32 = 190;
 
@@ -42,6 +46,44 @@ pub(super) fn colour(policy: &str) -> RGBColor {
 /// A font of so many pixels in the colour of text.
 pub(super) fn font(pixels: u32) -> TextStyle<'static> {
     ("sans-serif", pixels).into_font().color(&INK)
+}
+
+/// A chart over a logarithmic axis.
+pub(super) type LogChart<'canvas, 'svg> =
+    ChartContext<'canvas, SVGBackend<'svg>, Cartesian2d<LogCoord<f64>, RangedCoordf64>>;
+
+/// An axis: what it holds, and its name with the unit.
+pub(super) type Axis<'a> = (Range<f64>, &'a str);
+
+/// The axes of such a chart with their grid; `right_px` are left for a legend.
+///
+/// # Errors
+/// If drawing fails.
+pub(super) fn log_chart<'canvas, 'svg>(
+    canvas: &'canvas Canvas<'svg>,
+    right_px: u32,
+    (across, across_name): Axis<'_>,
+    (up, up_name): Axis<'_>,
+) -> Result<LogChart<'canvas, 'svg>, Box<dyn std::error::Error>> {
+    let mut chart = ChartBuilder::on(canvas)
+        .margin(MARGIN_PX)
+        .margin_right(right_px)
+        .x_label_area_size(52)
+        .y_label_area_size(68)
+        .build_cartesian_2d(across.log_scale(), up)?;
+    chart
+        .configure_mesh()
+        .axis_style(INK)
+        .bold_line_style(GRID)
+        .light_line_style(TRANSPARENT)
+        .label_style(font(14))
+        .axis_desc_style(font(14))
+        .x_label_formatter(&number)
+        .y_label_formatter(&number)
+        .x_desc(across_name)
+        .y_desc(up_name)
+        .draw()?;
+    Ok(chart)
 }
 
 /// Names and colours of policies, one below the other; `at` is the upper left corner in pixels.
@@ -74,7 +116,7 @@ pub(super) fn svg(
 }
 
 /// A range for a logarithmic axis that holds all values with some room; `None` without positive ones.
-pub(super) fn log_range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
+pub(super) fn log_range(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
     let (low, high) = values
         .filter(|value| value.is_finite() && *value > 0.0)
         .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));

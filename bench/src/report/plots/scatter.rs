@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use super::{
     super::figures::PolicyFigures,
-    paint::{GRID, INK, LEGEND_PX, colour, font, legend, log_range, number, svg},
+    paint::{LEGEND_PX, colour, legend, log_chart, log_range, svg},
 };
 
 const SIZE: (u32, u32) = (900, 420);
@@ -26,24 +26,9 @@ pub(super) fn draw(figures: &[&PolicyFigures]) -> Result<Option<String>> {
     };
     let lowest = points.iter().map(|(_, _, accuracy)| 100.0 * accuracy.low).fold(100.0, f64::min);
     let drawn = svg(SIZE, |canvas| {
-        let mut chart = ChartBuilder::on(canvas)
-            .margin(12)
-            .margin_right(LEGEND_PX)
-            .x_label_area_size(52)
-            .y_label_area_size(68)
-            .build_cartesian_2d(range.log_scale(), (lowest - 2.0).max(0.0)..101.0)?;
-        chart
-            .configure_mesh()
-            .axis_style(INK)
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .label_style(font(14))
-            .axis_desc_style(font(14))
-            .x_label_formatter(&number)
-            .y_label_formatter(&number)
-            .x_desc("bytes to the cloud, mean of a request, kB (less than 0.1 kB stands at 0.1)")
-            .y_desc("right answers, %")
-            .draw()?;
+        let across = (range, "bytes to the cloud, mean of a request, kB (less than 0.1 kB stands at 0.1)");
+        let up = ((lowest - 2.0).max(0.0)..101.0, "right answers, %");
+        let mut chart = log_chart(canvas, LEGEND_PX, across, up)?;
         for (one, bytes, accuracy) in &points {
             let (paint, accuracy) = (colour(&one.policy), accuracy.map(|share| 100.0 * share));
             let at = (bytes.value, accuracy.value);

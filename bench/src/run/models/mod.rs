@@ -134,20 +134,15 @@ impl Models {
     /// The flags that let `msao-server` serve them. A key is not among them: the server reads it from its environment.
     pub(crate) fn server_flags(&self) -> Vec<String> {
         let mut flags = match &self.target {
+            // The server tells a model by the name below its folder of checkpoints.
             Target::Checkpoint(target) => {
-                let edge = self.edge.folder_text();
-                // The server tells a model by the name below its folder of checkpoints.
-                vec![
-                    "--weights".to_owned(),
-                    target.parent_text(),
-                    "--model".to_owned(),
-                    target.name.clone(),
-                    "--edge-model".to_owned(),
-                    edge,
-                ]
+                let flags = ["--weights", &target.parent_text(), "--model", &target.name];
+                flags.map(str::to_owned).to_vec()
             }
             Target::Upstream(upstream) => upstream.server_flags(),
         };
+        // By its whole path: it need not be in the same folder. An upstream's text is held against its tokens.
+        flags.extend(["--edge-model".to_owned(), self.edge.folder_text()]);
         match &self.draft {
             Draft::Default => (),
             Draft::Without => flags.extend(["--draft-model", NO_DRAFT].map(str::to_owned)),

@@ -112,10 +112,12 @@ fn an_address_becomes_flags_of_the_server_without_its_key() {
     };
     let models = Models::of(&options("https://host/v1/")).unwrap();
     let flags = models.server_flags();
+    let (upstream, edge) = flags.split_at(6);
     assert_eq!(
-        flags,
+        upstream,
         ["--upstream", "https://host/v1", "--upstream-model", "big", "--upstream-key-env", "PATH"]
     );
+    assert!(edge[0] == "--edge-model" && edge[1].ends_with("/pocket-edge"), "{edge:?}");
     let key = env::var("PATH").unwrap();
     let said = format!("{models} {models:?} {}", serde_json::to_string(&models).unwrap());
     assert!(said.contains("big at https://host/v1") && !said.contains(&key), "{said}");
