@@ -1,4 +1,11 @@
-//! What an operator can set, by flag or environment variable.
+//! What an operator can set, by flag, environment variable or file.
+
+mod command;
+mod effective;
+mod file;
+mod layers;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,10 +15,20 @@ use clap::Parser;
 use msao_models::DeviceKind;
 use msao_protocol::Limits;
 
-/// Serves the MSAO page, the edge model's weights, and answers of the cloud model.
+use crate::telemetry::LogOptions;
+
+pub use command::{Cli, Command};
+pub use effective::to_toml;
+pub use file::FileError;
+pub use layers::{LoadError, Loaded, Setting, Source, load};
+
+/// How the server is set up.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "msao-server", version)]
 pub struct ServerConfig {
+    /// File with settings: TOML, one key for each flag
+    #[arg(long, env = "MSAO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address and port to listen on
     #[arg(long, env = "MSAO_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -61,6 +78,9 @@ pub struct ServerConfig {
     /// Seconds that running answers get when the server is told to stop
     #[arg(long, env = "MSAO_DRAIN_S", default_value_t = 20)]
     pub drain_s: u32,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 /// Reads limits from JSON and refuses those that no message could meet.
@@ -126,32 +146,5 @@ impl Timeouts {
     pub(crate) fn tick(&self) -> Duration {
         let shortest = [self.hello, self.ping, self.silence, self.idle].into_iter().min().unwrap_or_default();
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_flags_are_consistent() {
-        ServerConfig::command().debug_assert();
-        let config = ServerConfig::parse_from(["msao-server", "--limits", r#"{"images": 2}"#]);
-        assert_eq!(config.limits, Limits { images: 2, ..Limits::default() });
-    }
-
-    #[test]
-    fn limits_that_contradict_each_other_are_refused() {
-        for json in [
-            r#"{"image_bytes": 99000000}"#,
-            r#"{"max_new_tokens": 0}"#,
-            r#"{"audio_s": -1}"#,
-            r#"{"x": 1}"#,
-            "8",
-        ] {
-            assert!(parse_limits(json).is_err(), "{json}");
-        }
     }
 }

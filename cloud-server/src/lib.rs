@@ -16,8 +16,10 @@ mod frame_guard;
 mod intake;
 mod origin;
 mod outgoing;
+mod serve;
 mod session;
 mod startup;
+pub mod telemetry;
 mod ws;
 
 pub use app::{AppState, create_app};
@@ -26,4 +28,5 @@ pub use config::{ServerConfig, Timeouts};
 pub use drain::Drain;
 pub use intake::Refusal;
 pub use origin::Origins;
+pub use serve::serve;
 pub use startup::{StartupError, listen, prepare};

@@ -1,65 +1,44 @@
-//! `msao-server`: loads the model, listens, and stops cleanly when told to.
+//! `msao-server`: reads its configuration and does what it is told; unless told otherwise, it serves.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::process::ExitCode;
 
-use actix_web::web::Data;
 use anyhow::Context as _;
-use clap::Parser as _;
-use msao_server::{ServerConfig, listen, prepare};
-use tokio::signal::ctrl_c;
-use tracing_subscriber::EnvFilter;
+use msao_server::config::{Command, LoadError, Loaded, load, to_toml};
+use msao_server::{serve, telemetry};
 
-#[actix_web::main]
-async fn main() -> anyhow::Result<()> {
-    let config = ServerConfig::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-
-    let state = Data::new(prepare(&config)?);
-    let model = &state.engine.info().model;
-    tracing::info!(
-        name = model.name,
-        parameters = model.parameters,
-        device = model.device,
-        co_located_draft = model.co_located_draft,
-        "the model is ready"
-    );
-    let (server, address) = listen(state.clone(), config.listen)?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "anyone who can reach this address can ask: there are no accounts or keys yet");
-    }
-    // Browsers hand out camera and microphone on localhost and over HTTPS only.
-    let shown = if address.ip().is_unspecified() {
-        format!("localhost:{}", address.port())
-    } else {
-        address.to_string()
+fn main() -> ExitCode {
+    let loaded = match load(std::env::args_os()) {
+        Ok(loaded) => loaded,
+        Err(LoadError::Arguments(error)) => error.exit(),
+        Err(error) => {
+            tell(&format!("error: {error}"));
+            return ExitCode::from(2);
+        }
     };
-    writeln!(std::io::stdout(), "MSAO is ready: open http://{shown}/").context("cannot write to stdout")?;
-
-    let handle = server.handle();
-    let running = actix_web::rt::spawn(server);
-    wait_for_signal().await?;
-    let patience = Duration::from_secs(config.drain_s.into());
-    tracing::info!(sessions = state.open_sessions(), ?patience, "stopping: running answers are finished");
-    if !state.finish_sessions(patience).await {
-        tracing::warn!(sessions = state.open_sessions(), "some answers did not finish in time");
-    }
-    handle.stop(true).await;
-    running.await.context("the server's task failed")?.context("the server failed")
-}
-
-#[cfg(unix)]
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        pressed = ctrl_c() => pressed.context("cannot listen for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
+    match run(loaded) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
-#[cfg(not(unix))]
-async fn wait_for_signal() -> anyhow::Result<()> {
-    ctrl_c().await.context("cannot listen for Ctrl-C")
+fn run(Loaded { cli, settings }: Loaded) -> anyhow::Result<ExitCode> {
+    match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.server))) {
+        Command::Serve(config) => {
+            telemetry::start(&config.log);
+            serve(&config).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Config(_) => {
+            std::io::stdout().write_all(to_toml(&settings).as_bytes()).context("cannot write to stdout")?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// To the standard error; if nobody listens there, nobody can be told.
+fn tell(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
 }

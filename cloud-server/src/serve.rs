@@ -1,0 +1,65 @@
+//! The server's life: it loads the model, listens, and when told to stop lets answers finish or hands them back.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use anyhow::Context as _;
+use tokio::signal::ctrl_c;
+
+use crate::config::ServerConfig;
+use crate::startup::{listen, prepare};
+
+/// Serves until the process is told to stop, by SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When it cannot start, or the web server fails.
+#[actix_web::main]
+pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
+    let state = Data::new(prepare(config)?);
+    let model = &state.engine.info().model;
+    tracing::info!(
+        name = model.name,
+        parameters = model.parameters,
+        device = model.device,
+        co_located_draft = model.co_located_draft,
+        "the model is ready"
+    );
+    let (server, address) = listen(state.clone(), config.listen)?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "anyone who can reach this address can ask: there are no accounts or keys yet");
+    }
+    // Browsers hand out camera and microphone on localhost and over HTTPS only.
+    let shown = if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    writeln!(std::io::stdout(), "MSAO is ready: open http://{shown}/").context("cannot write to stdout")?;
+
+    let handle = server.handle();
+    let running = actix_web::rt::spawn(server);
+    wait_for_signal().await?;
+    let patience = Duration::from_secs(config.drain_s.into());
+    tracing::info!(sessions = state.open_sessions(), ?patience, "stopping: running answers are finished");
+    if !state.finish_sessions(patience).await {
+        tracing::warn!(sessions = state.open_sessions(), "some answers did not finish in time");
+    }
+    handle.stop(true).await;
+    running.await.context("the server's task failed")?.context("the server failed")
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        pressed = ctrl_c() => pressed.context("cannot listen for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() -> anyhow::Result<()> {
+    ctrl_c().await.context("cannot listen for Ctrl-C")
+}
