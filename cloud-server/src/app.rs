@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::{Compress, DefaultHeaders};
+use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::{App, HttpResponse, web};
 use msao_protocol::Limits;
 use serde_json::json;
@@ -14,11 +14,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::assets::{self, Assets};
 use crate::config::Timeouts;
-use crate::drain::Drain;
+use crate::drain::{Drain, Ending};
 use crate::engine::Engine;
 use crate::intake;
 use crate::origin::Origins;
+use crate::request_id::name_request;
 use crate::ws;
+
+/// How long answers that were handed back may take to reach their clients.
+const HAND_BACK_TIME: Duration = Duration::from_secs(5);
+/// How often it is looked whether anything still runs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What all requests share.
 pub struct AppState {
@@ -77,11 +83,31 @@ impl AppState {
         self.max_sessions - self.sessions.available_permits()
     }
 
-    /// Tells all sessions to finish, and waits for them for at most `patience`; says whether all did.
-    pub async fn finish_sessions(&self, patience: Duration) -> bool {
+    /// Takes nothing new, lets what runs finish for at most `patience`, and hands back what does not.
+    pub async fn finish(&self, patience: Duration) -> Ending {
         self.drain.begin();
-        let all = u32::try_from(self.max_sessions).unwrap_or(u32::MAX);
-        tokio::time::timeout(patience, self.sessions.acquire_many(all)).await.is_ok()
+        let early = self.drain.handed_back();
+        let finished = async {
+            tokio::select! {
+                () = self.nothing_runs() => true,
+                () = early => false,
+            }
+        };
+        if tokio::time::timeout(patience, finished).await.unwrap_or(false) {
+            return Ending::Finished;
+        }
+        self.drain.hand_back();
+        match tokio::time::timeout(HAND_BACK_TIME, self.nothing_runs()).await {
+            Ok(()) => Ending::HandedBack,
+            Err(_elapsed) => Ending::Cut,
+        }
+    }
+
+    /// Waits until no session is open and the engine has nothing to do, for whomever it was.
+    async fn nothing_runs(&self) {
+        while self.open_sessions() > 0 || self.engine.occupancy() > 0 {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 }
 
@@ -106,6 +132,7 @@ pub fn create_app(
         .app_data(state)
         .wrap(Compress::default())
         .wrap(security)
+        .wrap(from_fn(name_request))
         .route("/v1/session", web::get().to(ws::open))
         .route("/healthz", web::get().to(health))
         .configure(assets::routes)

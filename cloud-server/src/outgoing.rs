@@ -27,10 +27,16 @@ pub(crate) enum Outgoing {
 pub(crate) enum Closing {
     /// The client asked for it.
     Normal,
+    /// The client asked for it with this code, which is sent back.
+    Echo(u16),
     /// The server stops.
     Away,
     /// The bytes are not the protocol's.
     Protocol,
+    /// A text message; the protocol is binary.
+    Unsupported,
+    /// A text message that is none either.
+    NotUtf8,
     /// A message was too large.
     TooLarge,
     /// The client broke a rule of the session.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::signal::ctrl_c;
 
 use crate::config::ServerConfig;
+use crate::drain::Ending;
 use crate::startup::{listen, prepare};
 
 /// Serves until the process is told to stop, by SIGTERM or Ctrl-C.
@@ -42,8 +43,24 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
     wait_for_signal().await?;
     let patience = Duration::from_secs(config.drain_s.into());
     tracing::info!(sessions = state.open_sessions(), ?patience, "stopping: running answers are finished");
-    if !state.finish_sessions(patience).await {
-        tracing::warn!(sessions = state.open_sessions(), "some answers did not finish in time");
+    let finishing = state.finish(patience);
+    let impatient = async {
+        if wait_for_signal().await.is_ok() {
+            tracing::info!("told twice to stop: running answers are handed back");
+            state.drain.hand_back();
+        }
+        std::future::pending().await
+    };
+    let ending = tokio::select! {
+        ending = finishing => ending,
+        ending = impatient => ending,
+    };
+    match ending {
+        Ending::Finished => tracing::info!("all answers finished"),
+        Ending::HandedBack => tracing::warn!("answers that did not finish in time were handed back"),
+        Ending::Cut => {
+            tracing::warn!(sessions = state.open_sessions(), "some clients took no word of the end")
+        }
     }
     handle.stop(true).await;
     running.await.context("the server's task failed")?.context("the server failed")

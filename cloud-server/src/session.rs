@@ -12,11 +12,16 @@ use msao_protocol::{
     frame,
 };
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::app::AppState;
+use crate::drain::Drain;
 use crate::engine::{Answer, EngineError, EngineEvent, Events, JobHandle, Owner, Place, job, verify_job};
 use crate::intake;
 use crate::outgoing::{Closing, Farewell, Gone, Outbox, Outgoing, send};
+
+/// When another server, or this one after a restart, may be there.
+const RETRY_AFTER_SHUTDOWN_MS: u32 = 1_000;
 
 pub(crate) struct Session {
     id: String,
@@ -160,11 +165,12 @@ impl Session {
         let (job, handle, events) = job(ask, max_new_tokens);
         let place = self.begin(request_id, handle)?;
         self.state.engine.submit(place, job.owned_by(self.owner));
-        let (outbox, in_flight, session) = (self.outbox.clone(), self.in_flight.clone(), self.id.clone());
-        self.forwarding.spawn(async move {
+        let (answer, state) = (self.forwarding_of(request_id), Arc::clone(&self.state));
+        let forward = async move {
             // `Gone` needs no word: the session that this task belongs to is about to end.
-            let _ = forward(events, request_id, &outbox, &in_flight, &session).await;
-        });
+            let _ = answer.run(events, &state.drain).await;
+        };
+        self.forwarding.spawn(forward.in_current_span());
         Ok(())
     }
 
@@ -176,15 +182,29 @@ impl Session {
         let (job, handle, outcome) = verify_job(verify, self.owner);
         let place = self.begin(request_id, handle)?;
         self.state.engine.verify(place, job);
-        let (outbox, in_flight, session) = (self.outbox.clone(), self.in_flight.clone(), self.id.clone());
-        self.forwarding.spawn(async move {
-            let last = match outcome.await.unwrap_or(Err(EngineError::Stopped)) {
-                Ok(verified) => ServerMessage::Verified(verified),
-                Err(error) => failed(request_id, &error, &session),
+        let (answer, state) = (self.forwarding_of(request_id), Arc::clone(&self.state));
+        let forward = async move {
+            let last = tokio::select! {
+                outcome = outcome => match outcome.unwrap_or(Err(EngineError::Stopped)) {
+                    Ok(verified) => ServerMessage::Verified(verified),
+                    Err(error) => failed(request_id, &error, &answer.session),
+                },
+                () = state.drain.handed_back() => answer.handed_back(0),
             };
-            let _ = end(last, request_id, &outbox, &in_flight).await;
-        });
+            // As above.
+            let _ = answer.end(last).await;
+        };
+        self.forwarding.spawn(forward.in_current_span());
         Ok(())
+    }
+
+    fn forwarding_of(&self, request_id: RequestId) -> Forwarding {
+        Forwarding {
+            request_id,
+            outbox: self.outbox.clone(),
+            in_flight: self.in_flight.clone(),
+            session: self.id.clone(),
+        }
     }
 
     /// Whether requests are taken at all.
@@ -192,8 +212,7 @@ impl Session {
         // Finished tasks are cleared away here, so their number is bounded by the requests in flight.
         while self.forwarding.try_join_next().is_some() {}
         if self.state.drain.has_begun() {
-            let message = "the server is shutting down: connect again in a moment".to_owned();
-            return Err(report(Some(request_id), ErrorCode::ShuttingDown, message));
+            return Err(shutting_down(Some(request_id), "connect again in a moment"));
         }
         Ok(())
     }
@@ -232,41 +251,61 @@ impl Drop for Session {
 }
 
 /// Carries one answer to the client.
-async fn forward(
-    mut events: Events,
+struct Forwarding {
     request_id: RequestId,
-    outbox: &Outbox,
-    in_flight: &InFlight,
-    session: &str,
-) -> Result<(), Gone> {
-    let last = loop {
-        match events.next().await {
-            Some(EngineEvent::Settled { start, tokens, revision }) => {
-                send(outbox, ServerMessage::Settled { request_id, start, tokens, revision }).await?;
-            }
-            Some(EngineEvent::Proposed { start, tokens }) => {
-                send(outbox, ServerMessage::Proposed { request_id, start, tokens }).await?;
-            }
-            Some(EngineEvent::Done(answer)) => break done(request_id, answer, session),
-            Some(EngineEvent::Failed(error)) => break failed(request_id, &error, session),
-            None => break failed(request_id, &EngineError::Stopped, session),
-        }
-    };
-    end(last, request_id, outbox, in_flight).await
+    outbox: Outbox,
+    in_flight: InFlight,
+    session: String,
 }
 
-/// Says the last word about a request.
-async fn end(
-    last: ServerMessage,
-    request_id: RequestId,
-    outbox: &Outbox,
-    in_flight: &InFlight,
-) -> Result<(), Gone> {
-    let room = outbox.reserve().await.map_err(|_closed| Gone)?;
-    // Before the client hears of the end, so that its next question is not one too many.
-    in_flight.end(request_id);
-    room.send(Outgoing::Message(last));
-    Ok(())
+impl Forwarding {
+    /// Until the answer's end, or until the server cannot wait for that any longer.
+    async fn run(self, events: Events, drain: &Drain) -> Result<(), Gone> {
+        let mut told = 0;
+        let last = tokio::select! {
+            last = self.carry(events, &mut told) => last?,
+            () = drain.handed_back() => self.handed_back(told),
+        };
+        self.end(last).await
+    }
+
+    /// Tells what the engine tells, counting the settled tokens, and returns the message that ends the answer.
+    async fn carry(&self, mut events: Events, told: &mut usize) -> Result<ServerMessage, Gone> {
+        let (request_id, session) = (self.request_id, self.session.as_str());
+        loop {
+            match events.next().await {
+                Some(EngineEvent::Settled { start, tokens, revision }) => {
+                    let settled = tokens.len();
+                    let message = ServerMessage::Settled { request_id, start, tokens, revision };
+                    send(&self.outbox, message).await?;
+                    *told += settled;
+                }
+                Some(EngineEvent::Proposed { start, tokens }) => {
+                    send(&self.outbox, ServerMessage::Proposed { request_id, start, tokens }).await?;
+                }
+                Some(EngineEvent::Done(answer)) => return Ok(done(request_id, answer, session)),
+                Some(EngineEvent::Failed(error)) => return Ok(failed(request_id, &error, session)),
+                None => return Ok(failed(request_id, &EngineError::Stopped, session)),
+            }
+        }
+    }
+
+    /// The answer as far as it got is the client's already; the engine stops, since nobody takes its events any more.
+    fn handed_back(&self, told: usize) -> ServerMessage {
+        let (session, request_id) = (self.session.as_str(), self.request_id);
+        tracing::info!(session, request_id, tokens = told, "handed back");
+        let remedy = format!("the {told} tokens that were settled stand; ask again in a new session");
+        ServerMessage::Error(shutting_down(Some(request_id), &remedy))
+    }
+
+    /// Says the last word about the request.
+    async fn end(&self, last: ServerMessage) -> Result<(), Gone> {
+        let room = self.outbox.reserve().await.map_err(|_closed| Gone)?;
+        // Before the client hears of the end, so that its next question is not one too many.
+        self.in_flight.end(self.request_id);
+        room.send(Outgoing::Message(last));
+        Ok(())
+    }
 }
 
 fn done(request_id: RequestId, answer: Answer, session: &str) -> ServerMessage {
@@ -299,6 +338,14 @@ fn failed(request_id: RequestId, error: &EngineError, session: &str) -> ServerMe
 
 pub(crate) fn report(request_id: Option<RequestId>, code: ErrorCode, message: String) -> ErrorReport {
     ErrorReport { request_id, code, message, retry_after_ms: None }
+}
+
+pub(crate) fn shutting_down(request_id: Option<RequestId>, remedy: &str) -> ErrorReport {
+    let message = format!("the server is shutting down: {remedy}");
+    ErrorReport {
+        retry_after_ms: Some(RETRY_AFTER_SHUTDOWN_MS),
+        ..report(request_id, ErrorCode::ShuttingDown, message)
+    }
 }
 
 /// The requests under way, each with the session's hold on it. Locks are held for a look-up only.

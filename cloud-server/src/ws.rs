@@ -3,6 +3,7 @@
 //! Two tasks serve a client. One reads frames and watches the clock; the other writes what the session's
 //! queue holds and gives up on a client that does not read. Each way out ends both.
 
+use std::str::Utf8Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,13 @@ use actix_ws::{CloseCode, CloseReason, Item, Message, MessageStream, ProtocolErr
 use msao_protocol::{ErrorCode, ErrorReport, ServerMessage, frame};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::Instrument as _;
 
 use crate::app::AppState;
 use crate::config::Timeouts;
 use crate::frame_guard::{FrameGuard, Observed};
 use crate::outgoing::{Closing, Farewell, Outbox, Outgoing, outbox, send};
-use crate::session::{Session, report};
+use crate::session::{Session, report, shutting_down};
 
 /// How long, and how many times the limit, a refused message is read and thrown away. A client that is still
 /// sending would otherwise see a broken connection instead of the reason.
@@ -42,7 +44,7 @@ pub(crate) async fn open(
         web::Payload::from_request(&request, &mut Payload::Stream { payload: Box::pin(guard) }).await?;
     let (response, socket, stream) = actix_ws::handle(&request, guarded)?;
     let stream = stream.max_frame_size(message_bytes);
-    rt::spawn(serve(state.into_inner(), socket, stream, observed));
+    rt::spawn(serve(state.into_inner(), socket, stream, observed).in_current_span());
     Ok(response)
 }
 
@@ -50,6 +52,10 @@ async fn serve(state: Arc<AppState>, socket: actix_ws::Session, stream: MessageS
     let (outbox, queue) = outbox();
     let writer = rt::spawn(write(socket, queue, state.timeouts.write));
     let farewell = match state.open_session() {
+        _ if state.drain.has_begun() => {
+            let report = shutting_down(None, "connect again in a moment");
+            Farewell::because(report, Closing::Away)
+        }
         Some((id, _slot)) => {
             let session = Session::new(id, Arc::clone(&state), outbox.clone());
             converse(&state, stream, &observed, session, &outbox).await
@@ -184,10 +190,12 @@ impl Assembly {
             Message::Binary(bytes) => Ok(Incoming::Message(bytes)),
             Message::Ping(bytes) => Ok(Incoming::Ping(bytes)),
             Message::Pong(_) | Message::Nop => Ok(Incoming::Nothing),
-            Message::Close(_) => Err(Farewell::silent(Closing::Normal)),
+            Message::Close(reason) => Err(Farewell::silent(
+                reason.map_or(Closing::Normal, |reason| Closing::Echo(reason.code.into())),
+            )),
             Message::Text(_) | Message::Continuation(Item::FirstText(_)) => {
                 let message = "a text message came: this protocol is binary, see docs/protocol.md".to_owned();
-                Err(Farewell::because(report(None, ErrorCode::MalformedFrame, message), Closing::Protocol))
+                Err(Farewell::because(report(None, ErrorCode::MalformedFrame, message), Closing::Unsupported))
             }
             Message::Continuation(Item::FirstBinary(bytes) | Item::Continue(bytes)) => {
                 self.append(&bytes)?;
@@ -226,9 +234,15 @@ fn broken(error: &ProtocolError, observed: &Observed, message_bytes: u32) -> Far
         }
         error => {
             let message = format!("the WebSocket stream is damaged: {error}");
-            Farewell::because(report(None, ErrorCode::MalformedFrame, message), Closing::Protocol)
+            let closing = if is_not_utf8(error) { Closing::NotUtf8 } else { Closing::Protocol };
+            Farewell::because(report(None, ErrorCode::MalformedFrame, message), closing)
         }
     }
+}
+
+/// Whether a text message failed on its encoding. It would be refused anyway, but RFC 6455 has a code for it.
+fn is_not_utf8(error: &ProtocolError) -> bool {
+    matches!(error, ProtocolError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Utf8Error>()))
 }
 
 /// Writes what the queue holds until the session ends or the client stops reading.
@@ -263,8 +277,11 @@ async fn write(mut socket: actix_ws::Session, mut queue: mpsc::Receiver<Outgoing
 fn close_reason(closing: Closing) -> CloseReason {
     let (code, description) = match closing {
         Closing::Normal => (CloseCode::Normal, "bye"),
+        Closing::Echo(code) => (CloseCode::from(code), "bye"),
         Closing::Away => (CloseCode::Away, "the server is shutting down"),
         Closing::Protocol => (CloseCode::Protocol, "not this protocol"),
+        Closing::Unsupported => (CloseCode::Unsupported, "binary messages only"),
+        Closing::NotUtf8 => (CloseCode::Invalid, "text that is not UTF-8"),
         Closing::TooLarge => (CloseCode::Size, "message too large"),
         Closing::Policy => (CloseCode::Policy, "against the session's rules"),
         Closing::TryAgain => (CloseCode::Again, "busy"),

@@ -107,7 +107,7 @@ async fn bytes_that_are_no_frame_end_the_session() {
     let mut client = server.session().await;
     client.send_raw(Message::Text("{}".into())).await.unwrap();
     assert_eq!(client.error().await.code, MalformedFrame);
-    assert_eq!(client.close_code().await, Some(CloseCode::Protocol));
+    assert_eq!(client.close_code().await, Some(CloseCode::Unsupported));
     server.assert_alive().await;
 }
 
