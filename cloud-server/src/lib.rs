@@ -10,6 +10,7 @@
 mod app;
 mod assets;
 pub mod config;
+pub mod doctor;
 mod drain;
 pub mod engine;
 mod frame_guard;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use msao_server::config::{Command, LoadError, Loaded, load, to_toml};
+use msao_server::doctor::{self, Verdict};
 use msao_server::{serve, telemetry};
 
 fn main() -> ExitCode {
@@ -30,6 +31,13 @@ fn run(Loaded { cli, settings }: Loaded) -> anyhow::Result<ExitCode> {
         Command::Serve(config) => {
             telemetry::start(&config.log);
             serve(&config).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Doctor(config) => {
+            let verdict = doctor::examine(&config, |finding| {
+                // Whoever closed the output does not want to hear more.
+                let _ = writeln!(std::io::stdout(), "{finding}");
+            });
+            Ok(if verdict == Verdict::Bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Command::Config(_) => {
             std::io::stdout().write_all(to_toml(&settings).as_bytes()).context("cannot write to stdout")?;

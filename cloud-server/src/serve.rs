@@ -38,9 +38,11 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
     };
     writeln!(std::io::stdout(), "MSAO is ready: open http://{shown}/").context("cannot write to stdout")?;
 
+    tell_supervisor(Supervised::Ready);
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
     wait_for_signal().await?;
+    tell_supervisor(Supervised::Stopping);
     let patience = Duration::from_secs(config.drain_s.into());
     tracing::info!(sessions = state.open_sessions(), ?patience, "stopping: running answers are finished");
     let finishing = state.finish(patience);
@@ -65,6 +67,28 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
     handle.stop(true).await;
     running.await.context("the server's task failed")?.context("the server failed")
 }
+
+/// What systemd wants to hear of a service of `Type=notify`.
+#[derive(Debug, Clone, Copy)]
+enum Supervised {
+    Ready,
+    Stopping,
+}
+
+/// Where nobody listens, and that is everywhere but under systemd, nothing happens.
+#[cfg(target_os = "linux")]
+fn tell_supervisor(state: Supervised) {
+    let state = match state {
+        Supervised::Ready => sd_notify::NotifyState::Ready,
+        Supervised::Stopping => sd_notify::NotifyState::Stopping,
+    };
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told of this service's state");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tell_supervisor(_state: Supervised) {}
 
 #[cfg(unix)]
 async fn wait_for_signal() -> anyhow::Result<()> {

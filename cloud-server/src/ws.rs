@@ -51,13 +51,15 @@ pub(crate) async fn open(
 async fn serve(state: Arc<AppState>, socket: actix_ws::Session, stream: MessageStream, observed: Observed) {
     let (outbox, queue) = outbox();
     let writer = rt::spawn(write(socket, queue, state.timeouts.write));
-    let farewell = match state.open_session() {
+    // Held until the last byte is written: a server that stops waits for that.
+    let opened = state.open_session();
+    let farewell = match &opened {
         _ if state.drain.has_begun() => {
             let report = shutting_down(None, "connect again in a moment");
             Farewell::because(report, Closing::Away)
         }
         Some((id, _slot)) => {
-            let session = Session::new(id, Arc::clone(&state), outbox.clone());
+            let session = Session::new(id.clone(), Arc::clone(&state), outbox.clone());
             converse(&state, stream, &observed, session, &outbox).await
         }
         None => {
@@ -78,6 +80,7 @@ async fn serve(state: Arc<AppState>, socket: actix_ws::Session, stream: MessageS
     let _ = outbox.send(Outgoing::Close(farewell.closing)).await;
     drop(outbox);
     let _ = writer.await;
+    drop(opened);
 }
 
 async fn skip(observed: &Observed, enough: usize) {

@@ -9,6 +9,7 @@
 //! | `run` | the server in front of the page |
 //! | `browser`, `reference`, `test` | every test, the browser and Python ones included |
 //! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
+//! | `fuzz` | fuzz targets, guided by coverage |
 //! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
 //! | `tidy` | rules of the house that are checked as a test |
 
@@ -21,6 +22,7 @@ mod ci;
 mod debian;
 mod engines;
 mod eval;
+mod fuzz;
 mod page;
 mod precompress;
 mod progress;
@@ -55,6 +57,9 @@ cargo xtask <command>
            compare MSAO with its baselines over emulated networks; --quick asserts orderings in about 2 min;
            --model FOLDER or URL measures a target of your own
 
+  fuzz TARGET [--minutes N]
+           fuzz one target (wire, image, audio, json), guided by coverage; finds go to target/fuzz, the corpus grows
+
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
   engines  build the two engine modules into wasm-runtime/pkg/
   page     build the engines and the page into dist/
@@ -79,7 +84,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", arguments),
     };
-    if !matches!(command, "run" | "eval" | "bench") && !rest.is_empty() {
+    if !matches!(command, "run" | "eval" | "bench" | "fuzz") && !rest.is_empty() {
         bail!("`{command}` takes no arguments; see `cargo xtask help`");
     }
     match command {
@@ -92,6 +97,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "ci" => ci::ci(),
         "eval" => eval::eval(rest),
         "bench" => bench::bench(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -25,6 +25,7 @@ fn sources() -> Vec<PathBuf> {
         "cloud-server",
         "bench",
         "tests",
+        "fuzz",
         "xtask",
     ];
     let files = crates.iter().flat_map(|name| workspace::files_under(&root.join(name)).expect("readable"));

@@ -27,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve until told to stop; the same as no subcommand
     Serve(Box<ServerConfig>),
+    /// Check address, page, checkpoints, memory and model, and say what is wrong
+    Doctor(Box<ServerConfig>),
     /// Print the configuration in force as TOML, with where each value came from
     Config(Box<ServerConfig>),
 }

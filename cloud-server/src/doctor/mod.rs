@@ -1,0 +1,90 @@
+//! `msao-server doctor`: looks at everything the server needs before it serves, and says what is wrong and what helps.
+//!
+//! It changes nothing and asks nobody but this machine.
+
+mod files;
+mod machine;
+
+use std::fmt::{self, Display, Formatter};
+use std::time::Instant;
+
+use crate::config::ServerConfig;
+use crate::startup::prepare;
+
+/// How serious a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// The server runs, though not as well as it could.
+    Doubtful,
+    /// The server does not start, or not with this.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub about: &'static str,
+    /// What to think of it.
+    pub verdict: Verdict,
+    /// What was found, and the remedy where one is needed.
+    pub says: String,
+}
+
+impl Finding {
+    fn new(about: &'static str, verdict: Verdict, says: impl Into<String>) -> Self {
+        Self { about, verdict, says: says.into() }
+    }
+}
+
+impl Display for Finding {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let mark = match self.verdict {
+            Verdict::Good => "ok",
+            Verdict::Doubtful => "warn",
+            Verdict::Bad => "FAIL",
+        };
+        write!(formatter, "{mark:<5}{:<11}{}", self.about, self.says)
+    }
+}
+
+/// Looks at everything, cheapest first, and hands over each finding as it is made: loading a large model takes its time.
+/// Returns the gravest verdict.
+pub fn examine(config: &ServerConfig, mut tell: impl FnMut(&Finding)) -> Verdict {
+    let mut gravest = Verdict::Good;
+    let mut note = |finding: Finding| {
+        gravest = gravest.max(finding.verdict);
+        tell(&finding);
+    };
+    note(machine::address(config.listen));
+    note(machine::open_files(config.max_sessions));
+    note(files::page(&config.page));
+    let checkpoints = files::checkpoints(config);
+    for folder in &checkpoints {
+        files::as_manifest_says(folder).map(&mut note);
+    }
+    machine::memory(files::weight_bytes(&checkpoints)).map(&mut note);
+    note(model(config));
+    gravest
+}
+
+/// Whether what answers can be started: the device opens, the checkpoints load, a first pass runs.
+fn model(config: &ServerConfig) -> Finding {
+    let started = Instant::now();
+    match prepare(config) {
+        Ok(state) => {
+            let model = &state.engine.info().model;
+            let says = format!(
+                "{} with {:.1} million parameters answers on {}, ready after {:.1} s",
+                model.name,
+                model.parameters as f64 / 1e6,
+                model.device,
+                started.elapsed().as_secs_f64()
+            );
+            Finding::new("model", Verdict::Good, says)
+        }
+        Err(error) => Finding::new("model", Verdict::Bad, error.to_string()),
+    }
+}

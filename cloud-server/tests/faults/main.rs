@@ -1,0 +1,18 @@
+//! What must not go wrong when connections, servers and clients do: cut, slow, half open, restarted, stopped.
+
+#[path = "../server/checkpoint.rs"]
+mod checkpoint;
+mod courses;
+mod cuts;
+mod fault_proxy;
+mod page;
+mod process;
+#[cfg(unix)]
+mod restarts;
+#[cfg(unix)]
+mod shutdown;
+#[cfg(target_os = "linux")]
+mod slow_readers;
+#[allow(dead_code, reason = "shared with the tests of the server, which use all of it")]
+#[path = "../server/support.rs"]
+mod support;
