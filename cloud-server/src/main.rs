@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn run(Loaded { cli, settings }: Loaded) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or_else(|| Command::Serve(Box::new(cli.server))) {
         Command::Serve(config) => {
-            telemetry::start(&config.log);
+            let _telemetry = telemetry::start(&config.log)?;
             serve(&config).map(|()| ExitCode::SUCCESS)
         }
         Command::Doctor(config) => {

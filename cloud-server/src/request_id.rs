@@ -13,6 +13,8 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use tracing::Instrument as _;
 
+use crate::telemetry::adopt_caller;
+
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest name that is taken over.
 const MAX_BYTES: usize = 128;
@@ -26,6 +28,7 @@ pub(crate) async fn name_request<B: MessageBody>(
     let id = taken_over(request.headers()).unwrap_or_else(made_here);
     let shown = id.to_str().unwrap_or_default();
     let span = tracing::info_span!("request", id = shown, method = %request.method(), path = request.path());
+    adopt_caller(&span, request.headers());
     let started = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
     span.in_scope(|| {

@@ -166,11 +166,12 @@ impl Session {
         let place = self.begin(request_id, handle)?;
         self.state.engine.submit(place, job.owned_by(self.owner));
         let (answer, state) = (self.forwarding_of(request_id), Arc::clone(&self.state));
+        let span = tracing::info_span!("answer", session = self.id, request_id);
         let forward = async move {
             // `Gone` needs no word: the session that this task belongs to is about to end.
             let _ = answer.run(events, &state.drain).await;
         };
-        self.forwarding.spawn(forward.in_current_span());
+        self.forwarding.spawn(forward.instrument(span));
         Ok(())
     }
 
@@ -194,7 +195,8 @@ impl Session {
             // As above.
             let _ = answer.end(last).await;
         };
-        self.forwarding.spawn(forward.in_current_span());
+        let span = tracing::info_span!("verification", session = self.id, request_id);
+        self.forwarding.spawn(forward.instrument(span));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Runs a case: opens a session, sends its bytes, and holds what comes to what must.
 
+use actix_web::rt::{spawn, task::JoinHandle};
 use msao_protocol::{ClientMessage, ServerMessage, frame as wire};
 
 use crate::peer::{BINARY, CLOSE, FIN, Peer, Received, close_payload, frame};
@@ -54,11 +55,14 @@ pub(crate) fn ping(nonce: u32) -> Vec<u8> {
 pub(crate) struct Suite {
     server: TestServer,
     cases: usize,
+    /// Wait for the server to end connections that it has closed, which it leaves open a moment longer on purpose: its
+    /// last words are still on their way.
+    ends: Vec<JoinHandle<()>>,
 }
 
 impl Suite {
     pub(crate) fn new(server: TestServer) -> Self {
-        Self { server, cases: 0 }
+        Self { server, cases: 0, ends: Vec::new() }
     }
 
     /// Sends bytes at once.
@@ -108,37 +112,37 @@ impl Suite {
                 assert_eq!(pongs_got, pongs, "{name}");
                 assert_eq!(messages_got, messages, "{name}");
                 peer.write(&frame(FIN | CLOSE, &close_payload(1_000, b"done")), usize::MAX).await;
-                assert_eq!(closed(&mut peer).await, Some(Some(1_000)), "{name}");
+                assert_eq!(self.close_code(name, peer).await, Some(1_000), "{name}");
             }
-            Expect::Failed(codes) => match closed(&mut peer).await {
-                Some(Some(code)) => {
-                    assert!(codes.contains(&code), "{name}: closed with {code}, not {codes:?}")
-                }
-                other => panic!("{name}: {other:?}"),
+            Expect::Failed(codes) => match self.close_code(name, peer).await {
+                Some(code) => assert!(codes.contains(&code), "{name}: closed with {code}, not {codes:?}"),
+                None => panic!("{name}: closed without a code"),
             },
-            Expect::Closed(code) => assert_eq!(closed(&mut peer).await, Some(code), "{name}"),
+            Expect::Closed(code) => assert_eq!(self.close_code(name, peer).await, code, "{name}"),
         }
+    }
+
+    /// Reads to the close frame and returns its code; the connection has to end behind it.
+    async fn close_code(&mut self, name: &str, mut peer: Peer) -> Option<u16> {
+        let code = loop {
+            match peer.receive().await {
+                Received::Close(code) => break code,
+                Received::End => panic!("{name}: ended without a close frame"),
+                _ => {}
+            }
+        };
+        let name = name.to_owned();
+        self.ends.push(spawn(async move { assert_eq!(peer.receive().await, Received::End, "{name}") }));
+        code
     }
 
     /// Every case has passed; the server is none the worse for it.
     pub(crate) async fn finish(self, cases: usize) {
         assert_eq!(self.cases, cases, "cases of this group");
+        for end in self.ends {
+            end.await.unwrap();
+        }
         self.server.settle().await;
         self.server.assert_alive().await;
-    }
-}
-
-/// Reads to the end of the connection; the code of the one close frame, if there was one.
-async fn closed(peer: &mut Peer) -> Option<Option<u16>> {
-    let mut close = None;
-    loop {
-        match peer.receive().await {
-            Received::Close(code) => {
-                assert_eq!(close, None, "closed twice");
-                close = Some(code);
-            }
-            Received::End => return close,
-            other => assert_eq!(close, None, "{other:?} after the close frame"),
-        }
     }
 }
