@@ -1,5 +1,7 @@
 //! A short run of every target: its corpus, and mutations of it. Always the same ones, so that a failure can be repeated.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! What must not go wrong when connections, servers and clients do: cut, slow, half open, restarted, stopped.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "../server/checkpoint.rs"]
 mod checkpoint;
 mod courses;

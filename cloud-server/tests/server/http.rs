@@ -225,3 +225,16 @@ async fn only_reading_is_possible() {
     assert!(replies[2].status.is_client_error());
     assert_eq!(replies[3].status, StatusCode::BAD_REQUEST, "no upgrade was asked for");
 }
+
+#[actix_web::test]
+async fn each_request_has_a_name() {
+    let named = [("x-request-id", "from-the-proxy:7")];
+    let forged = [("x-request-id", "a b")];
+    let replies =
+        get("nowhere".into(), &[("/healthz", &named), ("/healthz", &forged), ("/nothing", &[])]).await;
+    let names: Vec<&str> =
+        replies.iter().map(|reply| reply.header(header::HeaderName::from_static("x-request-id"))).collect();
+    assert_eq!(names[0], "from-the-proxy:7");
+    assert!(names[1..].iter().all(|name| name.len() == 16 && *name != "a b"), "{names:?}");
+    assert_ne!(names[1], names[2]);
+}

@@ -7,6 +7,7 @@ mod checkpoint;
 mod conversations;
 mod http;
 mod memory;
+mod program;
 mod sampling;
 mod sessions;
 mod speculation;

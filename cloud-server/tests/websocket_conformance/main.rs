@@ -15,6 +15,8 @@
 //! | 10 | automatic fragmentation | the same |
 //! | 12, 13 | permessage-deflate | not offered: declined, and its bit is refused |
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod closing;
 mod control;
 mod framing;

@@ -23,6 +23,9 @@ impl Default for AudioBudget {
     }
 }
 
+/// Widest sample. An extensible header can claim any width, whatever its samples have.
+const MAX_BITS: u16 = 32;
+
 /// Reads a WAV file as mono.
 ///
 /// Silence is not refused here, since a caller may want to measure it: see [`Pcm::require_audible`].
@@ -41,6 +44,10 @@ pub fn read_wav(bytes: &[u8], budget: &AudioBudget) -> Result<Pcm, MediaError> {
     let channels = usize::from(spec.channels);
     if !(1..=Pcm::MAX_CHANNELS).contains(&channels) {
         return Err(MediaError::UnsupportedWav { detail: format!("{channels} channels") });
+    }
+    if !(1..=MAX_BITS).contains(&spec.bits_per_sample) {
+        let detail = format!("{} bits a sample", spec.bits_per_sample);
+        return Err(MediaError::UnsupportedWav { detail });
     }
     check_extent(spec.sample_rate, u64::from(reader.duration()), budget.max_seconds)?;
     let interleaved = decode(reader)?;
