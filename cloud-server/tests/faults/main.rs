@@ -18,3 +18,5 @@ mod slow_readers;
 #[allow(dead_code, reason = "shared with the tests of the server, which use all of it")]
 #[path = "../server/support.rs"]
 mod support;
+#[cfg(all(unix, feature = "otel"))]
+mod traces;

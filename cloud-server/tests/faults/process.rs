@@ -28,8 +28,13 @@ pub(crate) fn command() -> Command {
 impl Process {
     pub(crate) fn start(listen: SocketAddr, more: &[&str]) -> Self {
         let mut command = command();
-        command.args(["--listen", &listen.to_string()]).args(more).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(["--listen", &listen.to_string()]).args(more);
+        Self::spawn(command)
+    }
+
+    /// Starts the program as it was put together.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let host = line.split("http://").nth(1).and_then(|rest| rest.split('/').next());

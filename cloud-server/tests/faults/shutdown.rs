@@ -97,6 +97,27 @@ async fn every_stream_ends_with_a_word_when_the_process_is_told_to_stop() {
     assert_eq!(server.ended().await.code(), Some(0));
 }
 
+#[actix_web::test]
+#[cfg(target_os = "linux")]
+async fn systemd_hears_of_the_start_and_of_the_end() {
+    let path = std::env::temp_dir().join(format!("msao-notify-{}", std::process::id()));
+    let supervisor = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let hear = || {
+        let mut buffer = [0; 256];
+        let length = supervisor.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let mut command = crate::process::command();
+    command.args(["--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &path);
+    let mut server = Process::spawn(command);
+    assert_eq!(hear().trim(), "READY=1");
+    server.terminate();
+    assert_eq!(hear().trim(), "STOPPING=1");
+    assert_eq!(server.ended().await.code(), Some(0));
+    std::fs::remove_file(path).unwrap();
+}
+
 /// The next message, or `None` once the server has closed as it should.
 async fn receive(
     socket: &mut tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
