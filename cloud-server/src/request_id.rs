@@ -32,7 +32,7 @@ pub(crate) async fn name_request<B: MessageBody>(
     let started = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
     span.in_scope(|| {
-        let (status, ms) = (response.status().as_u16(), started.elapsed().as_millis());
+        let (status, ms) = (response.status().as_u16(), started.elapsed().as_secs_f64() * 1e3);
         tracing::debug!(status, ms, "responded");
     });
     response.headers_mut().insert(NAME, id);

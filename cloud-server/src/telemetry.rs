@@ -68,7 +68,7 @@ pub fn start(options: &LogOptions) -> Result<Telemetry, TelemetryError> {
     let log = fmt::layer().with_writer(std::io::stderr);
     let log = match options.format {
         LogFormat::Pretty => log.boxed(),
-        LogFormat::Json => log.json().flatten_event(true).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).boxed(),
     };
     let subscriber = tracing_subscriber::registry().with(EnvFilter::new(&options.filter)).with(log);
     #[cfg(feature = "otel")]
