@@ -4,6 +4,8 @@
 //! - `intake` holds every input against its budget before decoding it.
 //! - `session` knows what may be said when; `ws` connects it to a socket.
 //! - `assets` serves files; [`create_app`] puts the routes together.
+//! - [`config`] reads flags, variables and file as one; [`serve()`] is the process's life, `drain` its end; [`doctor`] looks
+//!   whether it can begin; [`telemetry`] and `request_id` say what happens.
 //!
 //! The wire protocol is told in docs/protocol.md and declared in `msao-protocol`.
 
