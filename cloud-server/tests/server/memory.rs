@@ -51,7 +51,7 @@ impl Person {
             _ => Speculation::None,
         };
         // A conversation grows by at most a few turns, so that it fits what the tight server has.
-        let continues = before.filter(|_| id % 4 != 0);
+        let continues = before.filter(|_| !id.is_multiple_of(4));
         self.client.send(&ClientMessage::Ask(Ask { speculation, continues, ..question })).await;
         let tokens = ids(&self.client.answer(id).await);
         self.answers.insert(id, tokens.clone());

@@ -25,6 +25,10 @@ impl KvBudget {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.total_bytes.saturating_sub(self.used_bytes())
+    }
+
     /// Takes bytes, if there are as many left.
     pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Option<Hold> {
         let more = |used: u64| used.checked_add(bytes).filter(|&used| used <= self.total_bytes);

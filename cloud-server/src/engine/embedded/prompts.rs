@@ -43,13 +43,17 @@ impl From<EngineError> for Obstacle {
 }
 
 /// Takes room, at the cost of what is kept and of requests that wait; of these, those that took part in a pass longest ago
-/// go first.
+/// go first. Where all of it would not do, nothing is given up.
 pub(super) fn make_room(
     retention: &Retention,
     running: &mut [Request],
     bytes: u64,
     spared: Option<KeptKey>,
 ) -> Option<Hold> {
+    let waiting: u64 = running.iter().map(Request::evictable_bytes).sum();
+    if bytes > retention.free_bytes() + waiting {
+        return None;
+    }
     loop {
         if let Some(hold) = retention.make_room(bytes, spared) {
             return Some(hold);

@@ -260,6 +260,14 @@ impl Request {
         self.ledger.lap(if self.waiting_since.is_some() { SpanKind::Wait } else { SpanKind::Queue });
     }
 
+    /// Bytes that [`Self::evict`] would free.
+    pub(super) fn evictable_bytes(&self) -> u64 {
+        match &self.context {
+            Context::Whole(sequence) if self.waiting_since.is_some() => sequence.hold.bytes(),
+            _ => 0,
+        }
+    }
+
     /// Gives its cache up if it waits; says whether it did.
     pub(super) fn evict(&mut self) -> bool {
         let is_evicted = self.waiting_since.is_some() && matches!(self.context, Context::Whole(_));

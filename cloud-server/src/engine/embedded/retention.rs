@@ -71,6 +71,15 @@ impl Kept {
         matches!(self.cache, Cache::Held(_))
     }
 
+    /// Bytes that giving it up frees.
+    fn evictable_bytes(&self) -> u64 {
+        match &self.cache {
+            Cache::Held(sequence) => sequence.hold.bytes() + self.hold.bytes(),
+            Cache::Evicted => self.hold.bytes(),
+            Cache::Lent => 0,
+        }
+    }
+
     /// The beginning of `content` whose keys and values are held here, in tokens.
     fn known_of(&self, content: &Content) -> usize {
         let Cache::Held(sequence) = &self.cache else { return 0 };
@@ -124,12 +133,21 @@ impl Retention {
         self.budget.total_bytes()
     }
 
-    /// Takes room, evicting what is kept where there is not enough; `spared` goes last.
+    /// Bytes that are free, or would be if everything kept were given up.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.free_beside(&self.lock())
+    }
+
+    fn free_beside(&self, kept: &[Kept]) -> u64 {
+        self.budget.free_bytes() + kept.iter().map(Kept::evictable_bytes).sum::<u64>()
+    }
+
+    /// Takes room, evicting what is kept where there is not enough; `spared` goes last. Nothing is evicted in vain.
     pub(super) fn make_room(&self, bytes: u64, spared: Option<KeptKey>) -> Option<Hold> {
-        if bytes > self.budget.total_bytes() {
+        let mut kept = self.lock();
+        if bytes > self.free_beside(&kept) {
             return None;
         }
-        let mut kept = self.lock();
         loop {
             if let Some(hold) = self.budget.take(bytes) {
                 return Some(hold);
@@ -277,11 +295,7 @@ impl Retention {
     }
 
     pub(super) fn statistics(&self) -> KvStatistics {
-        let of = |one: &Kept| match &one.cache {
-            Cache::Held(sequence) => sequence.hold.bytes() + one.hold.bytes(),
-            Cache::Lent | Cache::Evicted => one.hold.bytes(),
-        };
-        let retained_bytes = self.lock().iter().map(of).sum();
+        let retained_bytes = self.lock().iter().map(Kept::evictable_bytes).sum();
         KvStatistics {
             budget_bytes: self.budget.total_bytes(),
             used_bytes: self.budget.used_bytes(),
