@@ -265,3 +265,17 @@ async fn what_does_not_fit_beside_what_runs_is_busy_and_what_never_fits_is_too_l
     client.refused_with(endless, ErrorCode::QuestionTooLong, &["bytes", "--kv-budget-mb"]).await;
     answer_to(&mut client, ask(5, QUESTION)).await;
 }
+
+#[actix_web::test]
+async fn a_conversation_that_goes_on_is_no_larger_than_one_that_is_sent() {
+    let bytes = png(64, 64).len() as u32;
+    let limits = Limits { message_bytes: bytes * 5 / 2, image_bytes: bytes, ..Limits::default() };
+    let server = TestServer::start(Options { limits, ..Options::default() });
+    let mut client = server.session().await;
+    let pictured = |id| with_image(ask(id, "what?"), png(64, 64));
+    answer_to(&mut client, pictured(1)).await;
+    answer_to(&mut client, Ask { continues: Some(1), ..pictured(2) }).await;
+    let third = Ask { continues: Some(2), ..pictured(3) };
+    client.refused_with(third, ErrorCode::HistoryTooLong, &["conversation", "begin a new one"]).await;
+    answer_to(&mut client, Ask { continues: Some(2), ..ask(4, "and?") }).await;
+}

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use msao_protocol::{
-    Ask, ClientMessage, ErrorCode, Modality, Receipt, ServerMessage, SpanKind, Speculation, TokenFate,
-    TokenSource,
+    Ask, Attach, AudioInput, ClientMessage, ErrorCode, Media, MediaKind, Modality, Receipt, ServerMessage,
+    SpanKind, Speculation, TokenFate, TokenSource,
 };
 
 use crate::speculation::{PATIENT, QUESTION, answer_to, attach_image, draft, ids, origins};
-use crate::support::{Answer, Client, Options, TestServer, ask, png, with_image};
+use crate::support::{Answer, Client, Options, TestServer, ask, png, wav, with_audio, with_image};
 
 fn steer(request_id: u32, speculation: Speculation) -> ClientMessage {
     ClientMessage::Steer { request_id, speculation }
@@ -119,11 +119,15 @@ async fn an_answer_is_steered_from_the_edge_to_the_draft_model_and_back() {
 async fn the_edge_is_waited_for_anew_once_it_is_steered_to() {
     let server = TestServer::start(Options::default());
     let mut client = server.session().await;
-    let tokens = ids(&answer_to(&mut client, ask(1, QUESTION)).await);
-    client.send(&ClientMessage::Ask(Ask { speculation: PATIENT, ..ask(2, QUESTION) })).await;
+    let tokens = ids(&answer_to(&mut client, with_audio(ask(1, ""), wav(1, 16_000, 60))).await);
+    // Nothing is written before the question itself has come, so both messages are there by then.
+    let spoken = Ask { speculation: PATIENT, pending: vec![Modality::Audio], ..ask(2, "") };
+    client.send(&ClientMessage::Ask(spoken)).await;
     // Had this remained the last draft, the target would go on alone.
     client.send(&draft(2, 0, 0, &tokens[..2], true)).await;
     client.send(&steer(2, PATIENT)).await;
+    let sound = AudioInput::Whole(Media { kind: MediaKind::Wav, bytes: wav(1, 16_000, 60) });
+    client.send(&ClientMessage::Attach(Attach { request_id: 2, images: vec![], audio: Some(sound) })).await;
     let ServerMessage::Settled { start: 0, tokens: settled, .. } = client.next().await else {
         panic!("the draft was not verified")
     };

@@ -32,7 +32,7 @@ mod verification;
 mod verify_only;
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Wake as _, Waker};
 use std::time::Duration;
 
 use msao_models::device::{self, DeviceKind};
@@ -195,6 +195,8 @@ impl Engine for EmbeddedEngine {
 
     fn forget(&self, owner: Owner) {
         self.retention.forget(owner);
+        // Somebody may wait for that memory.
+        self.pipeline.wake_by_ref();
     }
 }
 

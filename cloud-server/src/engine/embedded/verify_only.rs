@@ -95,10 +95,12 @@ impl Scheduler {
             let since = Instant::now();
             verifications.push(Verification { key, job, state: State::Waiting, since, place });
         }
+        // First what they had borrowed, since others may wait for it.
+        for unwanted in verifications.extract_if(.., |verification| verification.job.is_unwanted()) {
+            self.give_up(unwanted.kept_key(), unwanted.state);
+        }
         for verification in verifications {
-            if verification.job.is_unwanted() {
-                self.give_up(verification.kept_key(), verification.state);
-            } else if let State::Waiting | State::WaitingForRoom = verification.state {
+            if let State::Waiting | State::WaitingForRoom = verification.state {
                 self.begin_verification(verification);
             } else {
                 self.verifications.push(verification);
