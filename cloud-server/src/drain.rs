@@ -10,8 +10,8 @@ enum Stage {
     HandingBack,
 }
 
-/// Whether the server is on its way out. All that answers looks at it.
-#[derive(Debug)]
+/// Whether the server is on its way out. All that answers looks at it; clones look at the same.
+#[derive(Debug, Clone)]
 pub struct Drain {
     stage: watch::Sender<Stage>,
 }
@@ -72,9 +72,10 @@ mod tests {
     async fn the_way_out_has_no_way_back() {
         let drain = Drain::default();
         assert!(!drain.has_begun());
+        let clone = drain.clone();
         drain.hand_back();
         drain.begin();
-        assert!(drain.has_begun());
-        drain.handed_back().await;
+        assert!(clone.has_begun());
+        clone.handed_back().await;
     }
 }

@@ -23,6 +23,7 @@ mod request_id;
 mod serve;
 mod session;
 mod startup;
+mod stop_signals;
 pub mod telemetry;
 mod ws;
 

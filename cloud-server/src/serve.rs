@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use anyhow::Context as _;
-use tokio::signal::ctrl_c;
 
 use crate::config::ServerConfig;
 use crate::drain::Ending;
 use crate::startup::{listen, prepare};
+use crate::stop_signals::StopSignals;
 
 /// Serves until the process is told to stop, by SIGTERM or Ctrl-C.
 ///
@@ -30,6 +30,8 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "anyone who can reach this address can ask: there are no accounts or keys yet");
     }
+    // From before anyone is told that it runs: whoever is told may stop it.
+    let mut signals = StopSignals::new().context("cannot listen for SIGTERM and Ctrl-C")?;
     // Browsers hand out camera and microphone on localhost and over HTTPS only.
     let shown = if address.ip().is_unspecified() {
         format!("localhost:{}", address.port())
@@ -41,16 +43,15 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
     tell_supervisor(Supervised::Ready);
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
-    wait_for_signal().await?;
+    signals.next().await;
     tell_supervisor(Supervised::Stopping);
     let patience = Duration::from_secs(config.drain_s.into());
     tracing::info!(sessions = state.open_sessions(), ?patience, "stopping: running answers are finished");
     let finishing = state.finish(patience);
     let impatient = async {
-        if wait_for_signal().await.is_ok() {
-            tracing::info!("told twice to stop: running answers are handed back");
-            state.drain.hand_back();
-        }
+        signals.next().await;
+        tracing::info!("told twice to stop: running answers are handed back");
+        state.drain.hand_back();
         std::future::pending().await
     };
     let ending = tokio::select! {
@@ -89,18 +90,3 @@ fn tell_supervisor(state: Supervised) {
 
 #[cfg(not(target_os = "linux"))]
 fn tell_supervisor(_state: Supervised) {}
-
-#[cfg(unix)]
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        pressed = ctrl_c() => pressed.context("cannot listen for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-async fn wait_for_signal() -> anyhow::Result<()> {
-    ctrl_c().await.context("cannot listen for Ctrl-C")
-}
