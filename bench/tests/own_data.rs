@@ -1,5 +1,7 @@
 //! One's own models and data, through the real server and the real edge engine.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
