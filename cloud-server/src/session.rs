@@ -276,7 +276,7 @@ impl Forwarding {
         let (request_id, session) = (self.request_id, self.session.as_str());
         loop {
             match events.next().await {
-                Some(EngineEvent::Settled { start, tokens, revision }) => {
+                Some(EngineEvent::Settled { start, tokens, revision, logprobs: _ }) => {
                     let settled = tokens.len();
                     let message = ServerMessage::Settled { request_id, start, tokens, revision };
                     send(&self.outbox, message).await?;

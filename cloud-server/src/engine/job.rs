@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use msao_protocol::{Ask, FinishReason, Modality, Receipt, SettledToken, Speculation, Token, Turn};
+use msao_protocol::{
+    Ask, FinishReason, Modality, Receipt, SettledToken, Speculation, Token, TokenId, Turn,
+};
 use tokio::sync::mpsc;
 
 use super::mailbox::{Drafting, JobHandle, Mailbox};
@@ -20,6 +22,8 @@ pub struct Job {
     pub ask: Arc<Ask>,
     /// Most tokens of the answer.
     pub max_new_tokens: u32,
+    /// How many of the likeliest tokens are told beside each that stands, with log-probabilities; `None` for none at all.
+    pub top_logprobs: Option<u8>,
     owner: Owner,
     /// Whether it may be gone on from when it is over.
     is_kept: bool,
@@ -46,6 +50,8 @@ pub enum EngineEvent {
         tokens: Vec<SettledToken>,
         /// Corrections so far.
         revision: u32,
+        /// One for each token if [`Job::top_logprobs`] asks for them, else none.
+        logprobs: Vec<TokenLogprobs>,
     },
     /// What the target proposes on partial context.
     Proposed {
@@ -58,6 +64,26 @@ pub enum EngineEvent {
     Done(Answer),
     /// Final: there is no answer.
     Failed(EngineError),
+}
+
+/// How likely a token was that stands, and which others were.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token that stands.
+    pub chosen: TokenLogprob,
+    /// The likeliest tokens in its place, likeliest first.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token and its log-probability.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub id: TokenId,
+    /// The bytes it stands for, which need not be whole characters; none for a special token.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of the target's probability of it, at temperature 1.
+    pub logprob: f32,
 }
 
 /// A finished answer and what it took.
@@ -85,6 +111,7 @@ pub fn job(ask: Ask, max_new_tokens: u32) -> (Job, JobHandle, Events) {
     let job = Job {
         ask: Arc::new(ask),
         max_new_tokens,
+        top_logprobs: None,
         owner: Owner::unique(),
         is_kept: false,
         is_continued: false,

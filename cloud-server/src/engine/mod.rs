@@ -18,13 +18,13 @@ mod verify_job;
 pub use admission::{Busy, Place};
 pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
-pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, job};
+pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, TokenLogprob, TokenLogprobs, job};
 pub use mailbox::JobHandle;
 pub use owner::Owner;
 pub use statistics::{EngineStatistics, KvStatistics};
 pub use verify_job::{VerifyJob, verify_job};
 
-use msao_protocol::{ErrorCode, ModelInfo};
+use msao_protocol::{ErrorCode, ModelInfo, TokenId};
 
 use crate::intake::Refusal;
 
@@ -65,9 +65,9 @@ pub trait Engine: Send + Sync {
     /// Requests that wait or run at this moment.
     fn occupancy(&self) -> usize;
 
-    /// What the engine has counted so far; an engine that counts nothing says so by zeros.
-    fn statistics(&self) -> EngineStatistics {
-        EngineStatistics::default()
+use msao_protocol::{ErrorCode, ModelInfo, TokenId};
+
+use crate::intake::Refusal;
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`request`], [`context`] | one answer: its context, its drafts, what stands |
 //! | [`edge_drafts`], [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
 //! | [`verification`] | the rule, greedy or drawn, by which drafts are accepted and tokens chosen |
+//! | [`logprobs`] | how likely tokens were that stand, and others in their place |
 //! | [`ledger`] | the receipt |
 
 mod co_located;
@@ -21,6 +22,7 @@ mod edge_drafts;
 mod fair_share;
 mod kv_budget;
 mod ledger;
+mod logprobs;
 mod media;
 mod pipeline;
 mod prompts;
@@ -36,9 +38,9 @@ use std::task::{Wake as _, Waker};
 use std::time::Duration;
 
 use msao_models::device::{self, DeviceKind};
-use msao_models::text::PromptTemplate;
+use msao_models::text::{PromptTemplate, TextTokenizer};
 use msao_models::{Assistant, CheckpointFiles, DEFAULT_MAX_NEW_TOKENS, ModelError};
-use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo};
+use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, TokenId};
 
 use self::fair_share::FairShare;
 use self::ledger::Ledger;
@@ -87,6 +89,7 @@ pub struct Checkpoints {
 /// A checkpoint that answers in this process.
 pub struct EmbeddedEngine {
     info: EngineInfo,
+    tokenizer: TextTokenizer,
     admission: Arc<Admission>,
     pipeline: Arc<Pipeline>,
     retention: Arc<Retention>,
@@ -126,6 +129,7 @@ impl EmbeddedEngine {
             );
         }
         let media = MediaStage { limits, info: info.clone(), target: target.clone() };
+        let tokenizer = target.tokenizer().clone();
         let scheduler = Scheduler {
             models: Models {
                 target,
@@ -153,7 +157,7 @@ impl EmbeddedEngine {
         let (queues, kept) = (Arc::clone(&pipeline), Arc::clone(&retention));
         spawn_stage("media", move || media.run(&queues, &kept)).map_err(no_thread)?;
         spawn_stage("model", move || scheduler.run()).map_err(no_thread)?;
-        Ok(Self { info, admission, pipeline, retention, counters })
+        Ok(Self { info, tokenizer, admission, pipeline, retention, counters })
     }
 }
 
@@ -197,6 +201,10 @@ impl Engine for EmbeddedEngine {
         self.retention.forget(owner);
         // Somebody may wait for that memory.
         self.pipeline.wake_by_ref();
+    }
+
+    fn tokenize(&self, text: &str) -> Option<Vec<TokenId>> {
+        self.tokenizer.encode(text).ok()
     }
 }
 

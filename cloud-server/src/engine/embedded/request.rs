@@ -17,11 +17,12 @@ use super::co_located::{DraftModel, pass_flops};
 use super::context::{Context, Round, Turn};
 use super::edge_drafts::EdgeDrafts;
 use super::ledger::Ledger;
+use super::logprobs;
 use super::pipeline::RequestKey;
 use super::retention::{Retention, Sequence};
 use super::verification::{Drafts, Rule};
 use crate::engine::mailbox::Drafting;
-use crate::engine::{Answer, EngineError, EngineEvent, Job, Place};
+use crate::engine::{Answer, EngineError, EngineEvent, Job, Place, TokenLogprobs};
 
 /// Longest that a request waits for one draft, whatever it wishes: its cache holds memory.
 const MAX_PATIENCE: Duration = Duration::from_secs(5);
@@ -339,7 +340,7 @@ impl Request {
             }
             Context::Whole(Sequence { generation, .. }) => {
                 let outcome = self.rule.settle(generation, drafts, scores)?;
-                Ok(self.settle(drafts, outcome))
+                Ok(self.settle(drafts, outcome, scores))
             }
             Context::Evicted { .. } => Ok(Round::default()),
         }
@@ -358,7 +359,7 @@ impl Request {
         self.ledger.lap(SpanKind::Propose);
     }
 
-    fn settle(&mut self, drafts: &Drafts, outcome: VerificationOutcome) -> Round {
+    fn settle(&mut self, drafts: &Drafts, outcome: VerificationOutcome, scores: &Scores) -> Round {
         let proposed = drafts.tokens.len();
         let VerificationOutcome { accepted, accepted_tokens, next } = outcome;
         let is_corrected = accepted < proposed;
@@ -384,9 +385,21 @@ impl Request {
         self.text.extend(tokens.iter().map(|settled| settled.token.text.as_str()));
         if !tokens.is_empty() {
             let start = (standing.len() - tokens.len()) as u32;
-            self.job.report(EngineEvent::Settled { start, tokens, revision: self.edge.revision() });
+            let logprobs = self.logprobs(&tokens, scores);
+            let revision = self.edge.revision();
+            self.job.report(EngineEvent::Settled { start, tokens, revision, logprobs });
         }
         round
+    }
+
+    /// What the scores that tokens stand by say of them, if the job asks for it.
+    fn logprobs(&self, tokens: &[SettledToken], scores: &Scores) -> Vec<TokenLogprobs> {
+        let Some(top) = self.job.top_logprobs else { return Vec::new() };
+        let tokenizer = self.target.tokenizer();
+        let of_row = |(settled, row): (&SettledToken, &[f32])| {
+            logprobs::of_row(tokenizer, row, settled.token.id, top.into())
+        };
+        tokens.iter().zip(scores.rows()).map(of_row).collect()
     }
 
     /// Ends with an answer, as far as it got, which is kept unless nobody wants it; returns the milliseconds that the
