@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
-use actix_web::{App, HttpResponse, web};
+use actix_web::{App, web};
 use msao_protocol::Limits;
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::api::{self, Api, ImageHost, Metrics};
 use crate::assets::{self, Assets};
 use crate::config::Timeouts;
 use crate::drain::{Drain, Ending};
@@ -40,10 +40,12 @@ pub struct AppState {
     pub assets: Assets,
     /// Set when the server stops.
     pub drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) api: Api,
     sessions: Arc<Semaphore>,
     max_sessions: usize,
     next_session: AtomicU64,
-    started: Instant,
+    pub(crate) started: Instant,
 }
 
 impl AppState {
@@ -58,17 +60,26 @@ impl AppState {
     ) -> Self {
         let limits = intake::effective_limits(limits, engine.info());
         Self {
+            metrics: Arc::new(Metrics::new(Arc::clone(&engine))),
             engine,
             limits,
             timeouts,
             origins,
             assets,
             drain: Drain::default(),
+            api: Api::new(&limits, timeouts.silence),
             sessions: Arc::new(Semaphore::new(max_sessions)),
             max_sessions,
             next_session: AtomicU64::new(1),
             started: Instant::now(),
         }
+    }
+
+    /// Lets pictures be fetched from these hosts.
+    #[must_use]
+    pub fn with_image_hosts(mut self, hosts: Vec<ImageHost>) -> Self {
+        self.api.fetch_from(hosts);
+        self
     }
 
     /// A name for a new session and its slot; `None` when all are taken.
@@ -81,6 +92,11 @@ impl AppState {
     /// Sessions that are open.
     pub fn open_sessions(&self) -> usize {
         self.max_sessions - self.sessions.available_permits()
+    }
+
+    /// Requests of the API that are under way.
+    pub fn api_requests(&self) -> usize {
+        self.api.requests()
     }
 
     /// Takes nothing new, lets what runs finish for at most `patience`, and hands back what does not.
@@ -103,9 +119,9 @@ impl AppState {
         }
     }
 
-    /// Waits until no session is open and the engine has nothing to do, for whomever it was.
+    /// Waits until no session is open, no request of the API under way, and the engine has nothing to do, for whomever it was.
     async fn nothing_runs(&self) {
-        while self.open_sessions() > 0 || self.engine.occupancy() > 0 {
+        while self.open_sessions() > 0 || self.api_requests() > 0 || self.engine.occupancy() > 0 {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
@@ -133,18 +149,9 @@ pub fn create_app(
         .wrap(Compress::default())
         .wrap(security)
         .wrap(from_fn(name_request))
+        .wrap(from_fn(api::count))
         .route("/v1/session", web::get().to(ws::open))
-        .route("/healthz", web::get().to(health))
+        .configure(api::routes)
+        .configure(api::unknown)
         .configure(assets::routes)
-}
-
-async fn health(state: web::Data<AppState>) -> HttpResponse {
-    let info = state.engine.info();
-    HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(json!({
-        "status": if state.drain.has_begun() { "stopping" } else { "ok" },
-        "model": info.model,
-        "uptime_s": state.started.elapsed().as_secs(),
-        "sessions": state.open_sessions(),
-        "requests": state.engine.occupancy(),
-    }))
 }

@@ -15,6 +15,7 @@ use clap::Parser;
 use msao_models::DeviceKind;
 use msao_protocol::Limits;
 
+use crate::api::ImageHost;
 use crate::telemetry::LogOptions;
 
 pub use command::{Cli, Command};
@@ -72,6 +73,10 @@ pub struct ServerConfig {
     /// Origin of another site whose pages may open sessions, such as https://example.org; may be repeated
     #[arg(long = "allow-origin", env = "MSAO_ALLOW_ORIGIN", value_delimiter = ',')]
     pub allow_origins: Vec<String>,
+    /// Host that pictures named by address may be fetched from, such as example.org or http://10.0.0.7:9000; may be
+    /// repeated
+    #[arg(long = "image-host", env = "MSAO_IMAGE_HOST", value_delimiter = ',')]
+    pub image_hosts: Vec<ImageHost>,
     /// Seconds without a question after which a session ends
     #[arg(long, env = "MSAO_IDLE_S", default_value_t = 3600)]
     pub idle_s: u32,

@@ -3,12 +3,14 @@
 //! - [`engine`] answers: a trait and the model in this process. It knows no web framework.
 //! - `intake` holds every input against its budget before decoding it.
 //! - `session` knows what may be said when; `ws` connects it to a socket.
+//! - `api` is HTTP for programs: OpenAI's chat completions, health, metrics.
 //! - `assets` serves files; [`create_app`] puts the routes together.
 //! - [`config`] reads flags, variables and file as one; [`serve()`] is the process's life, `drain` its end; [`doctor`] looks
 //!   whether it can begin; [`telemetry`] and `request_id` say what happens.
 //!
 //! The wire protocol is told in docs/protocol.md and declared in `msao-protocol`.
 
+mod api;
 mod app;
 mod assets;
 pub mod config;
@@ -27,6 +29,7 @@ mod stop_signals;
 pub mod telemetry;
 mod ws;
 
+pub use api::{ImageHost, NoHost};
 pub use app::{AppState, create_app};
 pub use assets::Assets;
 pub use config::{ServerConfig, Timeouts};

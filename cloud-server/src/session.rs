@@ -14,6 +14,7 @@ use msao_protocol::{
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::api::{self, Watch};
 use crate::app::AppState;
 use crate::drain::Drain;
 use crate::engine::{Answer, EngineError, EngineEvent, Events, JobHandle, Owner, Place, job, verify_job};
@@ -120,6 +121,7 @@ impl Session {
             Ok(()) => Ok(()),
             Err(report) => {
                 tracing::debug!(session = self.id, request_id, code = ?report.code, "refused");
+                self.state.metrics.count_refusal(&api::name_of(report.code));
                 send(&self.outbox, ServerMessage::Error(report)).await
             }
         }
@@ -164,12 +166,13 @@ impl Session {
         let max_new_tokens = ask.max_new_tokens.min(limits.max_new_tokens);
         let (job, handle, events) = job(ask, max_new_tokens);
         let place = self.begin(request_id, handle)?;
+        let watch = Watch::new(&self.state.metrics, &job.ask);
         self.state.engine.submit(place, job.owned_by(self.owner));
         let (answer, state) = (self.forwarding_of(request_id), Arc::clone(&self.state));
         let span = tracing::info_span!("answer", session = self.id, request_id);
         let forward = async move {
             // `Gone` needs no word: the session that this task belongs to is about to end.
-            let _ = answer.run(events, &state.drain).await;
+            let _ = answer.run((events, watch), &state.drain).await;
         };
         self.forwarding.spawn(forward.instrument(span));
         Ok(())
@@ -262,7 +265,7 @@ struct Forwarding {
 
 impl Forwarding {
     /// Until the answer's end, or until the server cannot wait for that any longer.
-    async fn run(self, events: Events, drain: &Drain) -> Result<(), Gone> {
+    async fn run(self, events: (Events, Watch), drain: &Drain) -> Result<(), Gone> {
         let mut told = 0;
         let last = tokio::select! {
             last = self.carry(events, &mut told) => last?,
@@ -272,10 +275,16 @@ impl Forwarding {
     }
 
     /// Tells what the engine tells, counting the settled tokens, and returns the message that ends the answer.
-    async fn carry(&self, mut events: Events, told: &mut usize) -> Result<ServerMessage, Gone> {
+    async fn carry(
+        &self,
+        (mut events, mut watch): (Events, Watch),
+        told: &mut usize,
+    ) -> Result<ServerMessage, Gone> {
         let (request_id, session) = (self.request_id, self.session.as_str());
         loop {
-            match events.next().await {
+            let event = events.next().await;
+            event.iter().for_each(|event| watch.see(event));
+            match event {
                 Some(EngineEvent::Settled { start, tokens, revision, logprobs: _ }) => {
                     let settled = tokens.len();
                     let message = ServerMessage::Settled { request_id, start, tokens, revision };

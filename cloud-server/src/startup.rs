@@ -99,7 +99,9 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     };
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
     let origins = Origins::new(config.allow_origins.clone());
-    Ok(AppState::new(Arc::new(engine), config.limits, timeouts, origins, assets, config.max_sessions.into()))
+    let max_sessions = config.max_sessions.into();
+    let state = AppState::new(Arc::new(engine), config.limits, timeouts, origins, assets, max_sessions);
+    Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 
 /// The folder of the draft model: the one named, or the shipped model's own small sibling.
@@ -131,6 +133,8 @@ pub fn listen(state: web::Data<AppState>, address: SocketAddr) -> Result<(Server
         .max_connections(CONNECTIONS_PER_WORKER)
         // A small message behind another one would wait for its acknowledgement, some 40 ms.
         .tcp_nodelay(true)
+        // A client that has hung up is noticed at once, and what it asked for is cancelled.
+        .h1_allow_half_closed(false)
         .disable_signals()
         // Sessions have been told to finish before, so nothing worth waiting for is left.
         .shutdown_timeout(1)

@@ -7,7 +7,7 @@
 //! | `wasm_toolchain`, `tools`, `debian` | what is needed, at which version, and how it gets here |
 //! | `engines`, `precompress`, `page` | the two engine modules and the page |
 //! | `run` | the server in front of the page |
-//! | `browser`, `reference`, `test` | every test, the browser and Python ones included |
+//! | `browser`, `clients`, `reference`, `test` | every test, the browser and Python ones included |
 //! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
 //! | `fuzz` | fuzz targets, guided by coverage |
 //! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
@@ -19,6 +19,7 @@ mod bench;
 mod browser;
 mod check;
 mod ci;
+mod clients;
 mod debian;
 mod engines;
 mod eval;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{browser, ci::Timings, page, progress, reference, tools::Tools, workspace};
+use crate::{browser, ci::Timings, clients, page, progress, reference, tools::Tools, workspace};
 
 /// Everything that can be built where only the package registries are reachable: what clippy looks at.
 pub(crate) const NATIVE_FEATURES: &str = "msao-models/vulkan,msao-server/vulkan";
@@ -32,6 +32,7 @@ pub(crate) fn test(tools: &Tools) -> Result<()> {
 pub(crate) fn test_timed(tools: &Tools, timings: &mut Timings) -> Result<()> {
     timings.time("engines and page", || page::build(tools))?;
     let browser = timings.time("Chromium", browser::ensure)?;
+    let clients = timings.time("API clients", clients::ensure)?;
     let has_gpu = std::env::var(VULKAN_VARIABLE).as_deref() == Ok("1");
     if !has_gpu {
         progress::loudly_skipped(
@@ -49,6 +50,7 @@ pub(crate) fn test_timed(tools: &Tools, timings: &mut Timings) -> Result<()> {
         if let Some(browser) = &browser {
             command.env(browser::BROWSER_VARIABLE, browser);
         }
+        command.envs(clients.iter().map(|(variable, path)| (variable, path)));
         progress::run_visibly(title, estimate, &mut command)
     };
     // This builds the server's binary too, since its package has integration tests. A `cargo build` beside it would

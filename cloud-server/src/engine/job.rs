@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use msao_protocol::{
-    Ask, FinishReason, Modality, Receipt, SettledToken, Speculation, Token, TokenId, Turn,
-};
+use msao_protocol::{Ask, FinishReason, Modality, Receipt, SettledToken, Speculation, Token, TokenId, Turn};
 use tokio::sync::mpsc;
 
 use super::mailbox::{Drafting, JobHandle, Mailbox};

@@ -65,9 +65,15 @@ pub trait Engine: Send + Sync {
     /// Requests that wait or run at this moment.
     fn occupancy(&self) -> usize;
 
-use msao_protocol::{ErrorCode, ModelInfo, TokenId};
+    /// What the engine has counted so far; an engine that counts nothing says so by zeros.
+    fn statistics(&self) -> EngineStatistics {
+        EngineStatistics::default()
+    }
 
-use crate::intake::Refusal;
+    /// The tokens of a text, for drafts that come as text; `None` where the engine keeps no tokenizer or the text is too
+    /// long for it.
+    fn tokenize(&self, _text: &str) -> Option<Vec<TokenId>> {
+        None
     }
 }
 

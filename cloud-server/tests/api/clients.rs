@@ -1,0 +1,101 @@
+//! OpenAI's own clients for Python and Node, unchanged, against a server that listens, with the shipped model.
+//!
+//! `cargo xtask test` installs them and names them in the environment; without, these tests are left out, loudly.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use actix_web::web::{self, Data};
+use clap::Parser as _;
+use msao_server::{AppState, ServerConfig, prepare};
+use serde_json::{Value, json};
+
+use crate::support::start;
+
+/// Samples of the gallery that the model answers right: seen, read, heard.
+const SAMPLES: [&str; 3] = ["01-colour", "06-read", "17-say-all"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Questions with the files they are about and their answers.
+fn cases() -> Value {
+    let folder = root().join("models/eval/gallery");
+    let gallery: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("gallery.json")).unwrap()).unwrap();
+    let path = |name: &Value| json!(folder.join(name.as_str().unwrap()));
+    let case = |sample: &Value| {
+        let hears = sample["needs"]["audio"] == true;
+        let images: Vec<Value> = sample["images"].as_array().unwrap().iter().map(path).collect();
+        let audio = if hears { path(&sample["audio"]) } else { Value::Null };
+        json!({"question": sample["question"], "answer": sample["answer"], "images": images, "audio": audio})
+    };
+    let samples = gallery["samples"].as_array().unwrap();
+    let cases: Vec<Value> =
+        samples.iter().filter(|sample| SAMPLES.iter().any(|id| sample["id"] == **id)).map(case).collect();
+    assert_eq!(cases.len(), SAMPLES.len());
+    json!(cases)
+}
+
+fn pocket() -> Data<AppState> {
+    let weights = root().join("models/weights");
+    let flags = [OsStr::new("msao-server"), OsStr::new("--weights"), weights.as_os_str()];
+    Data::new(prepare(&ServerConfig::parse_from(flags)).unwrap())
+}
+
+/// What is named by a variable; else says loudly what is left out.
+fn named(variable: &str, what: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if path.is_none() {
+        eprintln!("\n!!! SKIPPED: {what}\n!!! `cargo xtask test` installs it; or name it with {variable}.\n");
+    }
+    path
+}
+
+async fn run(mut command: Command) {
+    let Output { status, stdout, stderr } = web::block(move || command.output()).await.unwrap().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{stdout}\n{stderr}");
+    eprintln!("{stdout}");
+}
+
+/// Runs a script in its modes, the second one while no place of the queue is free.
+async fn check(script: &str, command: impl Fn() -> Command) {
+    let state = pocket();
+    let base_url = format!("http://{}/v1", start(&state));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let run_mode = |mode: &str| {
+        let mut command = command();
+        command.arg(&script).arg(&base_url).arg(cases().to_string()).arg(mode);
+        run(command)
+    };
+    run_mode("answers").await;
+    let mut places = Vec::new();
+    while let Ok(place) = state.engine.reserve() {
+        places.push(place);
+    }
+    run_mode("busy").await;
+    drop(places);
+    assert_eq!(state.engine.occupancy(), 0);
+}
+
+#[actix_web::test]
+async fn the_python_client_works_unchanged() {
+    let Some(python) = named("MSAO_OPENAI_PYTHON", "the test with OpenAI's Python client") else { return };
+    check("check.py", || Command::new(&python)).await;
+}
+
+#[actix_web::test]
+async fn the_node_client_works_unchanged() {
+    let Some(modules) = named("MSAO_OPENAI_NODE_MODULES", "the test with OpenAI's Node client") else {
+        return;
+    };
+    check("check.cjs", || {
+        let mut command = Command::new("node");
+        command.env("NODE_PATH", &modules);
+        command
+    })
+    .await;
+}
