@@ -17,6 +17,7 @@ use msao_protocol::Limits;
 
 use crate::api::ImageHost;
 use crate::telemetry::LogOptions;
+use crate::upstream_config::UpstreamOptions;
 
 pub use command::{Cli, Command};
 pub use effective::to_toml;
@@ -86,6 +87,9 @@ pub struct ServerConfig {
     /// The log.
     #[command(flatten)]
     pub log: LogOptions,
+    /// Engines elsewhere that answer instead.
+    #[command(flatten)]
+    pub upstream: UpstreamOptions,
 }
 
 /// Reads limits from JSON and refuses those that no message could meet.

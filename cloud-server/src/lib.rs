@@ -1,6 +1,6 @@
 //! The MSAO cloud server: one WebSocket a session, the page and the weights beside it.
 //!
-//! - [`engine`] answers: a trait and the model in this process. It knows no web framework.
+//! - [`engine`] answers: a trait, the model in this process, and engines elsewhere. It knows no web framework.
 //! - `intake` holds every input against its budget before decoding it.
 //! - `session` knows what may be said when; `ws` connects it to a socket.
 //! - `api` is HTTP for programs: OpenAI's chat completions, health, metrics.
@@ -27,6 +27,7 @@ mod session;
 mod startup;
 mod stop_signals;
 pub mod telemetry;
+mod upstream_config;
 mod ws;
 
 pub use api::{ImageHost, NoHost};
@@ -38,3 +39,4 @@ pub use intake::Refusal;
 pub use origin::Origins;
 pub use serve::serve;
 pub use startup::{StartupError, listen, prepare};
+pub use upstream_config::{Input, UpstreamConfigError, UpstreamOptions};

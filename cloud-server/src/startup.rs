@@ -14,8 +14,9 @@ use msao_models::{CheckpointFiles, ModelError};
 use crate::app::{AppState, create_app};
 use crate::assets::Assets;
 use crate::config::{ServerConfig, Timeouts};
-use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
+use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine};
 use crate::origin::Origins;
+use crate::upstream_config::{self, UpstreamConfigError};
 
 /// HTTP is a few files and some upgrades; the cores belong to the model.
 const HTTP_WORKERS: usize = 2;
@@ -60,6 +61,9 @@ pub enum StartupError {
         /// What is wrong with it.
         source: ModelError,
     },
+    /// The upstream engines cannot be used as told.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamConfigError),
 }
 
 /// Loads the model and puts the application's state together.
@@ -67,12 +71,29 @@ pub enum StartupError {
 /// # Errors
 /// When a checkpoint is missing or cannot be used, or the device is not there.
 pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
-    for checkpoint in [&config.model, &config.edge_model] {
+    let has_upstream = config.upstream.is_used();
+    let answers_here = (!has_upstream).then_some(&config.model);
+    let checkpoints: Vec<String> = answers_here.into_iter().chain([&config.edge_model]).cloned().collect();
+    for checkpoint in &checkpoints {
         let path = config.weights.join(checkpoint);
         if !path.join("config.json").is_file() {
             return Err(StartupError::NoCheckpoint(path));
         }
     }
+    let engine: Arc<dyn Engine> = if has_upstream {
+        Arc::new(upstream_config::start(config, &config.weights.join(&config.edge_model))?)
+    } else {
+        Arc::new(start_embedded(config)?)
+    };
+    let assets = Assets { page: config.page.clone(), weights: config.weights.clone(), checkpoints };
+    let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
+    let origins = Origins::new(config.allow_origins.clone());
+    let state =
+        AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
+    Ok(state.with_image_hosts(config.image_hosts.clone()))
+}
+
+fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError> {
     let path = config.weights.join(&config.model);
     let draft_path = draft_model(config)?;
     tracing::info!(checkpoint = %path.display(), device = %config.device, "loading the model");
@@ -90,18 +111,7 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
         CheckpointFiles::from_dir(&path).map_err(|source| StartupError::Checkpoint { path, source })
     };
     let checkpoints = Checkpoints { target: read(path.clone())?, draft: draft_path.map(read).transpose()? };
-    let engine = EmbeddedEngine::start(&checkpoints, &embedded)
-        .map_err(|source| StartupError::Checkpoint { path, source })?;
-    let assets = Assets {
-        page: config.page.clone(),
-        weights: config.weights.clone(),
-        checkpoints: vec![config.model.clone(), config.edge_model.clone()],
-    };
-    let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
-    let origins = Origins::new(config.allow_origins.clone());
-    let max_sessions = config.max_sessions.into();
-    let state = AppState::new(Arc::new(engine), config.limits, timeouts, origins, assets, max_sessions);
-    Ok(state.with_image_hosts(config.image_hosts.clone()))
+    EmbeddedEngine::start(&checkpoints, &embedded).map_err(|source| StartupError::Checkpoint { path, source })
 }
 
 /// The folder of the draft model: the one named, or the shipped model's own small sibling.

@@ -66,6 +66,8 @@ pub enum ErrorCode {
     HistoryTooLong,
     /// The request to go on from is not one of this session, is not over, or the server has given it up.
     Forgotten,
+    /// The engines that this server asks are down, or one of them broke off.
+    Unavailable,
 }
 
 /// Why bytes are not a frame.

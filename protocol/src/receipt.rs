@@ -39,7 +39,8 @@ pub struct Receipt {
     pub proposed_drafts: u32,
     /// Draft tokens that stand.
     pub accepted_drafts: u32,
-    /// Floating-point operations of towers and decoder, counted from the configuration.
+    /// Floating-point operations of towers and decoder, counted from the configuration; 0 where they are not known, as
+    /// with an engine that this server only asks.
     pub flops: u64,
 }
 

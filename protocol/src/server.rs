@@ -81,7 +81,7 @@ pub struct Token {
     pub id: TokenId,
     /// The text it adds to the answer; empty where it completes no character.
     pub text: String,
-    /// The model's probability of it, in 0..=1.
+    /// The model's probability of it, in 0..=1; 1 where an upstream engine does not tell.
     pub probability: f32,
 }
 
@@ -99,9 +99,9 @@ pub struct SettledToken {
 pub struct ModelInfo {
     /// Name of the checkpoint folder, such as `pocket-cloud`.
     pub name: String,
-    /// Weights in the model.
+    /// Weights in the model; 0 where they are not known.
     pub parameters: u64,
-    /// Where it runs: `cpu`, `vulkan`, `cuda`.
+    /// Where it runs: `cpu`, `vulkan`, `cuda`, or `upstream` for engines elsewhere.
     pub device: String,
     /// How pictures are cut for it.
     pub image: ImageGrid,

@@ -373,7 +373,10 @@ fn lost(pending: &Pending, reason: &str) -> CloudFailure {
 }
 
 fn refused(report: ErrorReport) -> CloudFailure {
-    let retryable = matches!(report.code, ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::Internal);
+    let retryable = matches!(
+        report.code,
+        ErrorCode::Busy | ErrorCode::ShuttingDown | ErrorCode::Internal | ErrorCode::Unavailable
+    );
     CloudFailure {
         request_id: report.request_id,
         cause: CloudFailureCause::Server(report.code),

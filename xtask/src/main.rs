@@ -7,7 +7,7 @@
 //! | `wasm_toolchain`, `tools`, `debian` | what is needed, at which version, and how it gets here |
 //! | `engines`, `precompress`, `page` | the two engine modules and the page |
 //! | `run` | the server in front of the page |
-//! | `browser`, `clients`, `reference`, `test` | every test, the browser and Python ones included |
+//! | `browser`, `clients`, `reference`, `upstreams`, `test` | every test, the browser and Python ones included |
 //! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
 //! | `fuzz` | fuzz targets, guided by coverage |
 //! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
@@ -33,6 +33,7 @@ mod test;
 #[cfg(test)]
 mod tidy;
 mod tools;
+mod upstreams;
 mod wasm_toolchain;
 mod workspace;
 

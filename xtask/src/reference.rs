@@ -21,7 +21,7 @@ const PACKAGES: [&str; 5] = [
     "opencv-python-headless==5.0.0.93",
 ];
 /// `1` leaves the reference out.
-const SKIP_VARIABLE: &str = "MSAO_SKIP_REFERENCE";
+pub(crate) const SKIP_VARIABLE: &str = "MSAO_SKIP_REFERENCE";
 
 /// Runs the comparison with a Python that has the packages, installing them if need be; without Python it is
 /// left out, loudly.
@@ -34,7 +34,7 @@ pub(crate) fn check() -> Result<()> {
         progress::loudly_skipped("the Python reference", &format!("There is no {SCRIPT}."));
         return Ok(());
     }
-    if env::var(SKIP_VARIABLE).is_ok_and(|value| value == "1") {
+    if is_skipped() {
         progress::loudly_skipped("the Python reference", &format!("Unset {SKIP_VARIABLE} to run it."));
         return Ok(());
     }
@@ -53,6 +53,11 @@ pub(crate) fn check() -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Whether whoever runs this wants neither the reference nor what builds on it.
+pub(crate) fn is_skipped() -> bool {
+    env::var(SKIP_VARIABLE).is_ok_and(|value| value == "1")
 }
 
 /// A Python that has the packages: the one on `PATH`, or a virtual environment among the tools.

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{browser, ci::Timings, clients, page, progress, reference, tools::Tools, workspace};
+use crate::{
+    browser, ci::Timings, clients, page, progress, reference, tools::Tools, upstreams, workspace,
+};
 
 /// Everything that can be built where only the package registries are reachable: what clippy looks at.
 pub(crate) const NATIVE_FEATURES: &str = "msao-models/vulkan,msao-server/vulkan";
@@ -33,6 +35,7 @@ pub(crate) fn test_timed(tools: &Tools, timings: &mut Timings) -> Result<()> {
     timings.time("engines and page", || page::build(tools))?;
     let browser = timings.time("Chromium", browser::ensure)?;
     let clients = timings.time("API clients", clients::ensure)?;
+    let upstream_python = timings.time("upstream engine", upstreams::ensure)?;
     let has_gpu = std::env::var(VULKAN_VARIABLE).as_deref() == Ok("1");
     if !has_gpu {
         progress::loudly_skipped(
@@ -51,6 +54,9 @@ pub(crate) fn test_timed(tools: &Tools, timings: &mut Timings) -> Result<()> {
             command.env(browser::BROWSER_VARIABLE, browser);
         }
         command.envs(clients.iter().map(|(variable, path)| (variable, path)));
+        if let Some(python) = &upstream_python {
+            command.env(upstreams::PYTHON_VARIABLE, python);
+        }
         progress::run_visibly(title, estimate, &mut command)
     };
     // This builds the server's binary too, since its package has integration tests. A `cargo build` beside it would

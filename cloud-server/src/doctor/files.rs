@@ -38,8 +38,11 @@ pub(super) fn page(folder: &Path) -> Finding {
 
 /// The checkpoint folders in use that are there; what is missing is told when the model is to be loaded.
 pub(super) fn checkpoints(config: &ServerConfig) -> Vec<PathBuf> {
-    let named = [&config.model, &config.edge_model].map(|name| config.weights.join(name));
-    let mut folders: Vec<PathBuf> = named.into_iter().chain(config.draft_model.clone()).collect();
+    let edge = config.weights.join(&config.edge_model);
+    // With an upstream, nothing else is loaded.
+    let here = (!config.upstream.is_used()).then(|| config.weights.join(&config.model));
+    let draft = here.as_ref().and(config.draft_model.clone());
+    let mut folders: Vec<PathBuf> = [Some(edge), here, draft].into_iter().flatten().collect();
     folders.retain(|folder| folder.join("config.json").is_file());
     folders.sort();
     folders.dedup();

@@ -1,6 +1,6 @@
 //! `msao-server doctor`: looks at everything the server needs before it serves, and says what is wrong and what helps.
 //!
-//! It changes nothing and asks nobody but this machine.
+//! It changes nothing and asks nobody but this machine and the upstream engines that are to answer.
 
 mod files;
 mod machine;
@@ -9,6 +9,7 @@ use std::fmt::{self, Display, Formatter};
 use std::time::Instant;
 
 use crate::config::ServerConfig;
+use crate::engine::Readiness;
 use crate::startup::prepare;
 
 /// How serious a finding is.
@@ -75,7 +76,15 @@ fn model(config: &ServerConfig) -> Finding {
     let started = Instant::now();
     match prepare(config) {
         Ok(state) => {
+            if let Readiness::NotReady { reason } = state.engine.readiness() {
+                let says = format!("{reason}: start one of them, or look at --upstream");
+                return Finding::new("model", Verdict::Doubtful, says);
+            }
             let model = &state.engine.info().model;
+            if config.upstream.is_used() {
+                let says = format!("{} answers at an upstream engine", model.name);
+                return Finding::new("model", Verdict::Good, says);
+            }
             let says = format!(
                 "{} with {:.1} million parameters answers on {}, ready after {:.1} s",
                 model.name,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use msao_models::ModelError;
 use msao_protocol::ErrorCode;
 
+use super::UpstreamError;
 use crate::intake::Refusal;
 
 /// Why a job has no answer.
@@ -26,6 +27,9 @@ pub enum EngineError {
     /// A bug in the engine; it caught itself and serves the next request.
     #[error("the model stopped on a fault of its own; ask again, and tell the operator if it happens again")]
     Panicked,
+    /// The engine asks others, and they gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// The engine has ended.
     #[error("the engine has stopped; the operator has to restart the server")]
     Stopped,
@@ -37,6 +41,7 @@ impl EngineError {
         match self {
             Self::Refused(refusal) => refusal.code,
             Self::NoMemory { .. } => ErrorCode::Busy,
+            Self::Upstream(error) => error.code(),
             Self::Model(_) | Self::Panicked | Self::Stopped => ErrorCode::Internal,
         }
     }

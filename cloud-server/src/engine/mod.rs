@@ -2,14 +2,17 @@
 //!
 //! A session hands a checked [`Job`] to an [`Engine`], keeps its [`JobHandle`] for what follows (late media, drafts,
 //! the wish to stop), and reads [`EngineEvent`]s until one of them is final. [`EmbeddedEngine`] runs the model in this
-//! process. Nothing in here knows a web framework, a socket or the wire's frames; media arrive as the files they were
-//! sent as, since another engine may pass them on unopened.
+//! process, [`OpenAiEngine`] asks engines elsewhere. Nothing in here knows a web framework, a socket or the wire's frames;
+//! media arrive as the files they were sent as, since another engine may pass them on.
 
 mod admission;
+mod edge_drafts;
 mod embedded;
 mod error;
 mod job;
+mod ledger;
 mod mailbox;
+mod openai;
 mod owner;
 mod stage;
 mod statistics;
@@ -20,6 +23,10 @@ pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
 pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, TokenLogprob, TokenLogprobs, job};
 pub use mailbox::JobHandle;
+pub use openai::{
+    ClientError, EdgeTokenizer, Inputs, Kind, OpenAiConfig, OpenAiEngine, OpenAiStartError, TokenizerError,
+    UpstreamError, UpstreamStatus,
+};
 pub use owner::Owner;
 pub use statistics::{EngineStatistics, KvStatistics};
 pub use verify_job::{VerifyJob, verify_job};
@@ -75,6 +82,23 @@ pub trait Engine: Send + Sync {
     fn tokenize(&self, _text: &str) -> Option<Vec<TokenId>> {
         None
     }
+
+    /// Whether a question asked now would be answered.
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+}
+
+/// Whether an engine can answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can.
+    Ready,
+    /// It cannot, for now.
+    NotReady {
+        /// Why, for an operator.
+        reason: String,
+    },
 }
 
 /// What an engine is and what it can take.

@@ -7,8 +7,8 @@
 use msao_models::{Assistant, Flops, Generation, ModelError, Prompt};
 
 use super::kv_budget::Hold;
-use super::ledger::LookedAt;
 use crate::engine::EngineError;
+use crate::engine::ledger::LookedAt;
 
 /// Whether the draft model takes part in one answer.
 #[derive(Debug)]

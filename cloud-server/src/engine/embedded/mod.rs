@@ -10,18 +10,16 @@
 //! | [`retention`], [`kv_budget`], [`content`] | what is kept of finished requests, within a budget, and found by what it holds |
 //! | [`verify_only`] | drafts are verified behind a finished request |
 //! | [`request`], [`context`] | one answer: its context, its drafts, what stands |
-//! | [`edge_drafts`], [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
+//! | [`edge_drafts`](super::edge_drafts), [`co_located`] | two of the three sources of drafts; the third is [`request`]'s own past |
 //! | [`verification`] | the rule, greedy or drawn, by which drafts are accepted and tokens chosen |
 //! | [`logprobs`] | how likely tokens were that stand, and others in their place |
-//! | [`ledger`] | the receipt |
+//! | [`ledger`](super::ledger) | the receipt |
 
 mod co_located;
 mod content;
 mod context;
-mod edge_drafts;
 mod fair_share;
 mod kv_budget;
-mod ledger;
 mod logprobs;
 mod media;
 mod pipeline;
@@ -43,7 +41,6 @@ use msao_models::{Assistant, CheckpointFiles, DEFAULT_MAX_NEW_TOKENS, ModelError
 use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, TokenId};
 
 use self::fair_share::FairShare;
-use self::ledger::Ledger;
 use self::media::MediaStage;
 use self::pipeline::{Pipeline, Queued};
 use self::prompts::Stalled;
@@ -51,6 +48,7 @@ use self::reading::Models;
 use self::retention::{Retention, Sequence};
 use self::scheduler::Scheduler;
 use super::admission::Admission;
+use super::ledger::Ledger;
 use super::stage::spawn_stage;
 use super::statistics::Counters;
 use super::{Busy, Engine, EngineInfo, EngineStatistics, Job, Owner, Place, VerifyJob};

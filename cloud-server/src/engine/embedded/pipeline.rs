@@ -15,7 +15,7 @@ use msao_protocol::Ask;
 
 use super::content::Digest;
 use super::fair_share::FairShare;
-use super::ledger::Ledger;
+use crate::engine::ledger::Ledger;
 use crate::engine::{EngineError, Job, Owner, Place, VerifyJob};
 
 /// Names a running request on this engine.

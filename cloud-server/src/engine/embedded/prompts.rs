@@ -12,12 +12,12 @@ use msao_protocol::SpanKind;
 use super::co_located::DraftModel;
 use super::context::Context;
 use super::kv_budget::Hold;
-use super::ledger::Ledger;
 use super::pipeline::{Completed, Decoded, Decoding, RequestKey};
 use super::reading::{Extent, Models, Room};
 use super::request::Request;
 use super::retention::{KeptKey, Retention, Sequence};
 use super::scheduler::Scheduler;
+use crate::engine::ledger::Ledger;
 use crate::engine::{EngineError, EngineEvent, MAX_PROPOSED_TOKENS, Owner};
 
 /// Prompts that wait for room.

@@ -15,12 +15,12 @@ use msao_protocol::{
 
 use super::co_located::{DraftModel, pass_flops};
 use super::context::{Context, Round, Turn};
-use super::edge_drafts::EdgeDrafts;
-use super::ledger::Ledger;
 use super::logprobs;
 use super::pipeline::RequestKey;
 use super::retention::{Retention, Sequence};
 use super::verification::{Drafts, Rule};
+use crate::engine::edge_drafts::EdgeDrafts;
+use crate::engine::ledger::Ledger;
 use crate::engine::mailbox::Drafting;
 use crate::engine::{Answer, EngineError, EngineEvent, Job, Place, TokenLogprobs};
 

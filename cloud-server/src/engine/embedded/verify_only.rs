@@ -11,13 +11,13 @@ use msao_models::{Generation, ModelError, Scores};
 use msao_planner::acceptance;
 use msao_protocol::{ErrorCode, Token, Verified};
 
-use super::ledger::Ledger;
 use super::media::forgotten;
 use super::pipeline::{Completed, Late, RequestKey};
 use super::prompts::{Obstacle, make_room, read};
 use super::reading::Extent;
 use super::retention::{KeptKey, Lent, Sequence};
 use super::scheduler::Scheduler;
+use crate::engine::ledger::Ledger;
 use crate::engine::{EngineError, Owner, Place, VerifyJob};
 use crate::intake::Refusal;
 
