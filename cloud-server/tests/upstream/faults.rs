@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use msao_protocol::{
     Ask, ClientMessage, Draft, ErrorCode, FinishReason, Receipt, Sampling, ServerMessage, Speculation,
-    TokenFate,
+    TokenFate, Turn,
 };
 use msao_server::engine::{EdgeTokenizer, Kind, OpenAiConfig};
 use serde_json::json;
@@ -199,6 +199,8 @@ async fn earlier_turns_go_along_and_nothing_is_kept() {
     let asked = Ask { history: vec![turn], ..ask(1, "really?") };
     let (text, _, receipt) = answer(&mut client, asked).await;
     assert_eq!((text.as_str(), receipt.prompt_tokens), (" yes", 7));
+    let counted = server.state.engine.statistics();
+    assert_eq!((counted.running, counted.prompt_tokens, counted.completion_tokens), (0, 7, 1));
     let roles = upstream.asked()[0]["messages"].as_array().unwrap().clone();
     assert_eq!(roles[1], json!({"role": "assistant", "content": " a star"}));
     assert_eq!(roles[2], json!({"role": "user", "content": "really?"}));

@@ -45,7 +45,8 @@ use tokio::sync::Semaphore;
 use self::http::Endpoint;
 use self::pool::Pool;
 use super::admission::Admission;
-use super::{Busy, Engine, EngineInfo, Job, Place, Readiness};
+use super::statistics::{Counters, KvStatistics};
+use super::{Busy, Engine, EngineInfo, EngineStatistics, Job, Owner, Place, Readiness};
 use crate::intake;
 
 /// Recordings are cut as Whisper hears them, in windows of 80 ms.
@@ -99,6 +100,7 @@ struct Shared {
     /// As told to clients, but for a name that an upstream tells.
     info: EngineInfo,
     admission: Admission,
+    counters: Counters,
     places: usize,
     /// Held while files are decoded.
     decoding: Arc<Semaphore>,
@@ -152,6 +154,7 @@ impl OpenAiEngine {
         let mut info = describe(&config);
         let shared = Arc::new(Shared {
             admission: Admission::new(config.places),
+            counters: Counters::default(),
             places: config.places,
             decoding: Arc::new(Semaphore::new(1)),
             pool: Arc::new(Pool::new(endpoints.len())),
@@ -211,6 +214,10 @@ impl Engine for OpenAiEngine {
         self.shared.admission.reserve()
     }
 
+    fn reserve_for(&self, owner: Owner) -> Result<Place, Busy> {
+        self.shared.admission.reserve_for(owner)
+    }
+
     fn submit(&self, place: Place, job: Job) {
         if let Some(runtime) = &self.runtime {
             runtime.spawn(answer::run(Arc::clone(&self.shared), place, job));
@@ -219,6 +226,12 @@ impl Engine for OpenAiEngine {
 
     fn occupancy(&self) -> usize {
         self.shared.admission.occupancy()
+    }
+
+    fn statistics(&self) -> EngineStatistics {
+        // Questions wait at the upstreams, if anywhere.
+        self.shared.counters.set_running(self.occupancy());
+        self.shared.counters.snapshot(self.occupancy(), KvStatistics::default())
     }
 
     fn readiness(&self) -> Readiness {

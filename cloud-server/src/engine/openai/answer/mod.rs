@@ -113,6 +113,7 @@ pub(super) async fn run(shared: Arc<Shared>, place: Place, job: Job) {
         Err(Stop::Upstream(error)) => return job.report(EngineEvent::Failed(error.into())),
     };
     shared.note_service(ledger.service_ms());
+    shared.counters.count_prompt(usage.prompt_tokens as usize);
     // An upstream tells one sum; which part of it is a medium's it does not.
     ledger.note_prompt(usage.prompt_tokens as usize, &LookedAt::default());
     tracing::debug!(upstream_completion_tokens = usage.completion_tokens, "an upstream's own count");
@@ -316,7 +317,9 @@ impl Running {
     fn settle(&mut self, ahead: Ahead, kind: SpanKind) {
         let Some(settlement) = self.alignment.settle(ahead) else { return };
         self.ledger.lap(kind);
-        self.ledger.note_round(settlement.proposed, settlement.accepted, &settlement.tokens);
+        let (proposed, accepted) = (settlement.proposed, settlement.accepted);
+        self.ledger.note_round(proposed, accepted, &settlement.tokens);
+        self.shared.counters.count_round(proposed, accepted, settlement.tokens.len());
         if !settlement.tokens.is_empty() {
             let (start, tokens, revision) = (settlement.start, settlement.tokens, settlement.revision);
             self.job.report(EngineEvent::Settled { start, tokens, revision });
