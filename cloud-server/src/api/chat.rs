@@ -99,6 +99,10 @@ async fn begin(
     let (limits, engine) = (&state.limits, state.engine.info());
     let max_new_tokens = request.max_new_tokens()?.unwrap_or(u32::MAX).min(limits.max_new_tokens);
     let top_logprobs = request.top_logprobs()?;
+    if top_logprobs.is_some() && !state.engine.gives_logprobs() {
+        let message = "the engine behind this server tells no log-probabilities: leave logprobs out";
+        return Err(ApiError::unsupported("logprobs", message));
+    }
     let visible = Visible::new(request.stops()?);
     let prediction = prediction(request, max_new_tokens, state)?;
     let sampling = request.sampling(random())?;

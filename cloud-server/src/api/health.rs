@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use crate::app::AppState;
+use crate::engine::Readiness;
 
 /// `GET /healthz`: the process lives and serves; restart it if it does not.
 pub(super) async fn live(state: web::Data<AppState>) -> HttpResponse {
@@ -20,10 +21,12 @@ pub(super) async fn live(state: web::Data<AppState>) -> HttpResponse {
 
 /// `GET /readyz`: whether new requests are welcome; a balancer sends them elsewhere while they are not.
 pub(super) async fn ready(state: web::Data<AppState>) -> HttpResponse {
-    let (mut response, status) = if state.drain.has_begun() {
-        (HttpResponse::ServiceUnavailable(), "stopping")
-    } else {
-        (HttpResponse::Ok(), "ready")
+    let (mut response, body) = match state.engine.readiness() {
+        _ if state.drain.has_begun() => (HttpResponse::ServiceUnavailable(), json!({"status": "stopping"})),
+        Readiness::Ready => (HttpResponse::Ok(), json!({"status": "ready"})),
+        Readiness::NotReady { reason } => {
+            (HttpResponse::ServiceUnavailable(), json!({"status": "not ready", "reason": reason}))
+        }
     };
-    response.insert_header((CACHE_CONTROL, "no-store")).json(json!({"status": status}))
+    response.insert_header((CACHE_CONTROL, "no-store")).json(body)
 }

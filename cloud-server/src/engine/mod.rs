@@ -83,6 +83,11 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// Whether it can tell how likely tokens were ([`Job::top_logprobs`]).
+    fn gives_logprobs(&self) -> bool {
+        false
+    }
+
     /// Whether a question asked now would be answered.
     fn readiness(&self) -> Readiness {
         Readiness::Ready

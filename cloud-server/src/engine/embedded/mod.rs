@@ -204,6 +204,10 @@ impl Engine for EmbeddedEngine {
     fn tokenize(&self, text: &str) -> Option<Vec<TokenId>> {
         self.tokenizer.encode(text).ok()
     }
+
+    fn gives_logprobs(&self) -> bool {
+        true
+    }
 }
 
 fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig) -> EngineInfo {

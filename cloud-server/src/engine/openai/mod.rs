@@ -38,7 +38,7 @@ pub use pool::UpstreamStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo};
+use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, TokenId};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
@@ -232,6 +232,10 @@ impl Engine for OpenAiEngine {
         // Questions wait at the upstreams, if anywhere.
         self.shared.counters.set_running(self.occupancy());
         self.shared.counters.snapshot(self.occupancy(), KvStatistics::default())
+    }
+
+    fn tokenize(&self, text: &str) -> Option<Vec<TokenId>> {
+        Some(self.shared.tokenizer.encode(text))
     }
 
     fn readiness(&self) -> Readiness {

@@ -322,7 +322,7 @@ impl Running {
         self.shared.counters.count_round(proposed, accepted, settlement.tokens.len());
         if !settlement.tokens.is_empty() {
             let (start, tokens, revision) = (settlement.start, settlement.tokens, settlement.revision);
-            self.job.report(EngineEvent::Settled { start, tokens, revision });
+            self.job.report(EngineEvent::Settled { start, tokens, revision, logprobs: Vec::new() });
         }
     }
 }
