@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use msao_tests::{evaluation, places};
+use msao_tests::{evaluation, places, server::Server};
 use serde_json::{Value, json};
 
 /// A new folder, removed with everything in it when dropped.
@@ -80,9 +80,8 @@ fn a_checkpoint_folder_is_the_target_and_its_journal_is_of_no_other() {
     assert_eq!(fs::read_to_string(out.join("journal.jsonl")).unwrap(), journal);
 }
 
-#[test]
-fn policies_answer_vqa_and_say_what_it_took() {
-    let folder = Folder::new("own-vqa");
+/// Four pictures of the gallery as a folder of VQAv2: questions, annotations.
+fn vqa(folder: &Folder) -> (PathBuf, PathBuf) {
     let samples = evaluation::gallery().unwrap();
     let about_one_picture =
         samples.iter().filter(|sample| sample.images.len() == 1 && !sample.question.is_empty()).take(4);
@@ -99,6 +98,13 @@ fn policies_answer_vqa_and_say_what_it_took() {
     let (asked, right) = (folder.path("questions.json"), folder.path("annotations.json"));
     fs::write(&asked, json!({"data_subtype": "val2014", "questions": questions}).to_string()).unwrap();
     fs::write(&right, json!({"annotations": annotations}).to_string()).unwrap();
+    (asked, right)
+}
+
+#[test]
+fn policies_answer_vqa_and_say_what_it_took() {
+    let folder = Folder::new("own-vqa");
+    let (asked, right) = vqa(&folder);
     let answer = |policy: &str, out: &str| {
         let out = folder.path(out);
         let paths: [(&str, &Path); 4] =
@@ -123,4 +129,32 @@ fn policies_answer_vqa_and_say_what_it_took() {
     // Another policy does not go on with these answers.
     let (is_done, said) = answer("edge_only", "msao");
     assert!(!is_done && said.contains("msao over 20ms-200mbit") && said.contains("--out"), "{said}");
+}
+
+#[test]
+fn our_own_api_answers_as_any_openai_compatible_server_does() {
+    let (folder, server) = (Folder::new("own-api"), Server::start().unwrap());
+    let (asked, right) = vqa(&folder);
+    let answer = |flags: &[&str], out: &str| {
+        let out = folder.path(out);
+        let paths: [(&str, &Path); 4] =
+            [("--questions", &asked), ("--annotations", &right), ("--images", &folder.0), ("--out", &out)];
+        bench(&[&["vqa", "--instruction", ""], flags].concat(), &paths)
+    };
+    let url = format!("http://{}/v1", server.address());
+    // Its model is the first that it lists.
+    let (is_done, said) = answer(&["--model", &url, "--concurrency", "2"], "api");
+    assert!(is_done && said.contains("pocket-cloud at http") && said.contains("kB up"), "{said}");
+    let (is_done, said) = answer(&["--server", &server.address().to_string()], "session");
+    assert!(is_done, "{said}");
+    let sorted = |name: &str| {
+        let mut answers: Vec<String> =
+            folder.json(name).as_array().unwrap().iter().map(Value::to_string).collect();
+        answers.sort();
+        answers
+    };
+    assert_eq!(sorted("api"), sorted("session"), "the same target on the same pictures");
+    assert_eq!(sorted("api").len(), 4);
+    let (is_done, said) = answer(&["--model", &url, "--upstream-model", "no-such-model"], "none");
+    assert!(!is_done && said.contains("--upstream-model"), "{said}");
 }
