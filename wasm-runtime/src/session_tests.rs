@@ -358,6 +358,7 @@ proptest! {
                     ClientMessage::Steer { request_id, .. } => {
                         prop_assert!(known.iter().any(|(id, _)| *id == request_id));
                     }
+                    ClientMessage::Verify(_) => prop_assert!(false, "nothing here verifies by itself"),
                     ClientMessage::Cancel { .. } | ClientMessage::Ping { .. } => (),
                 }
             }
