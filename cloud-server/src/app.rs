@@ -11,6 +11,7 @@ use actix_web::{App, web};
 use msao_protocol::Limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::access::{self, Access};
 use crate::api::{self, Api, ImageHost, Metrics};
 use crate::assets::{self, Assets};
 use crate::config::Timeouts;
@@ -36,6 +37,8 @@ pub struct AppState {
     pub timeouts: Timeouts,
     /// Pages that may open sessions.
     pub origins: Origins,
+    /// Who may do what.
+    pub access: Access,
     /// The files that are served.
     pub assets: Assets,
     /// Set when the server stops.
@@ -49,7 +52,8 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Puts an engine and its surroundings together; `limits` are lowered to what the engine can take.
+    /// Puts an engine and its surroundings together, for this machine only; `limits` are lowered to what the engine can
+    /// take.
     pub fn new(
         engine: Arc<dyn Engine>,
         limits: Limits,
@@ -65,6 +69,7 @@ impl AppState {
             limits,
             timeouts,
             origins,
+            access: Access::of_this_machine(),
             assets,
             drain: Drain::default(),
             api: Api::new(&limits, timeouts.silence),
@@ -139,6 +144,7 @@ pub fn create_app(
         InitError = (),
     >,
 > {
+    let cross_origin = access::cross_origin(&state.origins);
     let security = DefaultHeaders::new()
         .add(("Content-Security-Policy", assets::content_security_policy(&[])))
         .add(("X-Content-Type-Options", "nosniff"))
@@ -147,10 +153,13 @@ pub fn create_app(
     App::new()
         .app_data(state)
         .wrap(Compress::default())
+        .wrap(from_fn(access::guard))
+        .wrap(cross_origin)
         .wrap(security)
         .wrap(from_fn(name_request))
         .wrap(from_fn(api::count))
         .route("/v1/session", web::get().to(ws::open))
+        .configure(access::routes)
         .configure(api::routes)
         .configure(api::unknown)
         .configure(assets::routes)

@@ -15,6 +15,7 @@ use clap::Parser;
 use msao_models::DeviceKind;
 use msao_protocol::Limits;
 
+use crate::access::AccessOptions;
 use crate::api::ImageHost;
 use crate::telemetry::LogOptions;
 use crate::upstream_config::UpstreamOptions;
@@ -71,7 +72,7 @@ pub struct ServerConfig {
     /// Sessions that may be open at a time
     #[arg(long, env = "MSAO_MAX_SESSIONS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_sessions: u16,
-    /// Origin of another site whose pages may open sessions, such as https://example.org; may be repeated
+    /// Origin of another site whose pages may open sessions and use the API, such as https://example.org; may be repeated
     #[arg(long = "allow-origin", env = "MSAO_ALLOW_ORIGIN", value_delimiter = ',')]
     pub allow_origins: Vec<String>,
     /// Host that pictures named by address may be fetched from, such as example.org or http://10.0.0.7:9000; may be
@@ -84,6 +85,9 @@ pub struct ServerConfig {
     /// Seconds that running answers get when the server is told to stop
     #[arg(long, env = "MSAO_DRAIN_S", default_value_t = 20)]
     pub drain_s: u32,
+    /// Who may do what.
+    #[command(flatten)]
+    pub access: AccessOptions,
     /// The log.
     #[command(flatten)]
     pub log: LogOptions,

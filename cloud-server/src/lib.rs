@@ -4,6 +4,7 @@
 //! - `intake` holds every input against its budget before decoding it.
 //! - `session` knows what may be said when; `ws` connects it to a socket.
 //! - `api` is HTTP for programs: OpenAI's chat completions, health, metrics.
+//! - [`access`] knows who may do what, and stands in front of all routes.
 //! - `assets` serves files; [`create_app`] puts the routes together.
 //! - [`config`] reads flags, variables and file as one; [`serve()`] is the process's life, `drain` its end; [`doctor`] looks
 //!   whether it can begin; [`telemetry`] and `request_id` say what happens.
@@ -11,6 +12,7 @@
 //! The wire protocol is told in docs/protocol.md and declared in `msao-protocol`.
 
 mod api;
+pub mod access;
 mod app;
 mod assets;
 pub mod config;
@@ -31,6 +33,7 @@ mod upstream_config;
 mod ws;
 
 pub use api::{ImageHost, NoHost};
+pub use access::Access;
 pub use app::{AppState, create_app};
 pub use assets::Assets;
 pub use config::{ServerConfig, Timeouts};

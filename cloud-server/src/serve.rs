@@ -27,9 +27,7 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
         "the model is ready"
     );
     let (server, address) = listen(state.clone(), config.listen)?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "anyone who can reach this address can ask: there are no accounts or keys yet");
-    }
+    tracing::info!("{}", state.access.summary(address));
     // From before anyone is told that it runs: whoever is told may stop it.
     let mut signals = StopSignals::new().context("cannot listen for SIGTERM and Ctrl-C")?;
     // Browsers hand out camera and microphone on localhost and over HTTPS only.
@@ -38,7 +36,9 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
     } else {
         address.to_string()
     };
-    writeln!(std::io::stdout(), "MSAO is ready: open http://{shown}/").context("cannot write to stdout")?;
+    let scheme = if state.access.has_tls() { "https" } else { "http" };
+    writeln!(std::io::stdout(), "MSAO is ready: open {scheme}://{shown}/")
+        .context("cannot write to stdout")?;
 
     tell_supervisor(Supervised::Ready);
     let handle = server.handle();

@@ -14,6 +14,7 @@ use msao_protocol::{
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::access::{Caller, RequestPermit};
 use crate::api::{self, Watch};
 use crate::app::AppState;
 use crate::drain::Drain;
@@ -26,6 +27,7 @@ const RETRY_AFTER_SHUTDOWN_MS: u32 = 1_000;
 
 pub(crate) struct Session {
     id: String,
+    caller: Caller,
     /// Whose answers the engine keeps, to be gone on from.
     owner: Owner,
     state: Arc<AppState>,
@@ -37,9 +39,15 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: String, state: Arc<AppState>, outbox: Outbox) -> Self {
+    pub(crate) fn new(id: String, caller: Caller, state: Arc<AppState>, outbox: Outbox) -> Self {
         let (in_flight, forwarding) = (InFlight::default(), JoinSet::new());
-        Self { id, owner: Owner::unique(), state, outbox, greeted: false, in_flight, forwarding }
+        let owner = Owner::unique();
+        Self { id, caller, owner, state, outbox, greeted: false, in_flight, forwarding }
+    }
+
+    /// Who opened it.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Whether `Hello` has come.
@@ -160,12 +168,12 @@ impl Session {
     fn admit(&mut self, ask: Ask) -> Result<(), ErrorReport> {
         let request_id = ask.request_id;
         let limits = self.state.limits;
-        self.open(request_id)?;
+        let permit = self.open(request_id)?;
         intake::check_ask(&ask, &limits, self.state.engine.info())
             .map_err(|refusal| report(Some(request_id), refusal.code, refusal.message))?;
         let max_new_tokens = ask.max_new_tokens.min(limits.max_new_tokens);
         let (job, handle, events) = job(ask, max_new_tokens);
-        let place = self.begin(request_id, handle)?;
+        let place = self.begin(request_id, handle, permit)?;
         let watch = Watch::new(&self.state.metrics, &job.ask);
         self.state.engine.submit(place, job.owned_by(self.owner));
         let (answer, state) = (self.forwarding_of(request_id), Arc::clone(&self.state));
@@ -180,11 +188,11 @@ impl Session {
 
     fn admit_verification(&mut self, verify: Verify) -> Result<(), ErrorReport> {
         let request_id = verify.request_id;
-        self.open(request_id)?;
+        let permit = self.open(request_id)?;
         intake::check_verify(&verify, &self.state.limits, self.state.engine.info())
             .map_err(|refusal| report(Some(request_id), refusal.code, refusal.message))?;
         let (job, handle, outcome) = verify_job(verify, self.owner);
-        let place = self.begin(request_id, handle)?;
+        let place = self.begin(request_id, handle, permit)?;
         self.state.engine.verify(place, job);
         let (answer, state) = (self.forwarding_of(request_id), Arc::clone(&self.state));
         let forward = async move {
@@ -212,19 +220,24 @@ impl Session {
         }
     }
 
-    /// Whether requests are taken at all.
-    fn open(&mut self, request_id: RequestId) -> Result<(), ErrorReport> {
+    /// Whether requests are taken at all, and another one of this caller.
+    fn open(&mut self, request_id: RequestId) -> Result<RequestPermit, ErrorReport> {
         // Finished tasks are cleared away here, so their number is bounded by the requests in flight.
         while self.forwarding.try_join_next().is_some() {}
         if self.state.drain.has_begun() {
             return Err(shutting_down(Some(request_id), "connect again in a moment"));
         }
-        Ok(())
+        self.caller.begin_request().map_err(|denial| denial.report(request_id))
     }
 
     /// Notes a request as under way and takes its place in the engine's queue.
-    fn begin(&self, request_id: RequestId, handle: JobHandle) -> Result<Place, ErrorReport> {
-        self.in_flight.begin(request_id, handle, self.state.limits.requests_in_flight)?;
+    fn begin(
+        &self,
+        request_id: RequestId,
+        handle: JobHandle,
+        permit: RequestPermit,
+    ) -> Result<Place, ErrorReport> {
+        self.in_flight.begin(request_id, (handle, permit), self.state.limits.requests_in_flight)?;
         self.state.engine.reserve_for(self.owner).map_err(|busy| {
             self.in_flight.end(request_id);
             ErrorReport {
@@ -359,16 +372,18 @@ pub(crate) fn shutting_down(request_id: Option<RequestId>, remedy: &str) -> Erro
     }
 }
 
-/// The requests under way, each with the session's hold on it. Locks are held for a look-up only.
+/// The requests under way, each with the session's hold on it and its caller's permit. Locks are held for a look-up only.
 #[derive(Debug, Clone, Default)]
-struct InFlight(Arc<Mutex<HashMap<RequestId, JobHandle>>>);
+struct InFlight(Arc<Mutex<HashMap<RequestId, UnderWay>>>);
+
+type UnderWay = (JobHandle, RequestPermit);
 
 impl InFlight {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, JobHandle>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, UnderWay>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, request_id: RequestId, handle: JobHandle, limit: u32) -> Result<(), ErrorReport> {
+    fn begin(&self, request_id: RequestId, request: UnderWay, limit: u32) -> Result<(), ErrorReport> {
         let mut requests = self.lock();
         if requests.contains_key(&request_id) {
             let message =
@@ -379,7 +394,7 @@ impl InFlight {
             let message = format!("{limit} requests of this session are under way: wait for one to end");
             return Err(report(Some(request_id), ErrorCode::Busy, message));
         }
-        requests.insert(request_id, handle);
+        requests.insert(request_id, request);
         Ok(())
     }
 
@@ -389,13 +404,13 @@ impl InFlight {
 
     /// Does something with a request, if it is under way.
     fn with(&self, request_id: RequestId, act: impl FnOnce(&JobHandle)) {
-        let handle = self.lock().get(&request_id).cloned();
+        let handle = self.lock().get(&request_id).map(|(handle, _permit)| handle.clone());
         if let Some(handle) = handle {
             act(&handle);
         }
     }
 
     fn cancel_all(&self) {
-        self.lock().values().for_each(JobHandle::cancel);
+        self.lock().values().for_each(|(handle, _permit)| handle.cancel());
     }
 }

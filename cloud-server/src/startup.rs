@@ -11,6 +11,7 @@ use actix_web::dev::Server;
 use actix_web::{HttpServer, web};
 use msao_models::{CheckpointFiles, ModelError};
 
+use crate::access::{Access, AccessError};
 use crate::app::{AppState, create_app};
 use crate::assets::Assets;
 use crate::config::{ServerConfig, Timeouts};
@@ -45,6 +46,9 @@ pub enum StartupError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Who may do what cannot be held as configured.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A checkpoint folder is not there.
     #[error(
         "there is no checkpoint in {0}: name the folder of checkpoints with --weights, and the checkpoints in it with --model and --edge-model"
@@ -71,6 +75,8 @@ pub enum StartupError {
 /// # Errors
 /// When a checkpoint is missing or cannot be used, or the device is not there.
 pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
+    let access = Access::configured(&config.access, &config.edge_model)?;
+    access.permit_listening(config.listen)?;
     let has_upstream = config.upstream.is_used();
     let answers_here = (!has_upstream).then_some(&config.model);
     let checkpoints: Vec<String> = answers_here.into_iter().chain([&config.edge_model]).cloned().collect();
@@ -88,7 +94,8 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let assets = Assets { page: config.page.clone(), weights: config.weights.clone(), checkpoints };
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
     let origins = Origins::new(config.allow_origins.clone());
-    let state = AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
+    let mut state = AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
+    state.access = access;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 
@@ -130,12 +137,14 @@ fn draft_model(config: &ServerConfig) -> Result<Option<PathBuf>, StartupError> {
 /// Listens; port 0 takes a free one. The server runs once its future is polled, and leaves signals alone.
 ///
 /// # Errors
-/// When the address is taken or not this machine's.
+/// When the address is taken or not this machine's, or everyone could use the server and nobody said so.
 pub fn listen(state: web::Data<AppState>, address: SocketAddr) -> Result<(Server, SocketAddr), StartupError> {
     let bind = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => StartupError::AddressInUse(address),
         _ => StartupError::Bind { address, source },
     };
+    state.access.permit_listening(address)?;
+    let tls = state.access.tls();
     let server = HttpServer::new(move || create_app(state.clone()))
         .workers(HTTP_WORKERS)
         // A client that never reads holds its connection, though not its session, until its own side ends.
@@ -146,9 +155,12 @@ pub fn listen(state: web::Data<AppState>, address: SocketAddr) -> Result<(Server
         .h1_allow_half_closed(false)
         .disable_signals()
         // Sessions have been told to finish before, so nothing worth waiting for is left.
-        .shutdown_timeout(1)
-        .bind(address)
-        .map_err(bind)?;
+        .shutdown_timeout(1);
+    let server = match tls {
+        Some(tls) => server.bind_rustls_0_23(address, tls),
+        None => server.bind(address),
+    };
+    let server = server.map_err(bind)?;
     let bound = server.addrs().first().copied().unwrap_or(address);
     Ok((server.run(), bound))
 }

@@ -13,9 +13,10 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, rt};
 use actix_ws::{CloseCode, CloseReason, Item, Message, MessageStream, ProtocolError};
 use msao_protocol::{ErrorCode, ErrorReport, ServerMessage, frame};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::Instrument as _;
 
+use crate::access::{Caller, SUBPROTOCOL, TokenBucket};
 use crate::app::AppState;
 use crate::config::Timeouts;
 use crate::frame_guard::{FrameGuard, Observed};
@@ -31,24 +32,27 @@ const SKIP_LIMITS: usize = 4;
 pub(crate) async fn open(
     request: HttpRequest,
     payload: web::Payload,
+    caller: web::ReqData<Caller>,
     state: web::Data<AppState>,
 ) -> actix_web::Result<HttpResponse> {
-    if let Err(origin) = state.origins.check(&request) {
-        tracing::warn!(origin, "refused a session from a foreign page");
-        let message = "this page may not open a session here; start the server with --allow-origin to let it";
-        return Ok(HttpResponse::Forbidden().body(message));
-    }
     let message_bytes = state.limits.message_bytes as usize;
     let (guard, observed) = FrameGuard::new(payload.into_inner(), message_bytes as u64);
     let guarded =
         web::Payload::from_request(&request, &mut Payload::Stream { payload: Box::pin(guard) }).await?;
-    let (response, socket, stream) = actix_ws::handle(&request, guarded)?;
+    let (response, socket, stream) = actix_ws::handle_with_protocols(&request, guarded, &[SUBPROTOCOL])?;
     let stream = stream.max_frame_size(message_bytes);
-    rt::spawn(serve(state.into_inner(), socket, stream, observed).in_current_span());
+    let session = serve(state.into_inner(), caller.into_inner(), socket, stream, observed);
+    rt::spawn(session.in_current_span());
     Ok(response)
 }
 
-async fn serve(state: Arc<AppState>, socket: actix_ws::Session, stream: MessageStream, observed: Observed) {
+async fn serve(
+    state: Arc<AppState>,
+    caller: Caller,
+    socket: actix_ws::Session,
+    stream: MessageStream,
+    observed: Observed,
+) {
     let (outbox, queue) = outbox();
     let writer = rt::spawn(write(socket, queue, state.timeouts.write));
     // Held until the last byte is written: a server that stops waits for that.
@@ -59,7 +63,7 @@ async fn serve(state: Arc<AppState>, socket: actix_ws::Session, stream: MessageS
             Farewell::because(report, Closing::Away)
         }
         Some((id, _slot)) => {
-            let session = Session::new(id.clone(), Arc::clone(&state), outbox.clone());
+            let session = Session::new(id.clone(), caller, Arc::clone(&state), outbox.clone());
             converse(&state, stream, &observed, session, &outbox).await
         }
         None => {
@@ -103,6 +107,7 @@ async fn converse(
 ) -> Farewell {
     let mut assembly = Assembly::new(state.limits.message_bytes as usize);
     let mut clock = Clock::new(state.timeouts);
+    let mut pace = Pace::new(state.access.messages_per_s());
     let mut ticks = interval(state.timeouts.tick());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -114,8 +119,13 @@ async fn converse(
                     Err(farewell) => Err(farewell),
                     Ok(Incoming::Nothing) => Ok(()),
                     // A client that does not read its pongs does not get them.
-                    Ok(Incoming::Ping(bytes)) => { let _ = outbox.try_send(Outgoing::Pong(bytes.to_vec())); Ok(()) }
+                    Ok(Incoming::Ping(bytes)) => {
+                        pace.keep().await;
+                        let _ = outbox.try_send(Outgoing::Pong(bytes.to_vec()));
+                        Ok(())
+                    }
                     Ok(Incoming::Message(bytes)) => {
+                        pace.keep().await;
                         clock.last_message = Instant::now();
                         session.receive(&bytes).await
                     }
@@ -129,6 +139,27 @@ async fn converse(
         }
         if state.drain.has_begun() && session.is_idle() {
             return Farewell::silent(Closing::Away);
+        }
+    }
+}
+
+/// How fast messages are taken in. Nothing more is read meanwhile, so a client that sends faster is held up by TCP, and
+/// one that only had a burst to send notices nothing.
+struct Pace {
+    per_s: f64,
+    bucket: TokenBucket,
+}
+
+impl Pace {
+    fn new(messages_per_s: u32) -> Self {
+        let per_s = f64::from(messages_per_s);
+        Self { per_s, bucket: TokenBucket::full(per_s, Instant::now()) }
+    }
+
+    /// Waits until one more message may be taken in.
+    async fn keep(&mut self) {
+        while let Err(wait) = self.bucket.take(self.per_s, self.per_s, Instant::now()) {
+            sleep(wait).await;
         }
     }
 }
@@ -155,6 +186,10 @@ impl Clock {
         };
         if !session.is_greeted() && self.opened.elapsed() > hello {
             return timed_out(hello, "no Hello came", "send it as the first message");
+        }
+        if let Err(denial) = session.caller().check() {
+            let report = report(None, ErrorCode::Unauthorized, denial.to_string());
+            return Err(Farewell::because(report, Closing::Policy));
         }
         if observed.last_byte().elapsed() > silence {
             return timed_out(silence, "nothing was heard of the client", "connect again");

@@ -68,6 +68,8 @@ pub enum ErrorCode {
     Forgotten,
     /// The engines that this server asks are down, or one of them broke off.
     Unavailable,
+    /// The key or token does not let this in, or does no longer.
+    Unauthorized,
 }
 
 /// Why bytes are not a frame.

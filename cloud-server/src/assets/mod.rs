@@ -25,10 +25,15 @@ pub struct Assets {
     pub checkpoints: Vec<String>,
 }
 
+/// The route of the page, which takes all paths that no other route takes.
+pub(crate) const PAGE_ROUTE: &str = "/{path:.*}";
+/// The route of checkpoints' files.
+pub(crate) const WEIGHTS_ROUTE: &str = "/weights/{checkpoint}/{file}";
+
 /// Registers the routes; the page takes whatever no other route has taken.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     let readable = || guard::Any(guard::Get()).or(guard::Head());
     config
-        .route("/weights/{checkpoint}/{file}", web::route().guard(readable()).to(weights::serve))
-        .route("/{path:.*}", web::route().guard(readable()).to(page::serve));
+        .route(WEIGHTS_ROUTE, web::route().guard(readable()).to(weights::serve))
+        .route(PAGE_ROUTE, web::route().guard(readable()).to(page::serve));
 }

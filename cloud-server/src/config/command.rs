@@ -4,6 +4,7 @@ use clap::builder::OsStr;
 use clap::{Arg, ArgAction, CommandFactory as _, Parser, Subcommand};
 
 use super::ServerConfig;
+use crate::access::KeysCommand;
 
 /// Serves the MSAO page, the edge model's weights, and answers of the cloud model.
 #[derive(Debug, Parser)]
@@ -31,6 +32,8 @@ pub enum Command {
     Doctor(Box<ServerConfig>),
     /// Print the configuration in force as TOML, with where each value came from
     Config(Box<ServerConfig>),
+    /// Make, list and revoke API keys
+    Keys(KeysCommand),
 }
 
 /// The command line with what holds for every flag alike: its variable, and commas between several values.

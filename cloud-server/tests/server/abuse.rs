@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use msao_protocol::{Ask, ClientMessage, ErrorCode, ImageInput, Limits, Media, MediaKind, frame};
-use msao_server::Timeouts;
+use msao_server::{Access, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -184,7 +184,9 @@ async fn tiny_fragments_add_up_to_the_limit_and_no_further() {
 #[actix_web::test]
 async fn a_client_that_does_not_read_is_let_go() {
     let timeouts = Timeouts { write: Duration::from_millis(200), ..Timeouts::default() };
-    let server = TestServer::start(Options { timeouts, ..Options::default() });
+    // Read as fast as it comes, so that what is written back fills every buffer on the way.
+    let access = Access::of_this_machine().with_messages_per_s(u32::MAX);
+    let server = TestServer::start(Options { timeouts, access, ..Options::default() });
     let mut socket = raw_session(&server).await;
     let frame = frame::encode(&ClientMessage::Ping { nonce: 1 }).unwrap();
     let mut pings = Vec::new();

@@ -13,7 +13,7 @@ use msao_protocol::{
     MediaKind, Receipt, ServerMessage, SettledToken, Speculation, Token, frame,
 };
 use msao_server::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
-use msao_server::{AppState, Assets, Origins, Timeouts, listen};
+use msao_server::{Access, AppState, Assets, Origins, Timeouts, listen};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -37,6 +37,7 @@ pub(crate) struct Options {
     pub(crate) co_located_draft: bool,
     pub(crate) max_sessions: usize,
     pub(crate) page: PathBuf,
+    pub(crate) access: Access,
 }
 
 impl Default for Options {
@@ -52,6 +53,7 @@ impl Default for Options {
             co_located_draft: true,
             max_sessions: 8,
             page: "no such page".into(),
+            access: Access::of_this_machine(),
         }
     }
 }
@@ -59,7 +61,7 @@ impl Default for Options {
 pub(crate) fn state(options: Options) -> Data<AppState> {
     let Options { limits, timeouts, places, max_batch, attach_wait, kv_budget_bytes, memory_wait, .. } =
         options;
-    let Options { co_located_draft, max_sessions, page, .. } = options;
+    let Options { co_located_draft, max_sessions, page, access, .. } = options;
     let path = checkpoint();
     let (name, device) = ("tiny".into(), DeviceKind::Cpu);
     let config =
@@ -70,7 +72,9 @@ pub(crate) fn state(options: Options) -> Data<AppState> {
     let weights = path.parent().unwrap().to_owned();
     let assets = Assets { page, weights, checkpoints: vec!["tiny".into()] };
     let origins = Origins::new(vec!["https://friend.test".into()]);
-    Data::new(AppState::new(engine, limits, timeouts, origins, assets, max_sessions))
+    let mut state = AppState::new(engine, limits, timeouts, origins, assets, max_sessions);
+    state.access = access;
+    Data::new(state)
 }
 
 pub(crate) struct TestServer {
@@ -92,7 +96,7 @@ impl TestServer {
 
     pub(crate) async fn connect(&self) -> Client {
         let (socket, _response) = connect_async(self.url()).await.unwrap();
-        Client { socket, aside: VecDeque::new() }
+        Client::new(socket)
     }
 
     /// A session that is open.
@@ -158,6 +162,10 @@ pub(crate) struct Answer {
 }
 
 impl Client {
+    pub(crate) fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self { socket, aside: VecDeque::new() }
+    }
+
     pub(crate) async fn send(&mut self, message: &ClientMessage) {
         self.send_raw(Message::Binary(frame::encode(message).unwrap().into())).await.unwrap();
     }
