@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::{MEDIA, TOKENS, at_most};
 use crate::{KeepMask, Modality, RequestId, TokenId};
 
 /// A message from the edge to the cloud.
@@ -51,16 +52,19 @@ pub struct Ask {
     /// The typed question. May be empty when [`Self::audio`] holds a spoken one.
     pub question: String,
     /// A single picture, or the frames of a clip in order of time.
+    #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub images: Vec<ImageInput>,
     /// One recording.
     pub audio: Option<AudioInput>,
     /// What was asked and answered before, oldest first; empty begins a conversation.
+    #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub history: Vec<Turn>,
     /// Instead of [`Self::history`]: the finished request of this session that this one goes on from, whose own history,
     /// media, question and answer the server still has.
     pub continues: Option<RequestId>,
     /// Modalities whose media follow in one [`Attach`]. The server begins without them; what it writes before they
     /// are there is a proposal, which the full context verifies.
+    #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub pending: Vec<Modality>,
     /// Most tokens the answer may have; the server lowers it to its own limit.
     pub max_new_tokens: u32,
@@ -86,6 +90,7 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     /// As in [`Ask::images`].
+    #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub images: Vec<ImageInput>,
     /// As in [`Ask::audio`].
     pub audio: Option<AudioInput>,
@@ -111,6 +116,7 @@ pub struct Attach {
     /// The request they belong to.
     pub request_id: RequestId,
     /// As in [`Ask::images`].
+    #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub images: Vec<ImageInput>,
     /// As in [`Ask::audio`].
     pub audio: Option<AudioInput>,
@@ -172,10 +178,12 @@ pub struct Draft {
     /// Position in the answer of the first one.
     pub start: u32,
     /// The tokens, an end token included where the edge wrote one.
+    #[serde(deserialize_with = "at_most::<{TOKENS}, _, _>")]
     pub tokens: Vec<TokenId>,
     /// Where the answer is sampled and the drafts were too: for each of [`Self::tokens`] the distribution it was drawn
     /// from, most likely token first. Empty for drafts that are certain choices, which is always right and, where the
     /// edge draws as the target does, accepted less often.
+    #[serde(deserialize_with = "at_most::<{TOKENS}, _, _>")]
     pub distributions: Vec<Vec<Candidate>>,
     /// Whether the edge proposes nothing further before it hears of a correction.
     pub is_last: bool,
@@ -191,8 +199,10 @@ pub struct Verify {
     /// How many tokens of its answer stay before [`Self::given`].
     pub start: u32,
     /// Tokens behind them that are not asked about: what the client has settled by itself.
+    #[serde(deserialize_with = "at_most::<{TOKENS}, _, _>")]
     pub given: Vec<TokenId>,
     /// Tokens behind those that are looked at, an end token included where the client wrote one.
+    #[serde(deserialize_with = "at_most::<{TOKENS}, _, _>")]
     pub drafts: Vec<TokenId>,
     /// Whether the given tokens and the accepted drafts are the answer from now on, in place of what was behind
     /// [`Self::start`]. Else nothing changes.

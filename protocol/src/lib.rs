@@ -6,6 +6,7 @@
 //!
 //! This crate does no I/O and knows no clock, browser, web framework or tensor library.
 
+mod bounded;
 mod client;
 mod error;
 pub mod frame;

@@ -10,7 +10,7 @@ pub struct Limits {
     pub message_bytes: u32,
     /// Bytes of one encoded image.
     pub image_bytes: u32,
-    /// Pixels of one decoded image, width times height.
+    /// Pixels of a question's decoded images together, those of earlier turns included, width times height.
     pub image_pixels: u32,
     /// Frames of a clip.
     pub images: u32,

@@ -3,10 +3,10 @@
 //! A silent recording is refused even beside a typed question, since its sender believes that something can be heard
 //! in it. Kept windows may be silent: their sender has listened to them.
 
-use msao_models::preprocess::decode::{ImageBudget, decode_image};
+use msao_models::preprocess::decode::{ImageBudget, decode_image, image_size};
 use msao_models::preprocess::{AudioBudget, MediaError, Pcm, RgbImage, read_wav};
 use msao_models::{KeptTokens, PastTurn, Prompt};
-use msao_protocol::{Ask, AudioInput, ImageInput, Limits, ModelInfo};
+use msao_protocol::{Ask, AudioInput, ErrorCode, ImageInput, Limits, ModelInfo};
 
 use super::{Refusal, kept};
 
@@ -19,6 +19,7 @@ const AUDIO_TOLERANCE_S: f64 = 0.25;
 /// # Errors
 /// The first file that cannot be used.
 pub(crate) fn decode(ask: &Ask, limits: &Limits, model: &ModelInfo) -> Result<Prompt, Refusal> {
+    check_pixels(ask, limits)?;
     let mut prompt = decode_question(&ask.question, &ask.images, ask.audio.as_ref(), limits, model)?;
     for turn in &ask.history {
         let asked = decode_question(&turn.question, &turn.images, turn.audio.as_ref(), limits, model)?;
@@ -61,13 +62,35 @@ fn decode_question(
     Ok(prompt)
 }
 
+/// Holds the pixels of all pictures together, those of earlier turns included, against the limit: from their headers,
+/// before one of them is decoded.
+fn check_pixels(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
+    let (mut count, mut pixels) = (0_usize, 0_u64);
+    for image in ask.history.iter().flat_map(|turn| &turn.images).chain(&ask.images) {
+        count += 1;
+        let (width, height) = image_size(&image.media().bytes, &image_budget(limits))?;
+        pixels = pixels.saturating_add(u64::from(width) * u64::from(height));
+    }
+    let limit = limits.image_pixels;
+    if pixels > limit.into() {
+        let message = format!(
+            "the {count} pictures have {pixels} pixels together; at most {limit} are accepted: scale them down or send fewer"
+        );
+        return Err(Refusal::new(ErrorCode::TooManyPixels, message));
+    }
+    Ok(())
+}
+
 fn decode_picture(bytes: &[u8], limits: &Limits) -> Result<RgbImage, MediaError> {
-    let budget = ImageBudget {
+    decode_image(bytes, &image_budget(limits))
+}
+
+fn image_budget(limits: &Limits) -> ImageBudget {
+    ImageBudget {
         max_bytes: limits.image_bytes.into(),
         max_side: RgbImage::MAX_SIDE,
         max_pixels: limits.image_pixels.into(),
-    };
-    decode_image(bytes, &budget)
+    }
 }
 
 fn decode_audio(bytes: &[u8], limits: &Limits) -> Result<Pcm, MediaError> {
@@ -85,8 +108,6 @@ fn decode_audio(bytes: &[u8], limits: &Limits) -> Result<Pcm, MediaError> {
 
 #[cfg(test)]
 mod tests {
-    use msao_protocol::ErrorCode;
-
     use super::*;
 
     #[test]

@@ -9,6 +9,8 @@ mod decode;
 mod drafting;
 mod history;
 mod kept;
+#[cfg(test)]
+mod properties;
 
 pub(crate) use check::{check_ask, check_attach, effective_limits, name_of};
 pub(crate) use decode::decode;
@@ -40,6 +42,7 @@ impl From<MediaError> for Refusal {
         let code = match &error {
             MediaError::FileTooLarge { .. } => ErrorCode::TooLarge,
             MediaError::ImageTooLarge { .. } => ErrorCode::TooManyPixels,
+            MediaError::AnimatedImage { .. } => ErrorCode::TooManyImages,
             MediaError::TruncatedImage | MediaError::TruncatedWav => ErrorCode::Truncated,
             MediaError::AudioTooLong { .. } => ErrorCode::AudioTooLong,
             MediaError::SilentAudio { .. } | MediaError::EmptyAudio => ErrorCode::AudioSilent,

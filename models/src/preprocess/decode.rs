@@ -1,6 +1,6 @@
 //! PNG, JPEG and WebP files, natively; a browser has its own decoders.
 //!
-//! Size and pixel count come from the header and are held against the budget before any pixel is decoded or
+//! Size, pixel count, frames and passes come from headers and are held against the budget before any pixel is decoded or
 //! memory is set aside for it.
 
 use std::io::{Cursor, ErrorKind};
@@ -9,7 +9,13 @@ use image::error::ImageError;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::image::check_size;
+use super::image_file::{ImageFile, inspect, png_size};
 use super::{MediaError, RgbImage};
+
+/// Most scans of a progressive JPEG, of whatever size; encoders write about ten.
+const MAX_PASSES: u32 = 64;
+/// Most scans of one that has all the pixels it may have.
+const PASSES_AT_FULL_SIZE: u64 = 16;
 
 /// What an image file may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +35,33 @@ impl Default for ImageBudget {
     }
 }
 
+/// The size of a PNG, JPEG or WebP file as it is stored, from its header alone: width and height in pixels.
+///
+/// # Errors
+/// When the file is over budget, no image of these formats, cut off or damaged at its beginning.
+pub fn image_size(bytes: &[u8], budget: &ImageBudget) -> Result<(u32, u32), MediaError> {
+    Ok(open(bytes, budget)?.dimensions())
+}
+
 /// Decodes a PNG, JPEG or WebP file, upright (Exif orientation applied) and flattened onto white.
 ///
 /// # Errors
-/// When the file is over budget, no image of these formats, cut off or damaged.
+/// When the file is over budget, no image of these formats, cut off or damaged, or an animation.
 pub fn decode_image(bytes: &[u8], budget: &ImageBudget) -> Result<RgbImage, MediaError> {
+    let mut decoder = open(bytes, budget)?;
+    let orientation = decoder.orientation().map_err(refusal)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(refusal)?;
+    image.apply_orientation(orientation);
+    let (width, height) = (image.width(), image.height());
+    if image.color().has_alpha() {
+        RgbImage::from_rgba(width, height, &image.into_rgba8())
+    } else {
+        RgbImage::from_rgb(width, height, image.into_rgb8().into_raw())
+    }
+}
+
+/// A decoder that has read a file's header, and nothing more, and whose pixels are within the budget.
+fn open<'a>(bytes: &'a [u8], budget: &ImageBudget) -> Result<impl ImageDecoder + 'a, MediaError> {
     if bytes.len() as u64 > budget.max_bytes {
         return Err(MediaError::FileTooLarge { bytes: bytes.len() as u64, max_bytes: budget.max_bytes });
     }
@@ -44,29 +72,18 @@ pub fn decode_image(bytes: &[u8], budget: &ImageBudget) -> Result<RgbImage, Medi
     if let Some((width, height)) = png_size(bytes) {
         check_size(width, height, budget.max_side, budget.max_pixels)?;
     }
+    let ImageFile { bytes, passes } = inspect(bytes, format)?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits(budget));
-    let mut decoder = reader.into_decoder().map_err(refusal)?;
+    let decoder = reader.into_decoder().map_err(refusal)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, budget.max_side, budget.max_pixels)?;
-    // The JPEG decoder fills what is missing with grey, the WebP decoder calls it corrupt.
-    let complete = match format {
-        ImageFormat::Jpeg => jpeg_is_complete(bytes),
-        ImageFormat::WebP => webp_is_complete(bytes),
-        _ => true,
-    };
-    if !complete {
-        return Err(MediaError::TruncatedImage);
+    let work = u64::from(width) * u64::from(height) * u64::from(passes);
+    if passes > MAX_PASSES || work > budget.max_pixels.saturating_mul(PASSES_AT_FULL_SIZE) {
+        let detail = format!("its {width}x{height} pixels are drawn {passes} times over");
+        return Err(MediaError::DamagedImage { detail });
     }
-    let orientation = decoder.orientation().map_err(refusal)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(refusal)?;
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width(), image.height());
-    if image.color().has_alpha() {
-        RgbImage::from_rgba(width, height, &image.into_rgba8())
-    } else {
-        RgbImage::from_rgb(width, height, image.into_rgb8().into_raw())
-    }
+    Ok(decoder)
 }
 
 /// The decoders' own limit, as a second line behind the header check; it covers what is not pixels as well.
@@ -85,36 +102,6 @@ fn refusal(error: ImageError) -> MediaError {
         }
         _ => MediaError::DamagedImage { detail },
     }
-}
-
-/// The size in a PNG's header. Its decoder sets memory aside for a row while it opens a file, the others do not.
-fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let number = |start: usize| bytes.get(start..start + 4)?.try_into().ok().map(u32::from_be_bytes);
-    if bytes.starts_with(b"\x89PNG") { number(16).zip(number(20)) } else { None }
-}
-
-/// Whether a WebP is as long as its header says.
-fn webp_is_complete(bytes: &[u8]) -> bool {
-    let declared = bytes.get(4..8).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
-    declared.is_some_and(|length| u64::from(length) + 8 <= bytes.len() as u64)
-}
-
-/// Whether a JPEG has its end marker, walking segment by segment since thumbnails inside have markers too.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const END: u8 = 0xD9;
-    let mut position = 2;
-    while let Some(&[first, marker]) = bytes.get(position..position + 2) {
-        let in_scan_or_fill = first != 0xFF || matches!(marker, 0x00 | 0x01 | 0xD0..=0xD7 | 0xFF);
-        if in_scan_or_fill {
-            position += if first == 0xFF && marker != 0xFF { 2 } else { 1 };
-        } else if marker == END {
-            return true;
-        } else {
-            let Some(&[high, low]) = bytes.get(position + 2..position + 4) else { return false };
-            position += 2 + usize::from(u16::from_be_bytes([high, low]));
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -54,6 +54,14 @@ pub enum MediaError {
     /// The image ends before its last pixel.
     #[error("the image file is cut off: send it again")]
     TruncatedImage,
+    /// The file holds several pictures, of which a model would see one.
+    #[error(
+        "the image is an animation of {frames} pictures: send the ones that matter, each as an image of its own"
+    )]
+    AnimatedImage {
+        /// Pictures that the file announces.
+        frames: u32,
+    },
     /// The image is of a known format but its contents are invalid.
     #[error("the image file is damaged ({detail}): save it again as PNG or JPEG")]
     DamagedImage {

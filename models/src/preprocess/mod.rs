@@ -10,6 +10,8 @@ pub mod decode;
 mod error;
 mod fft;
 mod image;
+#[cfg(feature = "media-decode")]
+mod image_file;
 mod mel;
 mod parts;
 mod resample;

@@ -7,6 +7,10 @@ use hound::{SampleFormat, WavReader};
 use super::audio::check_extent;
 use super::{MediaError, Pcm};
 
+/// Highest sample of a file of floats. Some programs write them on the scale of 16-bit integers; what is above that would
+/// leave the range of numbers on its way through the model.
+const MAX_AMPLITUDE: f32 = 65_536.0;
+
 /// What a WAV file may cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AudioBudget {
@@ -50,7 +54,16 @@ pub fn read_wav(bytes: &[u8], budget: &AudioBudget) -> Result<Pcm, MediaError> {
         return Err(MediaError::UnsupportedWav { detail });
     }
     check_extent(spec.sample_rate, u64::from(reader.duration()), budget.max_seconds)?;
+    // No sample is made of a file that holds fewer than it promises.
+    let promised_bytes = u64::from(reader.len()) * u64::from(spec.bits_per_sample / 8);
+    if promised_bytes > bytes.len() as u64 {
+        return Err(MediaError::TruncatedWav);
+    }
     let interleaved = decode(reader)?;
+    if let Some(index) = interleaved.iter().position(|sample| sample.abs() > MAX_AMPLITUDE) {
+        let detail = format!("sample {index} is {}, where full scale is 1", interleaved[index]);
+        return Err(MediaError::UnsupportedWav { detail });
+    }
     Pcm::from_interleaved(spec.sample_rate, channels, &interleaved)
 }
 
