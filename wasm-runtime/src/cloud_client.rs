@@ -13,6 +13,7 @@ use futures_util::{
 };
 use gloo_net::websocket::{Message, futures::WebSocket};
 use gloo_timers::future::TimeoutFuture;
+use js_sys::Array;
 use msao_protocol::{Ask, Attach, Draft, ErrorReport, RequestId, Speculation};
 
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 const PING_INTERVAL_MS: u32 = 10_000;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT_MS: u32 = 10_000;
+/// The subprotocol of a session, and what comes before a token that is offered as one.
+const SUBPROTOCOL: &str = "msao.v1";
+const TOKEN_PREFIX: &str = "msao.token.";
 
 /// A session with the cloud. Dropping it closes the connection.
 pub struct CloudClient {
@@ -169,10 +173,24 @@ async fn pause(pause_ms: u32, woken: &mut mpsc::Receiver<()>) -> bool {
     }
 }
 
+/// Opens a socket, with the token that the page was given, if it was.
+///
+/// A token comes behind the `#` of the page's address, which browsers keep to themselves, and goes on as a subprotocol,
+/// beside the one that the server chooses.
+fn open(url: &str) -> Result<WebSocket, String> {
+    let fragment = web_sys::window().and_then(|window| window.location().hash().ok()).unwrap_or_default();
+    let token = fragment.trim_start_matches('#').split('&').find_map(|part| part.strip_prefix("token="));
+    let Some(token) = token else { return WebSocket::open(url).map_err(|error| error.to_string()) };
+    let protocols = Array::of2(&SUBPROTOCOL.into(), &format!("{TOKEN_PREFIX}{token}").into());
+    web_sys::WebSocket::new_with_str_sequence(url, &protocols)
+        .map_err(|_refused| "the token in this page's address is none".to_owned())
+        .and_then(|socket| WebSocket::try_from(socket).map_err(|error| error.to_string()))
+}
+
 async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<()>) -> End {
-    let socket = match WebSocket::open(url) {
+    let socket = match open(url) {
         Ok(socket) => socket,
-        Err(error) => return End::Cut(error.to_string()),
+        Err(reason) => return End::Cut(reason),
     };
     let (mut sink, stream) = socket.split();
     let mut stream = stream.fuse();
