@@ -29,6 +29,7 @@ mod session;
 mod startup;
 mod stop_signals;
 pub mod telemetry;
+mod tls;
 mod upstream_config;
 mod ws;
 

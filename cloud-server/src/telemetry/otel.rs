@@ -23,6 +23,7 @@ impl Traces {
     /// # Errors
     /// When `endpoint` is no address.
     pub(super) fn to(endpoint: &str) -> Result<Self, ExporterBuildError> {
+        crate::tls::choose_provider();
         let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint).build()?;
         let resource = Resource::builder().with_service_name(SERVICE).build();
         let provider =

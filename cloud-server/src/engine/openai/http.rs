@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::error::UpstreamError;
 use super::sse::SseReader;
 use super::wire::Piece;
+use crate::tls;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that is no stream: a few hundred for each token of the longest prompt that is scored.
@@ -55,8 +56,7 @@ pub(super) struct Stream {
 /// # Errors
 /// When the key is no header value or TLS cannot be set up.
 pub(super) fn client(key: Option<&str>, needs_tls: bool) -> Result<Client, ClientError> {
-    // Another part of the server may have chosen already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls::choose_provider();
     let mut headers = HeaderMap::new();
     if let Some(key) = key {
         let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_error| ClientError::Key)?;
