@@ -1,29 +1,36 @@
 //! What happens on the way: clients that hang up, are slow, come too many, and a server that stops meanwhile.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::web::Data;
 use msao_protocol::Limits;
-use msao_server::engine::{Busy, EmbeddedEngine, Engine, EngineInfo, Job, Place};
+use msao_server::engine::{Busy, EmbeddedEngine, Engine, EngineInfo, Job, Place, Readiness};
 use msao_server::{AppState, Ending, Timeouts};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{Options, PATIENCE, asking, engine, get, start, state, state_of, wait_for};
+use crate::schema::assert_conforms;
+use crate::support::{Options, PATIENCE, asking, engine, get, post, start, state, state_of, wait_for};
 
 /// The real engine behind a door that a test opens: so what happens meanwhile does not depend on who is quicker.
 struct Doorman {
     engine: EmbeddedEngine,
     waiting: Mutex<Vec<(Place, Job)>>,
+    is_ready: AtomicBool,
 }
 
 impl Doorman {
     fn new() -> Arc<Self> {
-        Arc::new(Self { engine: engine(&Options::default()), waiting: Mutex::default() })
+        Arc::new(Self {
+            engine: engine(&Options::default()),
+            waiting: Mutex::default(),
+            is_ready: AtomicBool::new(true),
+        })
     }
 
     fn open(&self) {
@@ -53,6 +60,13 @@ impl Engine for Doorman {
 
     fn occupancy(&self) -> usize {
         self.engine.occupancy()
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.is_ready.load(Ordering::Relaxed) {
+            return Readiness::Ready;
+        }
+        Readiness::NotReady { reason: "the door is locked".into() }
     }
 }
 
@@ -102,6 +116,27 @@ async fn a_client_that_hangs_up_cancels_what_it_asked_for() {
             "{}",
             metrics.text()
         );
+    }
+}
+
+#[actix_web::test]
+async fn what_an_engine_cannot_tell_is_refused_and_not_left_out() {
+    let state = state_of(Doorman::new(), Options::default());
+    let reply = post(&state, &asking("what is this?", &json!({"logprobs": true}))).await;
+    assert_eq!((reply.status.as_u16(), reply.error()), (400, "unsupported_parameter".to_owned()));
+    assert_eq!(reply.json()["error"]["param"], "logprobs");
+}
+
+#[actix_web::test]
+async fn readiness_is_the_engine_s_own() {
+    let doorman = Doorman::new();
+    let state = state_of(doorman.clone(), Options::default());
+    for is_ready in [true, false, true] {
+        doorman.is_ready.store(is_ready, Ordering::Relaxed);
+        let reply = get(&state, "/readyz").await;
+        assert_conforms(&reply.json(), "Readiness");
+        assert_eq!(reply.status.as_u16(), if is_ready { 200 } else { 503 });
+        assert_eq!(get(&state, "/healthz").await.status.as_u16(), 200);
     }
 }
 
