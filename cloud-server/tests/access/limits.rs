@@ -16,14 +16,14 @@ async fn requests_a_minute_are_counted_for_each_key() {
     let server = keys.serve(&[]);
     let mut statuses = Vec::new();
     for _ in 0..2 {
-        statuses.push(http(&server, "GET /v1/models", &[("authorization", &few)], "").await.status);
+        statuses.push(http(&server, "GET /v1/nothing", &[("authorization", &few)], "").await.status);
     }
     assert_eq!(statuses, [404, 404]);
-    let refused = http(&server, "GET /v1/models", &[("authorization", &few)], "").await;
+    let refused = http(&server, "GET /v1/nothing", &[("authorization", &few)], "").await;
     assert_eq!((refused.status, refused.error_code().as_str()), (429, "rate_limit_exceeded"));
     let wait_s: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=30).contains(&wait_s), "{wait_s}");
-    assert_eq!(http(&server, "GET /v1/models", &[("authorization", &other)], "").await.status, 404);
+    assert_eq!(http(&server, "GET /v1/nothing", &[("authorization", &other)], "").await.status, 404);
     // Questions of a session count as well.
     let mut client = session(&server, &[("authorization", &few)]).await;
     let report = client.refused(ask(1, "a?")).await;

@@ -48,12 +48,12 @@ async fn secrets_are_not_logged() {
         upgrade_status(&server, &[("sec-websocket-protocol", &offered), ("origin", origin)]).await;
     }
     // A key in the address is a mistake that people make; one with a letter too many as well.
-    http(&server, &format!("GET /v1/models?api_key={key}"), &[("x-forwarded-for", "203.0.113.9")], "").await;
-    http(&server, "GET /v1/models", &[("authorization", &bearer(&format!("{key}x")))], "").await;
+    http(&server, &format!("GET /v1/nothing?api_key={key}"), &[("x-forwarded-for", "203.0.113.9")], "").await;
+    http(&server, "GET /v1/nothing", &[("authorization", &bearer(&format!("{key}x")))], "").await;
     http(&server, "POST /metrics", &[("authorization", &bearer(&key))], "").await;
     keys.command(&["revoke", id_of(&key)]).unwrap();
     crate::world::eventually("the key is revoked", || async {
-        http(&server, "GET /v1/models", &[("authorization", &bearer(&key))], "").await.status == 401
+        http(&server, "GET /v1/nothing", &[("authorization", &bearer(&key))], "").await.status == 401
     })
     .await;
 

@@ -49,7 +49,7 @@ async fn a_token_opens_sessions_for_pages_of_its_origin() {
     assert_eq!(status(&server, Some(&own), &offered).await, 101);
     // It is for sessions and nothing else.
     let token = offered.split("msao.token.").nth(1).unwrap();
-    let reply = http(&server, "GET /v1/models", &[("authorization", &bearer(token))], "").await;
+    let reply = http(&server, "GET /v1/nothing", &[("authorization", &bearer(token))], "").await;
     assert_eq!(reply.status, 401);
 }
 
