@@ -95,7 +95,7 @@ impl AudioTower {
             ShapePolicy::Exact => {
                 self.layers.iter().fold(selection.of(frames), |x, layer| layer.forward(x, None))
             }
-            ShapePolicy::Padded => selection
+            ShapePolicy::Padded | ShapePolicy::Fused => selection
                 .of(self.layers.iter().fold(frames, |x, layer| layer.forward(x, Some(selection.mask())))),
         };
         self.layer_norm.forward(x)

@@ -3,8 +3,9 @@
 //! One forward pass serves prefill, decoding and verification; they differ in the number of new positions. Several
 //! sequences of different lengths share a pass too, each with its own cache: the dense layers see the rows of all,
 //! attention goes sequence by sequence.
-//! On a GPU every shape is padded to one of a few (see [`ShapePolicy`]), since a new shape means compiling and
-//! tuning kernels there; on the CPU shapes are exact.
+//! On a GPU the layers are fused kernels of our own where the sizes suit them, else tensor operations with every
+//! shape padded to one of a few (see [`ShapePolicy`]), since a new shape means compiling and tuning kernels there. On
+//! the CPU shapes are exact.
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::attention::{attend, split_heads};
 use crate::checkpoint::Scope;
 use crate::config::TextConfig;
+use crate::device::{FusedDecoder, FusedSegment};
 use crate::error::ModelError;
 use crate::kept::MASKED;
 use crate::kv_cache::KvCache;
@@ -27,13 +29,27 @@ use crate::shapes::ShapePolicy;
 pub struct Decoder {
     /// `[vocabulary, hidden]`
     embed_tokens: Tensor<2>,
+    form: Form,
+    config: TextConfig,
+    shapes: ShapePolicy,
+    device: Device,
+}
+
+/// How the layers and the head run.
+#[derive(Debug)]
+enum Form {
+    Tensors(Box<TensorForm>),
+    /// Kernels of our own on a GPU.
+    Fused(FusedDecoder),
+}
+
+/// Layers and head as tensor operations.
+#[derive(Debug)]
+struct TensorForm {
     layers: Vec<DecoderLayer>,
     norm: RmsNorm,
     head: Linear,
     rotary: RotaryTable,
-    config: TextConfig,
-    shapes: ShapePolicy,
-    device: Device,
 }
 
 #[derive(Debug)]
@@ -79,25 +95,18 @@ impl Decoder {
     ) -> Result<Self, ModelError> {
         let embed_tokens: Tensor<2> =
             scope.tensor("embed_tokens.weight", [config.vocab_size, config.hidden_size])?;
-        let head = match untied_head {
-            Some(head) => Linear::load(head, config.hidden_size, config.vocab_size, false)?,
-            None => Linear::new(embed_tokens.clone(), None),
+        let device = scope.device();
+        let positions = config.max_position_embeddings;
+        let fused = FusedDecoder::load(scope, config, &embed_tokens, untied_head, positions)?;
+        let (form, shapes) = match fused {
+            Some(fused) => (Form::Fused(fused), ShapePolicy::Fused),
+            None => {
+                let shapes = ShapePolicy::for_device(device);
+                let form = TensorForm::load(scope, config, &embed_tokens, untied_head, shapes)?;
+                (Form::Tensors(Box::new(form)), shapes)
+            }
         };
-        let layers = (0..config.num_hidden_layers)
-            .map(|index| DecoderLayer::load(&scope.child(&format!("layers.{index}")), config))
-            .collect::<Result<_, _>>()?;
-        let shapes = ShapePolicy::for_device(scope.device());
-        let num_positions = shapes.capacity(config.max_position_embeddings);
-        Ok(Self {
-            head,
-            embed_tokens,
-            layers,
-            norm: RmsNorm::load(&scope.child("norm"), config.hidden_size, config.rms_norm_eps)?,
-            rotary: RotaryTable::new(config, num_positions, scope.device()),
-            config: config.clone(),
-            shapes,
-            device: scope.device().clone(),
-        })
+        Ok(Self { embed_tokens, form, config: config.clone(), shapes, device: device.clone() })
     }
 
     /// How this decoder's device wants its shapes.
@@ -107,7 +116,7 @@ impl Decoder {
 
     /// An empty cache for `batch` sequences of up to `positions` positions.
     pub fn new_cache(&self, batch: usize, positions: usize) -> KvCache {
-        self.new_cache_of(self.layers.len(), batch, positions)
+        self.new_cache_of(self.num_layers(), batch, positions)
     }
 
     /// Bytes of a cache of [`Self::new_cache`] for one sequence of up to `positions` positions.
@@ -118,12 +127,16 @@ impl Decoder {
 
     /// As [`Self::new_cache`], for so many of the layers only: what [`Self::forward_layers`] needs.
     pub fn new_cache_of(&self, layers: usize, batch: usize, positions: usize) -> KvCache {
-        KvCache::new(&self.config, layers, batch, self.shapes.capacity(positions), &self.device)
+        let capacity = self.shapes.capacity(positions);
+        match &self.form {
+            Form::Tensors(_) => KvCache::new(&self.config, layers, batch, capacity, &self.device),
+            Form::Fused(fused) => KvCache::fused(fused.new_cache(batch, capacity), layers, batch, capacity),
+        }
     }
 
     /// How many layers there are.
     pub fn num_layers(&self) -> usize {
-        self.layers.len()
+        self.config.num_hidden_layers
     }
 
     /// Looks tokens up in the embedding table.
@@ -164,7 +177,24 @@ impl Decoder {
     /// # Panics
     /// If a cache has no room for its padded positions, or the rows do not add up.
     pub fn forward_packed(&self, embeddings: Tensor<3>, segments: &mut [Segment<'_>]) -> Tensor<3> {
-        self.norm.forward(self.run_layers(embeddings, segments, 0..self.layers.len()))
+        self.run_layers(embeddings, segments, 0..self.num_layers())
+    }
+
+    /// Runs tokens through everything and gives the scores behind each: [`Self::embed`], [`Self::forward_packed`] and
+    /// [`Self::logits`] in one.
+    ///
+    /// # Shapes
+    /// - ids: the new positions of the segments one behind the other, every id inside the vocabulary; one sequence a
+    ///   cache
+    /// - output: `[1, ids, vocabulary]`
+    ///
+    /// # Panics
+    /// As [`Self::forward_packed`].
+    pub fn score(&self, ids: Vec<u32>, segments: &mut [Segment<'_>]) -> Tensor<3> {
+        match &self.form {
+            Form::Tensors(_) => self.logits(self.forward_packed(self.embed(&[ids]), segments)),
+            Form::Fused(fused) => fused_pass(segments, |segments| fused.score(&ids, segments)),
+        }
     }
 
     /// As [`Self::forward`], running some of the layers only. The last layers end in the final norm, so that what
@@ -184,32 +214,16 @@ impl Decoder {
         layers: Range<usize>,
     ) -> Tensor<3> {
         assert_eq!(cache.num_layers(), layers.len(), "the cache is made for these layers");
-        let (rows, is_end) = (hidden.dims()[1], layers.end == self.layers.len());
-        let hidden = self.run_layers(hidden, &mut [Segment { cache, rows, count }], layers);
-        if is_end { self.norm.forward(hidden) } else { hidden }
+        let rows = hidden.dims()[1];
+        self.run_layers(hidden, &mut [Segment { cache, rows, count }], layers)
     }
 
-    /// The layers alone; the caches hold those of `layers`, from 0.
+    /// The layers, and the final norm behind the last one; the caches hold those of `layers`.
     fn run_layers(&self, x: Tensor<3>, segments: &mut [Segment<'_>], layers: Range<usize>) -> Tensor<3> {
-        let mut first_row = 0;
-        let mut passes = Vec::with_capacity(segments.len());
-        for Segment { cache, rows, count } in segments.iter() {
-            let (start, rows) = (cache.len(), *rows);
-            assert!(start + rows <= cache.capacity(), "{start} + {rows} positions exceed the cache");
-            let window = self.shapes.window(start + count, cache.capacity());
-            let (rotary, mask) = (self.rotary.rows(start, rows), self.mask(start, rows, window));
-            passes.push(Pass { rotary, mask, window, first_row, rows });
-            first_row += rows;
+        match &self.form {
+            Form::Tensors(form) => form.run_layers(x, segments, layers, self),
+            Form::Fused(fused) => fused_pass(segments, |segments| fused.forward(x, segments, layers)),
         }
-        assert_eq!(x.dims()[1], first_row, "the segments' rows are those of the pass");
-        let mut x = x;
-        for (index, layer) in self.layers[layers].iter().enumerate() {
-            x = layer.forward(x, &passes, index, segments, &self.config);
-        }
-        for Segment { cache, count, .. } in segments {
-            cache.advance(*count);
-        }
-        x
     }
 
     /// Scores of every token of the vocabulary.
@@ -218,7 +232,10 @@ impl Decoder {
     /// - hidden: `[batch, positions, hidden]`
     /// - output: `[batch, positions, vocabulary]`
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.head.forward(hidden)
+        match &self.form {
+            Form::Tensors(form) => form.head.forward(hidden),
+            Form::Fused(fused) => fused.logits(hidden),
+        }
     }
 
     /// Causal mask, repeated for the query heads that share a key head; `None` where nothing is hidden.
@@ -235,6 +252,81 @@ impl Decoder {
         }
         Some(Tensor::from_data(TensorData::new(values, [1, 1, group * positions, window]), &self.device))
     }
+}
+
+impl TensorForm {
+    fn load(
+        scope: &Scope<'_>,
+        config: &TextConfig,
+        embed_tokens: &Tensor<2>,
+        untied_head: Option<&Scope<'_>>,
+        shapes: ShapePolicy,
+    ) -> Result<Self, ModelError> {
+        let head = match untied_head {
+            Some(head) => Linear::load(head, config.hidden_size, config.vocab_size, false)?,
+            None => Linear::new(embed_tokens.clone(), None),
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| DecoderLayer::load(&scope.child(&format!("layers.{index}")), config))
+            .collect::<Result<_, _>>()?;
+        let num_positions = shapes.capacity(config.max_position_embeddings);
+        Ok(Self {
+            layers,
+            norm: RmsNorm::load(&scope.child("norm"), config.hidden_size, config.rms_norm_eps)?,
+            head,
+            rotary: RotaryTable::new(config, num_positions, scope.device()),
+        })
+    }
+
+    fn run_layers(
+        &self,
+        x: Tensor<3>,
+        segments: &mut [Segment<'_>],
+        layers: Range<usize>,
+        decoder: &Decoder,
+    ) -> Tensor<3> {
+        let mut first_row = 0;
+        let mut passes = Vec::with_capacity(segments.len());
+        for Segment { cache, rows, count } in segments.iter() {
+            let (start, rows) = (cache.len(), *rows);
+            assert!(start + rows <= cache.capacity(), "{start} + {rows} positions exceed the cache");
+            let window = decoder.shapes.window(start + count, cache.capacity());
+            let (rotary, mask) = (self.rotary.rows(start, rows), decoder.mask(start, rows, window));
+            passes.push(Pass { rotary, mask, window, first_row, rows });
+            first_row += rows;
+        }
+        assert_eq!(x.dims()[1], first_row, "the segments' rows are those of the pass");
+        let is_end = layers.end == self.layers.len();
+        let mut x = x;
+        for (index, layer) in self.layers[layers].iter().enumerate() {
+            x = layer.forward(x, &passes, index, segments, &decoder.config);
+        }
+        for Segment { cache, count, .. } in segments {
+            cache.advance(*count);
+        }
+        if is_end { self.norm.forward(x) } else { x }
+    }
+}
+
+/// Runs a pass of fused kernels over segments, and counts their positions.
+fn fused_pass(
+    segments: &mut [Segment<'_>],
+    run: impl FnOnce(&mut [FusedSegment<'_>]) -> Tensor<3>,
+) -> Tensor<3> {
+    let mut inner: Vec<FusedSegment<'_>> = segments
+        .iter_mut()
+        .map(|Segment { cache, rows, .. }| {
+            let (held, rows) = (cache.len(), *rows);
+            assert!(held + rows <= cache.capacity(), "{held} + {rows} positions exceed the cache");
+            FusedSegment { cache: cache.as_fused(), held, rows }
+        })
+        .collect();
+    let output = run(&mut inner);
+    drop(inner);
+    for Segment { cache, count, .. } in segments {
+        cache.advance(*count);
+    }
+    output
 }
 
 impl DecoderLayer {

@@ -246,8 +246,7 @@ impl Generation {
             Vec::new()
         } else {
             let starts: Vec<usize> = segments.iter().map(|segment| segment.cache.len()).collect();
-            let hidden = decoder.forward_packed(decoder.embed(&[ids]), &mut segments);
-            let logits = decoder.logits(hidden);
+            let logits = decoder.score(ids, &mut segments);
             // Only once the scores are here does the step count: the future may be dropped while it waits.
             for (segment, start) in segments.iter_mut().zip(starts) {
                 segment.cache.truncate(start);

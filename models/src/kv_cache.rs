@@ -6,14 +6,23 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::config::TextConfig;
+use crate::device::FusedCache;
 
 /// Keys and values of all layers for `len` positions of a batch of equally long sequences.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    layers: Vec<LayerCache>,
+    storage: Storage,
+    num_layers: usize,
     batch: usize,
     len: usize,
     capacity: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Storage {
+    Tensors(Vec<LayerCache>),
+    /// In the order of a GPU's kernels.
+    Fused(FusedCache),
 }
 
 /// One layer's keys and values, each `[batch, kv heads, capacity, head_dim]`.
@@ -36,8 +45,24 @@ impl KvCache {
     ) -> Self {
         let shape = [batch, config.num_key_value_heads, capacity, config.head_dim()];
         let zeros = || Some(Tensor::zeros(shape, device));
-        let layers = (0..layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
-        Self { layers, batch, len: 0, capacity }
+        let tensors = (0..layers).map(|_| LayerCache { keys: zeros(), values: zeros() }).collect();
+        Self { storage: Storage::Tensors(tensors), num_layers: layers, batch, len: 0, capacity }
+    }
+
+    /// The same in the memory of a GPU's kernels.
+    pub(crate) fn fused(cache: FusedCache, layers: usize, batch: usize, capacity: usize) -> Self {
+        Self { storage: Storage::Fused(cache), num_layers: layers, batch, len: 0, capacity }
+    }
+
+    /// What a GPU's kernels write to.
+    ///
+    /// # Panics
+    /// If the cache is one of tensors.
+    pub(crate) fn as_fused(&mut self) -> &mut FusedCache {
+        match &mut self.storage {
+            Storage::Fused(cache) => cache,
+            Storage::Tensors(_) => panic!("a decoder of fused kernels made this cache"),
+        }
     }
 
     /// Positions held.
@@ -52,7 +77,7 @@ impl KvCache {
 
     /// Layers whose keys and values are held.
     pub fn num_layers(&self) -> usize {
-        self.layers.len()
+        self.num_layers
     }
 
     /// Sequences held.
@@ -124,7 +149,10 @@ impl KvCache {
         window: usize,
     ) -> (Tensor<4>, Tensor<4>) {
         let (start, capacity) = (self.len, self.capacity);
-        let cache = &mut self.layers[layer];
+        let Storage::Tensors(layers) = &mut self.storage else {
+            panic!("a decoder of tensor operations made this cache");
+        };
+        let cache = &mut layers[layer];
         let write = |slot: &mut Option<Tensor<4>>, new: Tensor<4>| {
             let [batch, heads, count, head_dim] = new.dims();
             let old = slot.take().expect("the cache is whole between writes");

@@ -222,7 +222,7 @@ impl MasProbe {
         let real = tokens.min(self.config.max_question_tokens);
         let rows = match ShapePolicy::for_device(&device) {
             ShapePolicy::Exact => real,
-            ShapePolicy::Padded => self.config.max_question_tokens,
+            ShapePolicy::Padded | ShapePolicy::Fused => self.config.max_question_tokens,
         };
         let x = self.text_norm.forward(question.narrow(1, 0, real));
         let padding = |count: usize| Tensor::<3>::zeros([1, count, size], &device);

@@ -4,6 +4,18 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::TextConfig;
 
+/// The angle of each position and pair of columns: `[positions, head_dim / 2]`.
+pub(crate) fn angles(config: &TextConfig, num_positions: usize) -> Vec<f32> {
+    let head_dim = config.head_dim();
+    let frequency = |pair: usize| {
+        // The reference rounds the frequency and the angle to f32 before it takes sine and cosine.
+        config.rope_theta.powf((2 * pair) as f64 / head_dim as f64).recip() as f32
+    };
+    let frequencies: Vec<f32> = (0..head_dim / 2).map(frequency).collect();
+    let positions = 0..num_positions;
+    positions.flat_map(|at| frequencies.iter().map(move |frequency| at as f32 * frequency)).collect()
+}
+
 /// Cosines and signed sines for every position.
 #[derive(Debug)]
 pub(crate) struct RotaryTable {
@@ -28,15 +40,10 @@ impl RotaryTable {
         let half = head_dim / 2;
         let mut cos = Vec::with_capacity(num_positions * head_dim);
         let mut signed_sin = Vec::with_capacity(num_positions * head_dim);
-        for position in 0..num_positions {
-            for column in 0..head_dim {
-                let exponent = (2 * (column % half)) as f64 / head_dim as f64;
-                // The reference rounds the frequency and the angle to f32 before it takes sine and cosine.
-                let frequency = config.rope_theta.powf(exponent).recip() as f32;
-                let angle = position as f32 * frequency;
-                cos.push(angle.cos());
-                signed_sin.push(if column < half { -angle.sin() } else { angle.sin() });
-            }
+        for angles in angles(config, num_positions).chunks_exact(half) {
+            cos.extend(angles.iter().chain(angles).map(|angle| angle.cos()));
+            signed_sin.extend(angles.iter().map(|angle| -angle.sin()));
+            signed_sin.extend(angles.iter().map(|angle| angle.sin()));
         }
         let table = |values| Tensor::from_data(TensorData::new(values, [num_positions, head_dim]), device);
         Self { cos: table(cos), signed_sin: table(signed_sin) }

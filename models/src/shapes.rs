@@ -1,7 +1,8 @@
 //! Which tensor shapes a device may see.
 //!
-//! A GPU compiles and tunes kernels for every new shape, which takes seconds: shapes are few there, padded and
-//! masked, and [`warm_up`](crate::Assistant::warm_up) runs each once. A CPU pays for padding and not for shapes.
+//! On a GPU tensor operations are compiled and tuned for every new shape, which takes seconds: shapes are few there,
+//! padded and masked, and [`warm_up`](crate::Assistant::warm_up) runs each once. A CPU pays for padding and not for
+//! shapes, and so do the fused kernels of a decoder on a GPU.
 
 use burn::tensor::Device;
 
@@ -21,6 +22,8 @@ pub enum ShapePolicy {
     Exact,
     /// Few, padded shapes (GPU).
     Padded,
+    /// Few, padded shapes in the towers, exact ones in the decoder (GPU with fused kernels).
+    Fused,
 }
 
 impl ShapePolicy {
@@ -32,7 +35,7 @@ impl ShapePolicy {
     /// Positions to allocate for a sequence of up to `positions`.
     pub fn capacity(self, positions: usize) -> usize {
         match self {
-            Self::Exact => positions,
+            Self::Exact | Self::Fused => positions,
             Self::Padded => (positions + MAX_STEP_ROWS).next_multiple_of(CAPACITY_STEP),
         }
     }
@@ -40,7 +43,7 @@ impl ShapePolicy {
     /// Rows to run for `count` new positions: powers of two up to 16, then multiples of a prefill step.
     pub fn rows(self, count: usize) -> usize {
         match self {
-            Self::Exact => count,
+            Self::Exact | Self::Fused => count,
             Self::Padded if count <= MAX_STEP_ROWS => count.next_power_of_two(),
             Self::Padded => count.next_multiple_of(PREFILL_STEP),
         }
@@ -50,7 +53,7 @@ impl ShapePolicy {
     /// them on a GPU, where cutting would copy and change shapes.
     pub fn window(self, held: usize, capacity: usize) -> usize {
         match self {
-            Self::Exact => held,
+            Self::Exact | Self::Fused => held,
             Self::Padded => capacity,
         }
     }
@@ -59,15 +62,17 @@ impl ShapePolicy {
     pub fn images(self, count: usize) -> usize {
         match self {
             Self::Exact => count,
-            Self::Padded if count <= 1 => count,
-            Self::Padded => count.next_multiple_of(4),
+            Self::Padded | Self::Fused if count <= 1 => count,
+            Self::Padded | Self::Fused => count.next_multiple_of(4),
         }
     }
 
-    /// Every row count that sequences of up to `max_positions` may run with on this device; empty for a CPU.
+    /// Every row count that sequences of up to `max_positions` may run with on this device, or one for each of its
+    /// kernels; empty for a CPU.
     pub fn all_rows(self, max_positions: usize) -> Vec<usize> {
         match self {
             Self::Exact => Vec::new(),
+            Self::Fused => vec![1, 2, 4, 8],
             Self::Padded => [1, 2, 4, 8, 16]
                 .into_iter()
                 .chain((1..).map(|step| step * PREFILL_STEP))

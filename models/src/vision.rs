@@ -87,7 +87,7 @@ impl VisionTower {
                 let x = self.patch_embedding.forward(selection.of(patches)) + selection.of(positions);
                 self.layers.iter().fold(x, |x, layer| layer.forward(x, None))
             }
-            ShapePolicy::Padded => {
+            ShapePolicy::Padded | ShapePolicy::Fused => {
                 let x = self.patch_embedding.forward(patches) + positions;
                 selection.of(self.layers.iter().fold(x, |x, layer| layer.forward(x, Some(selection.mask()))))
             }

@@ -11,6 +11,15 @@ use crate::error::ModelError;
 
 #[cfg(feature = "flex")]
 mod cpu_linear;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+mod no_gpu;
+
+#[cfg(feature = "gpu")]
+pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment};
+#[cfg(not(feature = "gpu"))]
+pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment};
 
 /// A kind of device, as named on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,177 @@
+//! Where tensors meet the kernels: a pass is one operation in the device's queue.
+//!
+//! With fusion on, operations wait in a queue and run when a result is read. A pass waits there too, so that it comes
+//! after what its inputs are made by; it therefore carries all it needs, and holds its slots of the cache until it ran.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Cube, Dispatch, backend_extension};
+use burn::tensor::{DType, Int, Shape, Tensor};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::Shared;
+use super::launch::{Buffer, Launcher, Plan};
+use super::pool::Slot;
+
+/// What goes into a pass.
+pub(super) enum Input {
+    /// Ids inside the vocabulary.
+    Tokens(Tensor<1, Int>),
+    /// `[batch, positions, hidden]`
+    Hidden(Tensor<3>),
+}
+
+/// What comes out of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PassOutput {
+    /// What the last layer gives.
+    Hidden,
+    /// The same behind the final norm.
+    Normed,
+    /// Scores; of what goes in as it is where no layer runs.
+    Logits,
+}
+
+/// Some layers over some rows, with everything that this needs.
+#[derive(Debug, Clone)]
+pub(super) struct Pass(Arc<Contents>);
+
+#[derive(Debug)]
+struct Contents {
+    decoder: Arc<Shared>,
+    layers: Range<usize>,
+    plan: Plan,
+    /// Slots to copy before the layers run: from, to, positions.
+    moved: Vec<(Arc<Slot>, Arc<Slot>, usize)>,
+    /// Slots that the plan names: nobody else may have them before the pass ran.
+    _slots: Vec<Arc<Slot>>,
+    output: PassOutput,
+    shape: [usize; 3],
+}
+
+impl Pass {
+    pub(super) fn new(
+        decoder: Arc<Shared>,
+        layers: Range<usize>,
+        plan: Plan,
+        moved: Vec<(Arc<Slot>, Arc<Slot>, usize)>,
+        slots: Vec<Arc<Slot>>,
+        output: PassOutput,
+        shape: [usize; 3],
+    ) -> Self {
+        Self(Arc::new(Contents { decoder, layers, plan, moved, _slots: slots, output, shape }))
+    }
+
+    fn spec(&self) -> Shape {
+        Shape::from(self.0.shape)
+    }
+
+    /// Launches the pass over rows of hidden values, which it overwrites.
+    fn launch(&self, x: Buffer) -> Buffer {
+        let Contents { decoder, layers, plan, moved, output, .. } = &*self.0;
+        let Shared { launcher, weights, pool, .. } = &**decoder;
+        for (from, to, positions) in moved {
+            pool.copy(from, to, *positions);
+        }
+        if !layers.is_empty() {
+            let caches = pool.buffers();
+            launcher.run_layers(weights, layers.clone(), &caches[layers.clone()], plan, &x);
+        }
+        match output {
+            PassOutput::Hidden => x,
+            PassOutput::Normed => launcher.norm(weights, &x),
+            PassOutput::Logits if layers.is_empty() => launcher.logits(weights, &x),
+            PassOutput::Logits => launcher.logits(weights, &launcher.norm(weights, &x)),
+        }
+    }
+}
+
+/// The operations that burn's backends do not have.
+#[backend_extension(Cube, Fusion: cfg(any(feature = "vulkan", feature = "cuda")))]
+pub(crate) trait DecoderPasses: Backend {
+    /// Runs a pass over tokens.
+    #[fusion(dtype = DType::F32, shape = pass.spec())]
+    fn pass_over_tokens(ids: IntTensor<Self>, pass: Pass) -> FloatTensor<Self>;
+
+    /// Runs a pass over hidden values.
+    #[fusion(dtype = DType::F32, shape = pass.spec())]
+    fn pass_over_hidden(hidden: FloatTensor<Self>, pass: Pass) -> FloatTensor<Self>;
+}
+
+impl DecoderPasses for CubeBackend {
+    fn pass_over_tokens(ids: IntTensor<Self>, pass: Pass) -> FloatTensor<Self> {
+        assert_eq!(ids.dtype, DType::I32, "ids are of 32 bits");
+        let ids = into_contiguous(ids);
+        let Shared { launcher, weights, .. } = &*pass.0.decoder;
+        let x = launcher.embed(weights, &ids.handle, pass.0.shape[1]);
+        tensor(&ids, &pass, pass.launch(x))
+    }
+
+    fn pass_over_hidden(hidden: FloatTensor<Self>, pass: Pass) -> FloatTensor<Self> {
+        let hidden = into_contiguous(hidden);
+        let x = buffer(&hidden);
+        // The layers write where they read, and the tensor may be wanted again.
+        let x = if pass.0.layers.is_empty() || hidden.handle.can_mut() {
+            x
+        } else {
+            let copy = pass.0.decoder.launcher.empty(x.len());
+            pass.0.decoder.launcher.copy(&x, &copy, x.len());
+            copy
+        };
+        tensor(&hidden, &pass, pass.launch(x))
+    }
+}
+
+/// Puts a pass into the queue of its input's device.
+pub(super) fn run(input: Input, pass: Pass) -> Tensor<3> {
+    Tensor::from_dispatch(match input {
+        Input::Tokens(ids) => <Dispatch as DecoderPasses>::pass_over_tokens(ids.into_dispatch(), pass),
+        Input::Hidden(hidden) => <Dispatch as DecoderPasses>::pass_over_hidden(hidden.into_dispatch(), pass),
+    })
+}
+
+/// A tensor's buffer on its device, and what launches kernels there; `None` for a tensor elsewhere.
+pub(super) fn buffer_of(tensor: &Tensor<2>) -> Option<(Buffer, Launcher)> {
+    let tensor = tensor.clone().try_into_primitive::<Cube>().ok()?.into_cube();
+    let tensor = into_contiguous(tensor);
+    Some((buffer(&tensor), Launcher::new(tensor.client.clone())))
+}
+
+fn buffer(tensor: &CubeTensor) -> Buffer {
+    assert_eq!(tensor.dtype, DType::F32, "the kernels compute in f32");
+    Buffer::new(tensor.handle.clone(), tensor.meta.shape().num_elements())
+}
+
+/// The result of a pass as a tensor beside another one.
+fn tensor(beside: &CubeTensor, pass: &Pass, values: Buffer) -> CubeTensor {
+    assert_eq!(values.len(), pass.spec().num_elements(), "a pass gives what it says");
+    CubeTensor::new_contiguous(
+        beside.client.clone(),
+        beside.device.clone(),
+        pass.spec(),
+        values.handle().clone(),
+        DType::F32,
+    )
+}
+
+/// Tensors of the backend as it is compiled, with fusion or without.
+trait IntoCube {
+    fn into_cube(self) -> CubeTensor;
+}
+
+impl IntoCube for CubeTensor {
+    fn into_cube(self) -> CubeTensor {
+        self
+    }
+}
+
+#[cfg(any(feature = "vulkan", feature = "cuda"))]
+impl IntoCube for burn::backend::fusion::FusionTensor<burn_cubecl::fusion::FusionCubeRuntime> {
+    fn into_cube(self) -> CubeTensor {
+        self.client.clone().resolve_tensor_float::<CubeBackend>(self)
+    }
+}

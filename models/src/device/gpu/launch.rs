@@ -1,0 +1,364 @@
+//! A decoder's weights as the kernels read them, and the launches of a pass.
+//!
+//! It knows buffers and sizes, nothing of tensors, tokens or sessions. Five launches a layer whatever the number of
+//! rows: the dense layers take up to [`MAX_ROWS`] of them together and repeat for more.
+
+use std::ops::Range;
+
+use cubecl::client::Client;
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+
+use super::kernels::{self, ATTENTION_UNITS, Heads, KEY_TILE, LANES, PLAN_STRIDE, Product, TEAMS};
+
+/// Rows that share a read of the weights.
+const MAX_ROWS: usize = 8;
+/// Cubes that a device takes in one dimension at least.
+const MAX_CUBES: usize = 32_768;
+const COPY_UNITS: usize = 64;
+const FLOAT_BYTES: usize = size_of::<f32>();
+
+/// The sizes of a decoder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sizes {
+    pub(crate) hidden: usize,
+    pub(crate) inner: usize,
+    pub(crate) vocabulary: usize,
+    pub(crate) heads: Heads,
+    pub(crate) eps: f32,
+}
+
+/// Values of 32 bits on the device.
+#[derive(Debug, Clone)]
+pub(crate) struct Buffer {
+    handle: Handle,
+    len: usize,
+}
+
+/// The weights of one layer.
+#[derive(Debug)]
+pub(crate) struct LayerWeights {
+    /// `[hidden]`
+    pub(crate) input_norm: Buffer,
+    /// `[(queries + 2 * keys) * width, hidden]`: query, key and value rows.
+    pub(crate) qkv: Buffer,
+    /// `[hidden, queries * width]`
+    pub(crate) output: Buffer,
+    /// `[hidden]`
+    pub(crate) inner_norm: Buffer,
+    /// `[2 * inner, hidden]`: gate and up rows.
+    pub(crate) gate_up: Buffer,
+    /// `[hidden, inner]`
+    pub(crate) down: Buffer,
+}
+
+/// The weights of a decoder.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    pub(crate) sizes: Sizes,
+    /// `[vocabulary, hidden]`
+    pub(crate) table: Buffer,
+    pub(crate) layers: Vec<LayerWeights>,
+    /// `[hidden]`
+    pub(crate) norm: Buffer,
+    /// `[vocabulary, hidden]`
+    pub(crate) head: Buffer,
+    /// `[positions, width / 2, 2]`: cosine and sine.
+    pub(crate) rotary: Buffer,
+}
+
+/// Where the rows of a pass belong, as the kernels read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    words: Vec<u32>,
+}
+
+impl Plan {
+    /// No rows yet.
+    pub(crate) fn new() -> Self {
+        Self { words: vec![0; PLAN_STRIDE] }
+    }
+
+    /// Adds a row at `position` of the sequence whose first position stands at `start` in the cache.
+    pub(crate) fn push(&mut self, position: usize, start: usize) {
+        self.words[0] += 1;
+        self.words.extend([position as u32, (start + position) as u32, start as u32, 0]);
+    }
+
+    /// Rows of the pass.
+    pub(crate) fn rows(&self) -> usize {
+        self.words[0] as usize
+    }
+
+    /// The most positions that a row looks at.
+    fn keys(&self) -> usize {
+        self.words.chunks_exact(PLAN_STRIDE).skip(1).map(|row| row[0] as usize + 1).max().unwrap_or(0)
+    }
+
+    fn upload(&self, client: &Client) -> Buffer {
+        Buffer::new(client.create_from_slice(u32::as_bytes(&self.words)), self.words.len())
+    }
+}
+
+/// A queue of launches on one device.
+#[derive(Clone)]
+pub(crate) struct Launcher {
+    client: Client,
+    /// Whether every subgroup has as many lanes as a dot product has units.
+    planes: bool,
+}
+
+impl std::fmt::Debug for Launcher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Launcher[{}]", self.client.name())
+    }
+}
+
+/// Cubes and units that copy `len` values.
+fn copy_cubes(len: usize) -> (CubeCount, CubeDim) {
+    let cubes = (len / 4).div_ceil(COPY_UNITS).max(1);
+    let across = cubes.min(MAX_CUBES);
+    let count = CubeCount::Static(across as u32, cubes.div_ceil(across) as u32, 1);
+    (count, CubeDim::new_1d(COPY_UNITS as u32))
+}
+
+impl Buffer {
+    /// A buffer of `len` values.
+    pub(crate) fn new(handle: Handle, len: usize) -> Self {
+        Self { handle, len }
+    }
+
+    /// The device's name for it.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// How many values there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn argument(&self) -> BufferArg {
+        // SAFETY: `len` values are what the handle was made for.
+        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len) }
+    }
+
+    fn vectors(&self) -> BufferArg {
+        // SAFETY: as above, four values a vector; all sizes are multiples of four.
+        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len / 4) }
+    }
+}
+
+impl Launcher {
+    pub(crate) fn new(client: Client) -> Self {
+        let properties = client.properties();
+        let planes = client.features().plane.contains(cubecl::features::Plane::Ops)
+            && properties.hardware.plane_size_min as usize == LANES
+            && properties.hardware.plane_size_max as usize == LANES;
+        Self { client, planes }
+    }
+
+    /// Room for values, not yet written.
+    pub(crate) fn empty(&self, len: usize) -> Buffer {
+        Buffer::new(self.client.empty(len * FLOAT_BYTES), len)
+    }
+
+    /// Values from host memory.
+    pub(crate) fn upload(&self, values: &[f32]) -> Buffer {
+        Buffer::new(self.client.create_from_slice(f32::as_bytes(values)), values.len())
+    }
+
+    fn product(&self, inputs: usize, rows: usize, normed: bool) -> Product {
+        let rows = rows.next_power_of_two().min(MAX_ROWS);
+        Product { vectors: inputs / 4, rows, normed, planes: self.planes }
+    }
+
+    /// Copies the first `len` values of a buffer to another one.
+    pub(crate) fn copy(&self, from: &Buffer, to: &Buffer, len: usize) {
+        assert!(len <= from.len && len <= to.len, "{len} values to copy, {} to {}", from.len, to.len);
+        let (count, units) = copy_cubes(len);
+        // SAFETY: both ends were checked above.
+        unsafe {
+            let (from, to) = (from.vectors(), to.vectors());
+            kernels::copy::launch_unchecked(&self.client, count, units, from, to, (len / 4) as u32);
+        }
+    }
+
+    /// Copies `len` values of a buffer to another place in it; the places do not overlap.
+    pub(crate) fn copy_within(&self, buffer: &Buffer, from: usize, to: usize, len: usize) {
+        assert!(from.max(to) + len <= buffer.len, "{len} values to copy from {from} to {to}");
+        let (count, units) = copy_cubes(len);
+        let (from, to) = ((from / 4) as u32, (to / 4) as u32);
+        // SAFETY: both ends were checked above.
+        unsafe {
+            let values = buffer.vectors();
+            kernels::copy_within::launch_unchecked(
+                &self.client,
+                count,
+                units,
+                values,
+                from,
+                to,
+                (len / 4) as u32,
+            );
+        }
+    }
+
+    /// Embeddings of tokens; `ids` are `i32`s inside the vocabulary.
+    pub(crate) fn embed(&self, weights: &Weights, ids: &Handle, rows: usize) -> Buffer {
+        let hidden = weights.sizes.hidden;
+        let out = self.empty(rows * hidden);
+        // SAFETY: a cube for each id, each inside the table.
+        unsafe {
+            kernels::embed::launch_unchecked(
+                &self.client,
+                CubeCount::Static(rows as u32, 1, 1),
+                CubeDim::new_1d(LANES as u32),
+                BufferArg::from_raw_parts(ids.clone(), rows),
+                weights.table.vectors(),
+                out.vectors(),
+                hidden / 4,
+            );
+        }
+        out
+    }
+
+    /// Runs layers over rows in place, and keeps their keys and values in `caches`, one for each of these layers.
+    ///
+    /// # Shapes
+    /// - x: `[rows, hidden]`
+    pub(crate) fn run_layers(
+        &self,
+        weights: &Weights,
+        layers: Range<usize>,
+        caches: &[Buffer],
+        plan: &Plan,
+        x: &Buffer,
+    ) {
+        let Sizes { hidden, inner, heads, eps, .. } = weights.sizes;
+        let (client, rows, plan_keys) = (&self.client, plan.rows(), plan.keys());
+        let plan = Plan::upload(plan, client);
+        let width = heads.queries * heads.width;
+        let qkv_pairs = (heads.queries + 2 * heads.keys) * heads.width / 2;
+        let (q, attended) = (self.empty(rows * width), self.empty(rows * width));
+        let activated = self.empty(rows * inner);
+        let tiles_of_keys = plan_keys.div_ceil(KEY_TILE) as u32;
+        let teams = CubeDim::new_2d(LANES as u32, TEAMS as u32);
+        let tiles = rows.div_ceil(MAX_ROWS) as u32;
+        let cubes = |products: usize| CubeCount::Static(products.div_ceil(TEAMS) as u32, tiles, 1);
+        for (layer, cache) in weights.layers[layers].iter().zip(caches) {
+            // SAFETY: the kernels stay inside buffers of the documented shapes, which these are.
+            unsafe {
+                kernels::project_qkv::launch_unchecked(
+                    client,
+                    cubes(qkv_pairs),
+                    teams,
+                    x.vectors(),
+                    layer.input_norm.vectors(),
+                    layer.qkv.vectors(),
+                    weights.rotary.argument(),
+                    plan.argument(),
+                    q.argument(),
+                    cache.argument(),
+                    eps,
+                    self.product(hidden, rows, true),
+                    heads,
+                );
+                kernels::attend::launch_unchecked(
+                    client,
+                    CubeCount::Static(heads.queries as u32, rows as u32, 1),
+                    CubeDim::new_1d(ATTENTION_UNITS as u32),
+                    q.vectors(),
+                    cache.vectors(),
+                    plan.argument(),
+                    attended.vectors(),
+                    tiles_of_keys,
+                    heads,
+                );
+                kernels::project::launch_unchecked(
+                    client,
+                    cubes(hidden.div_ceil(2)),
+                    teams,
+                    attended.vectors(),
+                    layer.output.vectors(),
+                    plan.argument(),
+                    x.argument(),
+                    hidden as u32,
+                    self.product(width, rows, false),
+                    true,
+                );
+                kernels::project_swiglu::launch_unchecked(
+                    client,
+                    cubes(inner),
+                    teams,
+                    x.vectors(),
+                    layer.inner_norm.vectors(),
+                    layer.gate_up.vectors(),
+                    plan.argument(),
+                    activated.argument(),
+                    inner as u32,
+                    eps,
+                    self.product(hidden, rows, true),
+                );
+                kernels::project::launch_unchecked(
+                    client,
+                    cubes(hidden.div_ceil(2)),
+                    teams,
+                    activated.vectors(),
+                    layer.down.vectors(),
+                    plan.argument(),
+                    x.argument(),
+                    hidden as u32,
+                    self.product(inner, rows, false),
+                    true,
+                );
+            }
+        }
+    }
+
+    /// The final norm: `[rows, hidden]` to the same.
+    pub(crate) fn norm(&self, weights: &Weights, x: &Buffer) -> Buffer {
+        let hidden = weights.sizes.hidden;
+        let out = self.empty(x.len);
+        // SAFETY: a cube for each row of x.
+        unsafe {
+            kernels::rms_norm::launch_unchecked(
+                &self.client,
+                CubeCount::Static((x.len / hidden) as u32, 1, 1),
+                CubeDim::new_1d(LANES as u32),
+                x.vectors(),
+                weights.norm.vectors(),
+                out.vectors(),
+                weights.sizes.eps,
+                hidden / 4,
+            );
+        }
+        out
+    }
+
+    /// Scores of every token: `[rows, hidden]` of normalised values to `[rows, vocabulary]`.
+    pub(crate) fn logits(&self, weights: &Weights, x: &Buffer) -> Buffer {
+        let Sizes { hidden, vocabulary, .. } = weights.sizes;
+        let rows = x.len / hidden;
+        let mut plan = Plan::new();
+        (0..rows).for_each(|_| plan.push(0, 0));
+        let out = self.empty(rows * vocabulary);
+        let tiles = rows.div_ceil(MAX_ROWS) as u32;
+        // SAFETY: the kernel stays inside buffers of the documented shapes, which these are.
+        unsafe {
+            kernels::project::launch_unchecked(
+                &self.client,
+                CubeCount::Static(vocabulary.div_ceil(2).div_ceil(TEAMS) as u32, tiles, 1),
+                CubeDim::new_2d(LANES as u32, TEAMS as u32),
+                x.vectors(),
+                weights.head.vectors(),
+                plan.upload(&self.client).argument(),
+                out.argument(),
+                vocabulary as u32,
+                self.product(hidden, rows, false),
+                false,
+            );
+        }
+        out
+    }
+}

@@ -1,0 +1,230 @@
+//! The decoder on a GPU: fused kernels over a cache of their own, behind one seam of tensors.
+//!
+//! Bare tensor operations make some forty dispatches a layer and a step costs its dispatches; here it is five. One
+//! path serves prefill, decoding and verification, of one sequence or many.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`kernels`] | what runs on the device |
+//! | [`launch`] | weights in the kernels' layout, the launches of a pass |
+//! | [`pool`] | the cache of all sequences |
+//! | [`bridge`] | tensors in, tensors out, in step with whatever else is queued on the device |
+
+mod bridge;
+mod kernels;
+mod launch;
+mod pool;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::checkpoint::Scope;
+use crate::config::TextConfig;
+use crate::error::ModelError;
+use bridge::{Input, Pass, PassOutput};
+use kernels::{ATTENTION_UNITS, Heads};
+use launch::{Launcher, LayerWeights, Plan, Sizes, Weights};
+use pool::{CachePool, Slot};
+
+/// A decoder's layers and head in the kernels' layout.
+#[derive(Debug, Clone)]
+pub(crate) struct FusedDecoder {
+    shared: Arc<Shared>,
+}
+
+/// What all passes of a decoder share.
+#[derive(Debug)]
+struct Shared {
+    launcher: Launcher,
+    weights: Weights,
+    pool: Arc<CachePool>,
+    device: Device,
+}
+
+/// Room for the keys and values of a batch of equally long sequences.
+///
+/// A clone sees the same values until one of the two writes: then the writer moves to a copy.
+#[derive(Debug, Clone)]
+pub(crate) struct FusedCache {
+    slot: Arc<Slot>,
+    /// Counts the caches that see the slot; queued passes hold the slot alone.
+    owners: Arc<()>,
+    batch: usize,
+    capacity: usize,
+}
+
+/// The new positions of one cache in a pass.
+#[derive(Debug)]
+pub(crate) struct FusedSegment<'a> {
+    pub(crate) cache: &'a mut FusedCache,
+    /// Positions held before.
+    pub(crate) held: usize,
+    /// New positions of each sequence of the batch.
+    pub(crate) rows: usize,
+}
+
+impl FusedDecoder {
+    /// Reads the layers; `None` where the device is no GPU of ours or the sizes do not suit the kernels.
+    ///
+    /// `table` is the embedding table, `head` the scope of an untied head, `num_positions` the longest sequence.
+    pub(crate) fn load(
+        scope: &Scope<'_>,
+        config: &TextConfig,
+        table: &Tensor<2>,
+        head: Option<&Scope<'_>>,
+        num_positions: usize,
+    ) -> Result<Option<Self>, ModelError> {
+        let Some(sizes) = sizes_of(config) else { return Ok(None) };
+        let Some((table, launcher)) = bridge::buffer_of(table) else { return Ok(None) };
+        let head = match head {
+            Some(head) => launcher.upload(&head.values("weight", &[sizes.vocabulary, sizes.hidden])?),
+            None => table.clone(),
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| load_layer(&scope.child(&format!("layers.{index}")), &sizes, &launcher))
+            .collect::<Result<_, _>>()?;
+        let weights = Weights {
+            sizes,
+            table,
+            layers,
+            norm: launcher.upload(&scope.child("norm").values("weight", &[sizes.hidden])?),
+            head,
+            rotary: launcher.upload(&rotary_values(config, num_positions)),
+        };
+        let width = 2 * sizes.heads.keys * sizes.heads.width;
+        let pool = CachePool::new(launcher.clone(), config.num_hidden_layers, width);
+        Ok(Some(Self {
+            shared: Arc::new(Shared { launcher, weights, pool, device: scope.device().clone() }),
+        }))
+    }
+
+    /// An empty cache for `batch` sequences of up to `capacity` positions.
+    pub(crate) fn new_cache(&self, batch: usize, capacity: usize) -> FusedCache {
+        let slot = Arc::new(self.shared.pool.allocate(batch * capacity));
+        FusedCache { slot, owners: Arc::new(()), batch, capacity }
+    }
+
+    /// Runs layers over hidden values, with the final norm behind the last layer.
+    ///
+    /// # Shapes
+    /// - hidden, output: `[batch, positions, hidden]`, the rows of the segments one behind the other
+    pub(crate) fn forward(
+        &self,
+        hidden: Tensor<3>,
+        segments: &mut [FusedSegment<'_>],
+        layers: Range<usize>,
+    ) -> Tensor<3> {
+        let output = if layers.end == self.shared.weights.layers.len() {
+            PassOutput::Normed
+        } else {
+            PassOutput::Hidden
+        };
+        let shape = hidden.dims();
+        bridge::run(Input::Hidden(hidden), self.pass(segments, layers, output, shape))
+    }
+
+    /// Scores of what follows each of `ids`, which are the new positions of the segments one behind the other.
+    ///
+    /// # Shapes
+    /// - output: `[1, ids, vocabulary]`
+    pub(crate) fn score(&self, ids: &[u32], segments: &mut [FusedSegment<'_>]) -> Tensor<3> {
+        let weights = &self.shared.weights;
+        let shape = [1, ids.len(), weights.sizes.vocabulary];
+        let pass = self.pass(segments, 0..weights.layers.len(), PassOutput::Logits, shape);
+        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        let count = ids.len();
+        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count]), &self.shared.device);
+        bridge::run(Input::Tokens(ids), pass)
+    }
+
+    /// Scores of every token after normalised hidden values.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, positions, hidden]`; output: `[batch, positions, vocabulary]`
+    pub(crate) fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [batch, positions, _] = hidden.dims();
+        let shape = [batch, positions, self.shared.weights.sizes.vocabulary];
+        bridge::run(Input::Hidden(hidden), self.pass(&mut [], 0..0, PassOutput::Logits, shape))
+    }
+
+    fn pass(
+        &self,
+        segments: &mut [FusedSegment<'_>],
+        layers: Range<usize>,
+        output: PassOutput,
+        shape: [usize; 3],
+    ) -> Pass {
+        let mut plan = Plan::new();
+        let mut moved = Vec::new();
+        let mut slots = Vec::with_capacity(segments.len());
+        for FusedSegment { cache, held, rows } in segments {
+            if let Some(from) = cache.make_own(*held) {
+                moved.push((from, cache.slot.clone(), cache.batch * cache.capacity));
+            }
+            for sequence in 0..cache.batch {
+                let start = cache.slot.start() + sequence * cache.capacity;
+                (0..*rows).for_each(|row| plan.push(*held + row, start));
+            }
+            slots.push(cache.slot.clone());
+        }
+        Pass::new(self.shared.clone(), layers, plan, moved, slots, output, shape)
+    }
+}
+
+impl FusedCache {
+    /// Moves to a slot of its own if another cache sees this one, and returns the old one where it holds anything.
+    fn make_own(&mut self, held: usize) -> Option<Arc<Slot>> {
+        if Arc::strong_count(&self.owners) == 1 {
+            return None;
+        }
+        let slot = Arc::new(self.slot.pool().allocate(self.batch * self.capacity));
+        self.owners = Arc::new(());
+        let old = std::mem::replace(&mut self.slot, slot);
+        (held > 0).then_some(old)
+    }
+}
+
+/// The sizes of a decoder that the kernels can run.
+fn sizes_of(config: &TextConfig) -> Option<Sizes> {
+    let width = config.head_dim();
+    let heads = Heads { queries: config.num_attention_heads, keys: config.num_key_value_heads, width };
+    let whole_vectors =
+        [config.hidden_size, config.intermediate_size, width].iter().all(|size| size % 4 == 0);
+    let suits = whole_vectors && width.is_multiple_of(2) && width / 4 <= ATTENTION_UNITS;
+    suits.then_some(Sizes {
+        hidden: config.hidden_size,
+        inner: config.intermediate_size,
+        vocabulary: config.vocab_size,
+        heads,
+        eps: config.rms_norm_eps as f32,
+    })
+}
+
+fn load_layer(scope: &Scope<'_>, sizes: &Sizes, launcher: &Launcher) -> Result<LayerWeights, ModelError> {
+    let Sizes { hidden, inner, heads, .. } = *sizes;
+    let (queries, keys) = (heads.queries * heads.width, heads.keys * heads.width);
+    let weight = |name: &str, outputs, inputs| scope.child(name).values("weight", &[outputs, inputs]);
+    let norm = |name: &str| scope.child(name).values("weight", &[hidden]);
+    let qkv = [
+        weight("self_attn.q_proj", queries, hidden)?,
+        weight("self_attn.k_proj", keys, hidden)?,
+        weight("self_attn.v_proj", keys, hidden)?,
+    ];
+    let gate_up = [weight("mlp.gate_proj", inner, hidden)?, weight("mlp.up_proj", inner, hidden)?];
+    Ok(LayerWeights {
+        input_norm: launcher.upload(&norm("input_layernorm")?),
+        qkv: launcher.upload(&qkv.concat()),
+        output: launcher.upload(&weight("self_attn.o_proj", hidden, queries)?),
+        inner_norm: launcher.upload(&norm("post_attention_layernorm")?),
+        gate_up: launcher.upload(&gate_up.concat()),
+        down: launcher.upload(&weight("mlp.down_proj", hidden, inner)?),
+    })
+}
+
+/// Cosine and sine of every position and pair of columns: `[positions, width / 2, 2]`.
+fn rotary_values(config: &TextConfig, num_positions: usize) -> Vec<f32> {
+    let angles = crate::rope::angles(config, num_positions);
+    angles.into_iter().flat_map(|angle| [angle.cos(), angle.sin()]).collect()
+}

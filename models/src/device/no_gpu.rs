@@ -1,0 +1,58 @@
+//! What stands for the fused kernels where no GPU backend is compiled in: nothing is ever made of it.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use crate::checkpoint::Scope;
+use crate::config::TextConfig;
+use crate::error::ModelError;
+
+/// A decoder on a GPU, of which there is none.
+#[derive(Debug)]
+pub(crate) enum FusedDecoder {}
+
+/// A cache on a GPU, of which there is none.
+#[derive(Debug, Clone)]
+pub(crate) enum FusedCache {}
+
+/// New positions of a cache.
+#[derive(Debug)]
+pub(crate) struct FusedSegment<'a> {
+    pub(crate) cache: &'a mut FusedCache,
+    pub(crate) held: usize,
+    pub(crate) rows: usize,
+}
+
+impl FusedDecoder {
+    pub(crate) fn load(
+        _scope: &Scope<'_>,
+        _config: &TextConfig,
+        _table: &Tensor<2>,
+        _head: Option<&Scope<'_>>,
+        _num_positions: usize,
+    ) -> Result<Option<Self>, ModelError> {
+        Ok(None)
+    }
+
+    pub(crate) fn new_cache(&self, _batch: usize, _capacity: usize) -> FusedCache {
+        match *self {}
+    }
+
+    pub(crate) fn forward(
+        &self,
+        _hidden: Tensor<3>,
+        _segments: &mut [FusedSegment<'_>],
+        _layers: Range<usize>,
+    ) -> Tensor<3> {
+        match *self {}
+    }
+
+    pub(crate) fn score(&self, _ids: &[u32], _segments: &mut [FusedSegment<'_>]) -> Tensor<3> {
+        match *self {}
+    }
+
+    pub(crate) fn logits(&self, _hidden: Tensor<3>) -> Tensor<3> {
+        match *self {}
+    }
+}
