@@ -367,12 +367,14 @@ impl Assistant {
         }
         let side = self.parts.config.vision_config.image_size;
         for batch in [1, 4] {
-            read_back(self.parts.model.encode_images(Tensor::zeros([batch, 3, side, side], self.device())))
-                .await?;
+            let images = Tensor::zeros([batch, 3, side, side], self.device());
+            read_back(self.parts.model.encode_images(images.clone())).await?;
+            read_back(self.parts.model.encode_kept_images(images, &[0])).await?;
         }
         if let (Some(hearing), Some(audio)) = (&self.parts.model.audio, &self.parts.config.audio_config) {
             let mel = Tensor::zeros([1, audio.num_mel_bins, audio.num_mel_frames()], self.device());
-            read_back(hearing.encode(mel)).await?;
+            read_back(hearing.encode(mel.clone())).await?;
+            read_back(hearing.encode_kept(mel, &[0])).await?;
         }
         for rows in all_rows {
             let mut cache = decoder.new_cache(1, rows);

@@ -2,7 +2,8 @@
 //! product by the number of rows.
 //!
 //! On the CPU one packed form serves 1 row (decoding), 2 to 16 (verification, batches) and hundreds (prefill); it
-//! won against `x @ W`, `(W x^T)^T` and one product per row at every count. On a GPU it is the plain product.
+//! won against `x @ W`, `(W x^T)^T` and one product per row at every count. On a GPU it is a kernel of our own, which no
+//! number of rows has to be tuned for, or the plain product where the sizes do not suit it.
 
 use burn::tensor::Tensor;
 
@@ -23,6 +24,8 @@ pub(crate) struct Linear {
 enum Weight {
     /// In the CPU kernel's order.
     Packed(PackedWeight),
+    /// `[out, in]`, for the GPU kernel.
+    Kernel(Box<Tensor<2>>),
     /// `[out, in]`
     Plain(Box<Tensor<2>>),
 }
@@ -45,6 +48,8 @@ impl Linear {
         let [out_features, in_features] = weight.dims();
         let weight = if device::is_cpu(&weight.device()) {
             Weight::Packed(PackedWeight::new(&weight))
+        } else if device::multiplies(&weight) {
+            Weight::Kernel(Box::new(weight))
         } else {
             Weight::Plain(Box::new(weight))
         };
@@ -71,6 +76,7 @@ impl Linear {
         let x = x.reshape([rows, in_features]);
         let y = match &self.weight {
             Weight::Packed(weight) => weight.forward(x),
+            Weight::Kernel(weight) => device::product(x, (**weight).clone()),
             Weight::Plain(weight) => x.matmul(weight.clone().transpose()),
         };
         let y = match &self.bias {

@@ -17,9 +17,9 @@ mod gpu;
 mod no_gpu;
 
 #[cfg(feature = "gpu")]
-pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment};
+pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
 #[cfg(not(feature = "gpu"))]
-pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment};
+pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
 
 /// A kind of device, as named on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

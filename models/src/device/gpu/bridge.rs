@@ -100,6 +100,10 @@ pub(crate) trait DecoderPasses: Backend {
     /// Runs a pass over hidden values.
     #[fusion(dtype = DType::F32, shape = pass.spec())]
     fn pass_over_hidden(hidden: FloatTensor<Self>, pass: Pass) -> FloatTensor<Self>;
+
+    /// `x W^T`: `[rows, in]` and `[out, in]` to `[rows, out]`, where four divides `in`.
+    #[fusion(dtype = x, shape = Shape::from([x[0], weight[0]]))]
+    fn dense_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl DecoderPasses for CubeBackend {
@@ -108,7 +112,7 @@ impl DecoderPasses for CubeBackend {
         let ids = into_contiguous(ids);
         let Shared { launcher, weights, .. } = &*pass.0.decoder;
         let x = launcher.embed(weights, &ids.handle, pass.0.shape[1]);
-        tensor(&ids, &pass, pass.launch(x))
+        beside(&ids, pass.spec(), pass.launch(x))
     }
 
     fn pass_over_hidden(hidden: FloatTensor<Self>, pass: Pass) -> FloatTensor<Self> {
@@ -122,8 +126,23 @@ impl DecoderPasses for CubeBackend {
             pass.0.decoder.launcher.copy(&x, &copy, x.len());
             copy
         };
-        tensor(&hidden, &pass, pass.launch(x))
+        beside(&hidden, pass.spec(), pass.launch(x))
     }
+
+    fn dense_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, weight) = (into_contiguous(x), into_contiguous(weight));
+        let [rows, inputs] = [x.meta.shape()[0], x.meta.shape()[1]];
+        let outputs = weight.meta.shape()[0];
+        assert_eq!(inputs, weight.meta.shape()[1], "linear: x has {inputs} columns");
+        let values = Launcher::new(x.client.clone()).multiply(&buffer(&x), &buffer(&weight), inputs);
+        beside(&x, Shape::from([rows, outputs]), values)
+    }
+}
+
+/// `x W^T` on a device of the kernels.
+pub(super) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as DecoderPasses>::dense_product(x, weight))
 }
 
 /// Puts a pass into the queue of its input's device.
@@ -146,16 +165,11 @@ fn buffer(tensor: &CubeTensor) -> Buffer {
     Buffer::new(tensor.handle.clone(), tensor.meta.shape().num_elements())
 }
 
-/// The result of a pass as a tensor beside another one.
-fn tensor(beside: &CubeTensor, pass: &Pass, values: Buffer) -> CubeTensor {
-    assert_eq!(values.len(), pass.spec().num_elements(), "a pass gives what it says");
-    CubeTensor::new_contiguous(
-        beside.client.clone(),
-        beside.device.clone(),
-        pass.spec(),
-        values.handle().clone(),
-        DType::F32,
-    )
+/// A tensor of values on the device of another one.
+fn beside(other: &CubeTensor, shape: Shape, values: Buffer) -> CubeTensor {
+    assert_eq!(values.len(), shape.num_elements(), "a kernel gives what it says");
+    let (client, device) = (other.client.clone(), other.device.clone());
+    CubeTensor::new_contiguous(client, device, shape, values.handle().clone(), DType::F32)
 }
 
 /// Tensors of the backend as it is compiled, with fusion or without.

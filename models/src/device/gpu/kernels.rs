@@ -35,6 +35,13 @@ pub(crate) struct Product {
     pub(crate) planes: bool,
 }
 
+impl Product {
+    /// Sums that each row has.
+    const fn values(&self) -> usize {
+        if self.normed { 3 } else { 2 }
+    }
+}
+
 /// Sizes of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Heads {
@@ -46,7 +53,8 @@ pub(crate) struct Heads {
     pub(crate) width: usize,
 }
 
-/// Both dot products of each row, and its sum of squares: `[first, second, squares]` of row 0, then of row 1.
+/// Both dot products of each row, and its sum of squares where it is normed: `[first, second, squares]` of row 0, then
+/// of row 1.
 ///
 /// Every unit of the cube must come here; the sums are whole in every lane of a team.
 #[cube]
@@ -65,9 +73,10 @@ fn products(
     let vectors = comptime!(product.vectors);
     let rows = comptime!(product.rows);
     let normed = comptime!(product.normed);
-    let mut sums = Array::<Vec4>::new(comptime!(rows * 3));
+    let values = comptime!(product.values());
+    let mut sums = Array::<Vec4>::new(comptime!(rows * product.values()));
     #[unroll]
-    for index in 0..comptime!(rows * 3) {
+    for index in 0..comptime!(rows * product.values()) {
         sums[index] = Vec4::new(0.0);
     }
     let mut at = lane;
@@ -79,21 +88,24 @@ fn products(
             let plain = x[clamp_max(first_row + row, last_row) * vectors + at];
             if normed {
                 let scaled = plain * norm[at];
-                sums[row * 3] += scaled * first_weight;
-                sums[row * 3 + 1] += scaled * second_weight;
-                sums[row * 3 + 2] += plain * plain;
+                sums[row * values] += scaled * first_weight;
+                sums[row * values + 1] += scaled * second_weight;
+                sums[row * values + 2] += plain * plain;
             } else {
-                sums[row * 3] += plain * first_weight;
-                sums[row * 3 + 1] += plain * second_weight;
+                sums[row * values] += plain * first_weight;
+                sums[row * values + 1] += plain * second_weight;
             }
         }
         at += comptime!(LANES);
     }
-    let mut totals = Array::<f32>::new(comptime!(rows * 3));
-    let mut shared =
-        Shared::<[f32]>::new_slice(comptime!(if product.planes { 1 } else { rows * 3 * LANES * TEAMS }));
+    let mut totals = Array::<f32>::new(comptime!(rows * product.values()));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(if product.planes {
+        1
+    } else {
+        rows * product.values() * LANES * TEAMS
+    }));
     #[unroll]
-    for index in 0..comptime!(rows * 3) {
+    for index in 0..comptime!(rows * product.values()) {
         let sum = sums[index];
         let sum = sum.extract(0usize) + sum.extract(1usize) + sum.extract(2usize) + sum.extract(3usize);
         if comptime!(product.planes) {
@@ -109,7 +121,7 @@ fn products(
             let half = comptime!(LANES >> (step + 1));
             if lane < half {
                 #[unroll]
-                for index in 0..comptime!(rows * 3) {
+                for index in 0..comptime!(rows * product.values()) {
                     let at = (index * TEAMS + team) * LANES + lane;
                     let other = shared[at + half];
                     shared[at] += other;
@@ -118,7 +130,7 @@ fn products(
             sync_cube();
         }
         #[unroll]
-        for index in 0..comptime!(rows * 3) {
+        for index in 0..comptime!(rows * product.values()) {
             totals[index] = shared[(index * TEAMS + team) * LANES];
         }
     }
@@ -206,8 +218,8 @@ pub(crate) fn project_qkv(
 pub(crate) fn project(
     x: &[Vec4],
     weights: &[Vec4],
-    plan: &[u32],
     out: &mut [f32],
+    rows: u32,
     outputs: u32,
     #[comptime] product: Product,
     #[comptime] add: bool,
@@ -215,7 +227,7 @@ pub(crate) fn project(
     let outputs = outputs as usize;
     let first = (CUBE_POS_X as usize * TEAMS + UNIT_POS_Y as usize) * 2;
     let first_row = CUBE_POS_Y as usize * comptime!(product.rows);
-    let num_rows = plan[0] as usize;
+    let num_rows = rows as usize;
     let last = outputs - 1;
     let totals = products(
         x,
@@ -236,9 +248,9 @@ pub(crate) fn project(
                 if first + column < outputs {
                     let target = row * outputs + first + column;
                     if add {
-                        out[target] += totals[offset * 3 + column];
+                        out[target] += totals[offset * 2 + column];
                     } else {
-                        out[target] = totals[offset * 3 + column];
+                        out[target] = totals[offset * 2 + column];
                     }
                 }
             }
@@ -254,8 +266,8 @@ pub(crate) fn project_swiglu(
     x: &[Vec4],
     norm: &[Vec4],
     weights: &[Vec4],
-    plan: &[u32],
     out: &mut [f32],
+    rows: u32,
     outputs: u32,
     eps: f32,
     #[comptime] product: Product,
@@ -264,7 +276,7 @@ pub(crate) fn project_swiglu(
     let output = CUBE_POS_X as usize * TEAMS + UNIT_POS_Y as usize;
     let inside = clamp_max(output, outputs - 1);
     let first_row = CUBE_POS_Y as usize * comptime!(product.rows);
-    let num_rows = plan[0] as usize;
+    let num_rows = rows as usize;
     let totals = products(x, norm, weights, first_row, num_rows - 1, inside, outputs + inside, product);
     #[unroll]
     for offset in 0..comptime!(product.rows) {

@@ -281,8 +281,8 @@ impl Launcher {
                     teams,
                     attended.vectors(),
                     layer.output.vectors(),
-                    plan.argument(),
                     x.argument(),
+                    rows as u32,
                     hidden as u32,
                     self.product(width, rows, false),
                     true,
@@ -294,8 +294,8 @@ impl Launcher {
                     x.vectors(),
                     layer.inner_norm.vectors(),
                     layer.gate_up.vectors(),
-                    plan.argument(),
                     activated.argument(),
+                    rows as u32,
                     inner as u32,
                     eps,
                     self.product(hidden, rows, true),
@@ -306,8 +306,8 @@ impl Launcher {
                     teams,
                     activated.vectors(),
                     layer.down.vectors(),
-                    plan.argument(),
                     x.argument(),
+                    rows as u32,
                     hidden as u32,
                     self.product(inner, rows, false),
                     true,
@@ -338,24 +338,26 @@ impl Launcher {
 
     /// Scores of every token: `[rows, hidden]` of normalised values to `[rows, vocabulary]`.
     pub(crate) fn logits(&self, weights: &Weights, x: &Buffer) -> Buffer {
-        let Sizes { hidden, vocabulary, .. } = weights.sizes;
-        let rows = x.len / hidden;
-        let mut plan = Plan::new();
-        (0..rows).for_each(|_| plan.push(0, 0));
-        let out = self.empty(rows * vocabulary);
-        let tiles = rows.div_ceil(MAX_ROWS) as u32;
+        self.multiply(x, &weights.head, weights.sizes.hidden)
+    }
+
+    /// `x W^T`: `[rows, inputs]` and `[outputs, inputs]` to `[rows, outputs]`, with a multiple of four inputs.
+    pub(crate) fn multiply(&self, x: &Buffer, weights: &Buffer, inputs: usize) -> Buffer {
+        let (rows, outputs) = (x.len / inputs, weights.len / inputs);
+        let out = self.empty(rows * outputs);
+        let cubes = outputs.div_ceil(2).div_ceil(TEAMS) as u32;
         // SAFETY: the kernel stays inside buffers of the documented shapes, which these are.
         unsafe {
             kernels::project::launch_unchecked(
                 &self.client,
-                CubeCount::Static(vocabulary.div_ceil(2).div_ceil(TEAMS) as u32, tiles, 1),
+                CubeCount::Static(cubes, rows.div_ceil(MAX_ROWS) as u32, 1),
                 CubeDim::new_2d(LANES as u32, TEAMS as u32),
                 x.vectors(),
-                weights.head.vectors(),
-                plan.upload(&self.client).argument(),
+                weights.vectors(),
                 out.argument(),
-                vocabulary as u32,
-                self.product(hidden, rows, false),
+                rows as u32,
+                outputs as u32,
+                self.product(inputs, rows, false),
                 false,
             );
         }

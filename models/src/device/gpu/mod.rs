@@ -28,6 +28,19 @@ use kernels::{ATTENTION_UNITS, Heads};
 use launch::{Launcher, LayerWeights, Plan, Sizes, Weights};
 use pool::{CachePool, Slot};
 
+/// Whether [`product`] can multiply by a `[out, in]` weight.
+pub(crate) fn multiplies(weight: &Tensor<2>) -> bool {
+    !super::is_cpu(&weight.device()) && weight.dims()[1].is_multiple_of(4)
+}
+
+/// `x W^T` by a kernel that is compiled once for all numbers of rows, and never tuned.
+///
+/// # Shapes
+/// - x: `[rows, in]`; weight: `[out, in]`; output: `[rows, out]`
+pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    bridge::product(x, weight)
+}
+
 /// A decoder's layers and head in the kernels' layout.
 #[derive(Debug, Clone)]
 pub(crate) struct FusedDecoder {
