@@ -122,7 +122,7 @@ impl Decoder {
     /// Bytes of a cache of [`Self::new_cache`] for one sequence of up to `positions` positions.
     pub fn kv_bytes(&self, positions: usize) -> u64 {
         let row = self.config.num_key_value_heads * self.config.head_dim() * size_of::<f32>();
-        (2 * self.layers.len() * self.shapes.capacity(positions) * row) as u64
+        (2 * self.num_layers() * self.shapes.capacity(positions) * row) as u64
     }
 
     /// As [`Self::new_cache`], for so many of the layers only: what [`Self::forward_layers`] needs.

@@ -92,10 +92,14 @@ impl KvCache {
 
     /// Bytes of the keys and values, free space included.
     pub fn bytes(&self) -> u64 {
+        let layers = match &self.storage {
+            Storage::Tensors(layers) => layers,
+            Storage::Fused(cache) => return cache.bytes(),
+        };
         let of = |tensor: &Option<Tensor<4>>| {
             tensor.as_ref().map_or(0, |tensor| tensor.shape().num_elements() * tensor.dtype().size())
         };
-        self.layers.iter().map(|layer| (of(&layer.keys) + of(&layer.values)) as u64).sum()
+        layers.iter().map(|layer| (of(&layer.keys) + of(&layer.values)) as u64).sum()
     }
 
     /// A copy of the first `len` positions with room for `capacity`.
@@ -106,7 +110,11 @@ impl KvCache {
         assert!(len <= self.len && len <= capacity, "{len} of {} positions into {capacity}", self.len);
         let copy = |tensor: &Option<Tensor<4>>| tensor.as_ref().map(|tensor| resized(tensor, capacity));
         let copy = |layer: &LayerCache| LayerCache { keys: copy(&layer.keys), values: copy(&layer.values) };
-        Self { layers: self.layers.iter().map(copy).collect(), batch: self.batch, len, capacity }
+        let storage = match &self.storage {
+            Storage::Tensors(layers) => Storage::Tensors(layers.iter().map(copy).collect()),
+            Storage::Fused(cache) => Storage::Fused(cache.prefix(len, capacity)),
+        };
+        Self { storage, num_layers: self.num_layers, batch: self.batch, len, capacity }
     }
 
     /// Changes the room to `capacity`, tensor by tensor, so that hardly more than the larger of both is in use.
@@ -115,8 +123,13 @@ impl KvCache {
     /// If more positions are held.
     pub(crate) fn resize(&mut self, capacity: usize) {
         assert!(self.len <= capacity, "{} positions into {capacity}", self.len);
-        for slot in self.layers.iter_mut().flat_map(|layer| [&mut layer.keys, &mut layer.values]) {
-            *slot = slot.take().map(|tensor| resized(&tensor, capacity));
+        match &mut self.storage {
+            Storage::Tensors(layers) => {
+                for slot in layers.iter_mut().flat_map(|layer| [&mut layer.keys, &mut layer.values]) {
+                    *slot = slot.take().map(|tensor| resized(&tensor, capacity));
+                }
+            }
+            Storage::Fused(cache) => *cache = cache.prefix(self.len, capacity),
         }
         self.capacity = capacity;
     }

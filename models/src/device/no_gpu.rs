@@ -35,6 +35,16 @@ pub(crate) struct FusedSegment<'a> {
     pub(crate) rows: usize,
 }
 
+impl FusedCache {
+    pub(crate) fn bytes(&self) -> u64 {
+        unreachable!("no GPU backend is compiled in")
+    }
+
+    pub(crate) fn prefix(&self, _positions: usize, _capacity: usize) -> Self {
+        unreachable!("no GPU backend is compiled in")
+    }
+}
+
 impl FusedDecoder {
     pub(crate) fn load(
         _scope: &Scope<'_>,

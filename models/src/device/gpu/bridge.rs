@@ -15,7 +15,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::Shared;
 use super::launch::{Buffer, Launcher, Plan};
-use super::pool::Slot;
+use super::pool::{Move, Slot};
 
 /// What goes into a pass.
 pub(super) enum Input {
@@ -45,8 +45,8 @@ struct Contents {
     decoder: Arc<Shared>,
     layers: Range<usize>,
     plan: Plan,
-    /// Slots to copy before the layers run: from, to, positions.
-    moved: Vec<(Arc<Slot>, Arc<Slot>, usize)>,
+    /// What to copy in the cache before the layers run.
+    moves: Vec<Move>,
     /// Slots that the plan names: nobody else may have them before the pass ran.
     _slots: Vec<Arc<Slot>>,
     output: PassOutput,
@@ -58,12 +58,12 @@ impl Pass {
         decoder: Arc<Shared>,
         layers: Range<usize>,
         plan: Plan,
-        moved: Vec<(Arc<Slot>, Arc<Slot>, usize)>,
+        moves: Vec<Move>,
         slots: Vec<Arc<Slot>>,
         output: PassOutput,
         shape: [usize; 3],
     ) -> Self {
-        Self(Arc::new(Contents { decoder, layers, plan, moved, _slots: slots, output, shape }))
+        Self(Arc::new(Contents { decoder, layers, plan, moves, _slots: slots, output, shape }))
     }
 
     fn spec(&self) -> Shape {
@@ -72,11 +72,9 @@ impl Pass {
 
     /// Launches the pass over rows of hidden values, which it overwrites.
     fn launch(&self, x: Buffer) -> Buffer {
-        let Contents { decoder, layers, plan, moved, output, .. } = &*self.0;
+        let Contents { decoder, layers, plan, moves, output, .. } = &*self.0;
         let Shared { launcher, weights, pool, .. } = &**decoder;
-        for (from, to, positions) in moved {
-            pool.copy(from, to, *positions);
-        }
+        moves.iter().for_each(|step| pool.copy(step));
         if !layers.is_empty() {
             let caches = pool.buffers();
             launcher.run_layers(weights, layers.clone(), &caches[layers.clone()], plan, &x);

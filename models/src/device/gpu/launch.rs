@@ -67,6 +67,13 @@ pub(crate) struct Weights {
     pub(crate) rotary: Buffer,
 }
 
+impl Weights {
+    /// Positions that have a rotation.
+    pub(crate) fn num_positions(&self) -> usize {
+        self.rotary.len / self.sizes.heads.width
+    }
+}
+
 /// Where the rows of a pass belong, as the kernels read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {

@@ -26,7 +26,7 @@ use crate::error::ModelError;
 use bridge::{Input, Pass, PassOutput};
 use kernels::{ATTENTION_UNITS, Heads};
 use launch::{Launcher, LayerWeights, Plan, Sizes, Weights};
-use pool::{CachePool, Slot};
+use pool::{CachePool, Move, Slot};
 
 /// Whether [`product`] can multiply by a `[out, in]` weight.
 pub(crate) fn multiplies(weight: &Tensor<2>) -> bool {
@@ -61,6 +61,7 @@ struct Shared {
 /// A clone sees the same values until one of the two writes: then the writer moves to a copy.
 #[derive(Debug, Clone)]
 pub(crate) struct FusedCache {
+    decoder: FusedDecoder,
     slot: Arc<Slot>,
     /// Counts the caches that see the slot; queued passes hold the slot alone.
     owners: Arc<()>,
@@ -116,7 +117,7 @@ impl FusedDecoder {
     /// An empty cache for `batch` sequences of up to `capacity` positions.
     pub(crate) fn new_cache(&self, batch: usize, capacity: usize) -> FusedCache {
         let slot = Arc::new(self.shared.pool.allocate(batch * capacity));
-        FusedCache { slot, owners: Arc::new(()), batch, capacity }
+        FusedCache { decoder: self.clone(), slot, owners: Arc::new(()), batch, capacity }
     }
 
     /// Runs layers over hidden values, with the final norm behind the last layer.
@@ -146,6 +147,8 @@ impl FusedDecoder {
         let weights = &self.shared.weights;
         let shape = [1, ids.len(), weights.sizes.vocabulary];
         let pass = self.pass(segments, 0..weights.layers.len(), PassOutput::Logits, shape);
+        let vocabulary = weights.sizes.vocabulary;
+        assert!(ids.iter().all(|&id| (id as usize) < vocabulary), "an id is outside the vocabulary");
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let count = ids.len();
         let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count]), &self.shared.device);
@@ -170,32 +173,64 @@ impl FusedDecoder {
         shape: [usize; 3],
     ) -> Pass {
         let mut plan = Plan::new();
-        let mut moved = Vec::new();
         let mut slots = Vec::with_capacity(segments.len());
+        let num_positions = self.shared.weights.num_positions();
         for FusedSegment { cache, held, rows } in segments {
-            if let Some(from) = cache.make_own(*held) {
-                moved.push((from, cache.slot.clone(), cache.batch * cache.capacity));
-            }
+            assert!(
+                *held + *rows <= num_positions,
+                "{held} + {rows} positions, {num_positions} have rotations"
+            );
+            cache.make_own(*held);
             for sequence in 0..cache.batch {
                 let start = cache.slot.start() + sequence * cache.capacity;
                 (0..*rows).for_each(|row| plan.push(*held + row, start));
             }
             slots.push(cache.slot.clone());
         }
-        Pass::new(self.shared.clone(), layers, plan, moved, slots, output, shape)
+        Pass::new(self.shared.clone(), layers, plan, Vec::new(), slots, output, shape)
     }
 }
 
 impl FusedCache {
-    /// Moves to a slot of its own if another cache sees this one, and returns the old one where it holds anything.
-    fn make_own(&mut self, held: usize) -> Option<Arc<Slot>> {
-        if Arc::strong_count(&self.owners) == 1 {
-            return None;
+    /// Bytes of the keys and values, free space included.
+    pub(crate) fn bytes(&self) -> u64 {
+        let shared = &self.decoder.shared;
+        let row = 2 * shared.weights.sizes.heads.keys * shared.weights.sizes.heads.width * size_of::<f32>();
+        (self.batch * self.capacity * shared.weights.layers.len() * row) as u64
+    }
+
+    /// A copy of the first `positions` positions with room for `capacity`.
+    pub(crate) fn prefix(&self, positions: usize, capacity: usize) -> Self {
+        let copy = self.decoder.new_cache(self.batch, capacity);
+        if positions > 0 {
+            let moves = (0..self.batch).map(|sequence| Move {
+                from: self.slot.clone(),
+                from_at: sequence * self.capacity,
+                to: copy.slot.clone(),
+                to_at: sequence * capacity,
+                positions,
+            });
+            self.decoder.shared.queue_moves(moves.collect());
         }
-        let slot = Arc::new(self.slot.pool().allocate(self.batch * self.capacity));
-        self.owners = Arc::new(());
-        let old = std::mem::replace(&mut self.slot, slot);
-        (held > 0).then_some(old)
+        copy
+    }
+
+    /// Moves to a slot of its own if another cache sees this one.
+    fn make_own(&mut self, held: usize) {
+        if Arc::strong_count(&self.owners) > 1 {
+            *self = self.prefix(held, self.capacity);
+        }
+    }
+}
+
+impl Shared {
+    /// Copies positions in the cache, in turn with what else is queued.
+    fn queue_moves(self: &Arc<Self>, moves: Vec<Move>) {
+        // An operation of the queue needs a tensor, so one row is looked up for nothing.
+        let shape = [1, 1, self.weights.sizes.hidden];
+        let pass = Pass::new(self.clone(), 0..0, Plan::new(), moves, Vec::new(), PassOutput::Hidden, shape);
+        let id: Tensor<1, Int> = Tensor::from_data(TensorData::new(vec![0_i32], [1]), &self.device);
+        bridge::run(Input::Tokens(id), pass);
     }
 }
 

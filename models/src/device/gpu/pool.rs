@@ -36,6 +36,16 @@ pub(crate) struct Slot {
     positions: Range<usize>,
 }
 
+/// Positions to copy from one slot to another, counted from where each begins.
+#[derive(Debug)]
+pub(crate) struct Move {
+    pub(crate) from: Arc<Slot>,
+    pub(crate) from_at: usize,
+    pub(crate) to: Arc<Slot>,
+    pub(crate) to_at: usize,
+    pub(crate) positions: usize,
+}
+
 /// Free positions of a pool in rising order, no two ranges adjacent.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct FreeRanges {
@@ -64,11 +74,12 @@ impl CachePool {
         self.state().buffers.clone()
     }
 
-    /// Copies the first positions of one slot to another.
-    pub(crate) fn copy(&self, from: &Slot, to: &Slot, positions: usize) {
+    /// Copies positions of one slot to another.
+    pub(crate) fn copy(&self, step: &Move) {
+        let from = (step.from.positions.start + step.from_at) * self.width;
+        let to = (step.to.positions.start + step.to_at) * self.width;
         for buffer in self.buffers() {
-            let (from, to) = (from.start() * self.width, to.start() * self.width);
-            self.launcher.copy_within(&buffer, from, to, positions * self.width);
+            self.launcher.copy_within(&buffer, from, to, step.positions * self.width);
         }
     }
 
@@ -92,11 +103,6 @@ impl Slot {
     /// Where its first position stands in the pool.
     pub(crate) fn start(&self) -> usize {
         self.positions.start
-    }
-
-    /// The pool it belongs to.
-    pub(crate) fn pool(&self) -> &Arc<CachePool> {
-        &self.pool
     }
 }
 
