@@ -11,8 +11,8 @@
 //!
 //! The wire protocol is told in docs/protocol.md and declared in `msao-protocol`.
 
-mod api;
 pub mod access;
+mod api;
 mod app;
 mod assets;
 pub mod config;
@@ -33,8 +33,8 @@ mod tls;
 mod upstream_config;
 mod ws;
 
-pub use api::{ImageHost, NoHost};
 pub use access::Access;
+pub use api::{ImageHost, NoHost};
 pub use app::{AppState, create_app};
 pub use assets::Assets;
 pub use config::{ServerConfig, Timeouts};

@@ -94,7 +94,8 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let assets = Assets { page: config.page.clone(), weights: config.weights.clone(), checkpoints };
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
     let origins = Origins::new(config.allow_origins.clone());
-    let mut state = AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
+    let mut state =
+        AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
     state.access = access;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
