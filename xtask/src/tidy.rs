@@ -19,6 +19,7 @@ fn sources() -> Vec<PathBuf> {
     let crates = [
         "protocol",
         "planner",
+        "kernels",
         "models",
         "wasm-runtime",
         "web-app",
