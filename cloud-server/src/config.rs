@@ -54,6 +54,9 @@ pub struct ServerConfig {
     /// Where the models run: cpu, vulkan or cuda
     #[arg(long, env = "MSAO_DEVICE", default_value = "cpu")]
     pub device: DeviceKind,
+    /// Threads that the model may use on the CPU, 0 for one a core
+    #[arg(long, env = "MSAO_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub threads: u16,
     /// Limits that differ from the defaults, as JSON: '{"image_bytes": 1000000, "images": 4}'
     #[arg(long, env = "MSAO_LIMITS", default_value = "{}", value_parser = parse_limits)]
     pub limits: Limits,

@@ -103,6 +103,7 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
 fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError> {
     let path = config.weights.join(&config.model);
     let draft_path = draft_model(config)?;
+    msao_models::device::set_threads(config.threads.into());
     tracing::info!(checkpoint = %path.display(), device = %config.device, "loading the model");
     let embedded = EmbeddedConfig {
         name: config.model.clone(),

@@ -50,6 +50,19 @@ fn limits_are_json() {
 }
 
 #[test]
+fn threads_are_one_a_core_unless_told_and_no_absurd_number() {
+    let threads = |flags: &[&str]| {
+        let flags = std::iter::once(&"msao-server").chain(flags);
+        ServerConfig::try_parse_from(flags).map(|config| config.threads)
+    };
+    assert_eq!(threads(&[]).unwrap(), 0);
+    assert_eq!(threads(&["--threads", "3"]).unwrap(), 3);
+    for absurd in ["-1", "1025", "all"] {
+        assert!(threads(&["--threads", absurd]).is_err(), "{absurd}");
+    }
+}
+
+#[test]
 fn a_file_is_weaker_than_a_flag_and_stronger_than_a_default() {
     let file = Written::new(
         "layers",

@@ -155,6 +155,10 @@ pub fn is_cpu(_device: &Device) -> bool {
     false
 }
 
+/// Sets on how many threads the CPU multiplies.
+#[cfg(all(feature = "flex", not(target_family = "wasm")))]
+pub use msao_kernels::set_threads;
+
 /// A weight matrix in the CPU kernel's own order; without the CPU backend nothing is ever packed.
 #[cfg(feature = "flex")]
 pub(crate) use cpu_linear::PackedWeight;
