@@ -68,6 +68,8 @@ enum Command {
     SplitServer(split::Arguments),
     /// Measure requests a second at saturation; writes load.json
     Load(load::Arguments),
+    /// Keep the server at a steady rate, and see whether its memory grows; writes soak.json
+    Soak(load::SoakArguments),
     /// Turn journals into figures with intervals; writes RESULTS.md, results.json and plots
     Report(report::Arguments),
     #[command(flatten)]
@@ -83,6 +85,7 @@ fn main() -> Result<()> {
         Command::Link(arguments) => link::run(&arguments),
         Command::SplitServer(arguments) => split::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
+        Command::Soak(arguments) => load::soak(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Datasets(command) => datasets::run(&command),
     }

@@ -63,13 +63,12 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     }
     let mut load = Command::new(program(&workspace::target_folder()));
     load.current_dir(workspace::root())
-        .arg("load")
-        .arg("--set")
+        .args(["load", "--past", "--set"])
         .arg(eval::make_set(&SET)?)
         .args(&models)
         .arg("--out")
         .arg(&folder);
-    progress::run_visibly("loading the server", "about 90 min; a test that was cut goes on", &mut load)?;
+    progress::run_visibly("loading the server", "about 2 hours; a test that was cut goes on", &mut load)?;
     let mut report = Command::new(program(&workspace::target_folder()));
     report.current_dir(workspace::root()).arg("report").arg("--in").arg(&folder);
     if models.is_empty() {

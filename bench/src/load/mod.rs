@@ -14,6 +14,9 @@
 //! The search is repeated with other draws of the arrivals; what is reported is the mean over them with its interval. A cut
 //! test goes on behind the last search that ended.
 //!
+//! Past saturation the question is another one: whether the server still gives as many answers in time as it ever does, refuses
+//! the rest at once, and keeps its memory. A soak asks the last of it over time.
+//!
 //! A replayed draft waits as long as it did when it was recorded, and until the correction it goes on from; a session
 //! asks one question at a time.
 //!
@@ -25,47 +28,47 @@
 //! | [`session`] | plays a script to the server |
 //! | [`trial`] | one rate |
 //! | [`saturation`] | the highest rate that is sustained |
+//! | [`past`] | rates from there to twice as many |
+//! | [`soak`] | a steady rate for half an hour |
+//! | [`trend`] | whether memory grows |
+//! | [`stage`] | the server and the scripts that all of it needs |
 //! | [`outcome`] | what was found, and its file |
 
 mod arrivals;
 mod outcome;
+mod past;
 mod recording;
 mod saturation;
 mod script;
 mod session;
+mod soak;
+mod stage;
+mod trend;
 mod trial;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use msao_tests::{cloud::CloudClient, server::Server};
 
-pub(crate) use self::outcome::{LoadReport, LoadSettings, PolicyLoad, Searched};
+pub(crate) use self::{
+    outcome::{LoadReport, LoadSettings, PolicyLoad, Searched, Trial},
+    past::TIMES,
+    soak::{Arguments as SoakArguments, SoakReport, run as soak},
+};
 use self::{
-    recording::Recorder,
     saturation::Search,
     script::Script,
+    stage::{SERVER, Stage, StageOptions},
     trial::{Crowd, Unloaded},
 };
 use crate::{
-    link::Scenario,
     report::LOAD_FILE,
-    run::{self, BenchPolicy, ClientSettings, Edge, ModelOptions, Models, Request, RequestSet},
+    run::{self, BenchPolicy},
 };
 
 /// The latency bound over the unloaded 95th percentile of cloud only.
 pub(crate) const BOUND_OVER_UNLOADED: f64 = 3.0;
-/// Name of the server's program.
-const SERVER: &str = "msao-server";
-/// After so long a request of the recording has failed.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Whose load to measure, and how.
 #[derive(Debug, Args)]
@@ -73,35 +76,14 @@ pub(crate) struct Arguments {
     /// Policies; cloud_only is always among them, since it sets the bound
     #[arg(long, value_delimiter = ',', default_value = "cloud_only,co_located,msao,msao_risk")]
     policies: Vec<BenchPolicy>,
-    /// Folder of the requests, as models/training/make_eval.py writes it; without it the shipped samples are asked
-    #[arg(long)]
-    set: Option<PathBuf>,
-    /// Requests that arrivals are drawn from, at most
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    requests: u16,
-    /// Network of the recording; load itself comes without one
-    #[arg(long, default_value = "20ms-200mbit")]
-    network: Scenario,
     /// Searches of each policy, each with arrivals of its own: intervals come from two on
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: u32,
+    /// After each search go on at 1, 1.5 and 2 times the rate that it found, also where the search was made before
+    #[arg(long)]
+    past: bool,
     #[command(flatten)]
-    models: ModelOptions,
-    /// Seconds of arrivals at each rate; more where fewer than 40 requests would reach the server
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=600))]
-    seconds: u16,
-    /// Sessions that are open; a server takes 64 and queues 16 unless MSAO_MAX_SESSIONS and MSAO_QUEUE say otherwise
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=500))]
-    sessions: u16,
-    /// Processors of the server, such as 0-3
-    #[arg(long)]
-    server_cpus: Option<String>,
-    /// Processors of everything else
-    #[arg(long)]
-    client_cpus: Option<String>,
-    /// Folder of load.json; searches that it has already are not made again
-    #[arg(long, default_value = "target/bench/run")]
-    out: PathBuf,
+    options: StageOptions,
 }
 
 /// Records, replays, and writes what was found.
@@ -110,28 +92,22 @@ pub(crate) struct Arguments {
 /// If a program or a checkpoint is missing, there are no such processors, or the server ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let policies = policies(&arguments.policies)?;
-    fs::create_dir_all(&arguments.out).with_context(|| format!("cannot make {}", arguments.out.display()))?;
-    let (file, models) = (arguments.out.join(LOAD_FILE), Models::of(&arguments.models)?);
-    let requests = requests(arguments)?;
-    let settings = LoadSettings {
-        models: Some(models.to_string()),
-        network: Some(arguments.network.to_string()),
-        requests: requests.len(),
-        seconds: f64::from(arguments.seconds),
-        sessions: arguments.sessions.into(),
-        server_cpus: arguments.server_cpus.clone(),
+    let out = &arguments.options.out;
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let (file, mut stage) = (out.join(LOAD_FILE), Stage::of(&arguments.options)?);
+    let mut report = LoadReport::open(&file, stage.settings())?;
+    let is_open = |policy: &BenchPolicy| {
+        let name = policy.to_string();
+        report.repeats(&name) < arguments.repeats || arguments.past && report.lacks_past(&name)
     };
-    let mut report = LoadReport::open(&file, settings)?;
-    let is_open = |policy: &BenchPolicy| report.repeats(&policy.to_string()) < arguments.repeats;
     let policies: Vec<BenchPolicy> = policies.into_iter().filter(is_open).collect();
     if policies.is_empty() {
         eprintln!("{} has all of it already", file.display());
         return Ok(());
     }
-    let stage = Stage { arguments, models, file };
-    for (policy, scripts) in &stage.record(&policies, requests)? {
+    for (policy, scripts) in &stage.record(&policies)? {
         let server = stage.start_server()?;
-        stage.measure(*policy, scripts, server.address(), &mut report)?;
+        measure(arguments, *policy, scripts, server.address(), &file, &mut report)?;
     }
     Ok(())
 }
@@ -151,118 +127,63 @@ fn policies(asked: &[BenchPolicy]) -> Result<Vec<BenchPolicy>> {
     Ok(policies)
 }
 
-/// Holds this process to processors, where some are named.
-fn hold(processors: Option<&String>) -> Result<()> {
-    if let Some(processors) = processors {
-        ensure!(run::pin(processors)?, "processors cannot be held: there is no `taskset` here");
+/// Searches as often as is asked for and was not done yet, and goes past what was found.
+fn measure(
+    arguments: &Arguments,
+    policy: BenchPolicy,
+    scripts: &[Script],
+    server: SocketAddr,
+    file: &Path,
+    report: &mut LoadReport,
+) -> Result<()> {
+    let name = policy.to_string();
+    let reaching_share = reaching_share(policy, scripts)?;
+    let Unloaded { median_ms: unloaded_ms, p95_ms } = trial::unloaded(server, scripts)?;
+    if report.policies.is_empty() {
+        report.bound_ms = BOUND_OVER_UNLOADED * p95_ms;
+    }
+    let crowd = Crowd {
+        server,
+        scripts,
+        sessions: arguments.options.sessions.into(),
+        reaching_share,
+        seconds: report.settings.seconds,
+        bound_ms: report.bound_ms,
+        session_requests: None,
+    };
+    let repeats = arguments.repeats.max(report.repeats(&name));
+    for repeat in 0..repeats {
+        let known = report.of(&name).and_then(|known| known.searches.get(repeat as usize)).cloned();
+        let mut searched = match known {
+            Some(known) if !arguments.past || !known.lacks_past() => continue,
+            Some(known) => known,
+            None => {
+                eprintln!("{policy}: search {} of {repeats}", repeat + 1);
+                search(&crowd, repeat, 0.5e3 / unloaded_ms / reaching_share)?
+            }
+        };
+        eprintln!("{policy}: {:.2} requests/s", searched.saturation_per_s);
+        if arguments.past && searched.lacks_past() {
+            searched.past = past::try_all(&crowd, searched.repeat, searched.saturation_per_s)?;
+        }
+        let server_peak_bytes = run::child_peak_bytes(SERVER);
+        let known = report.of_or_new(&name, reaching_share, unloaded_ms);
+        known.server_peak_bytes = known.server_peak_bytes.max(server_peak_bytes);
+        known.note(searched);
+        // Written after each: a run that is cut keeps what it has.
+        report.write(file)?;
     }
     Ok(())
 }
 
-/// The requests that arrivals are drawn from.
-fn requests(arguments: &Arguments) -> Result<Vec<Request>> {
-    let set = arguments.set.as_deref();
-    let mut set = set.map_or_else(RequestSet::gallery, |folder: &Path| RequestSet::folder(folder))?;
-    let mut requests = Vec::new();
-    for index in 0..set.len() {
-        if requests.len() == usize::from(arguments.requests) {
-            break;
-        }
-        requests.extend(set.load(index)?);
-    }
-    ensure!(!requests.is_empty(), "the set is empty; make it with `cargo xtask bench`");
-    Ok(requests)
-}
-
-/// What all policies of a test share.
-struct Stage<'a> {
-    arguments: &'a Arguments,
-    models: Models,
-    file: PathBuf,
-}
-
-impl Stage<'_> {
-    /// What is started inherits the processors of who starts it: first the server's, then ours.
-    fn start_server(&self) -> Result<Server> {
-        hold(self.arguments.server_cpus.as_ref())?;
-        let server = Server::start_with(&self.models.server_flags())?;
-        hold(self.arguments.client_cpus.as_ref())?;
-        Ok(server)
-    }
-
-    /// The scripts of every policy that can be measured with these models.
-    fn record(
-        &self,
-        policies: &[BenchPolicy],
-        mut requests: Vec<Request>,
-    ) -> Result<Vec<(BenchPolicy, Vec<Script>)>> {
-        let server = self.start_server()?;
-        let running = CloudClient::connect(server.address())?.model;
-        if running.audio.is_none() {
-            requests.retain(|request| request.prompt.audio.is_none());
-            eprintln!("requests with a recording are left out: the target cannot hear");
-            ensure!(!requests.is_empty(), "no request is left; give a --set with pictures");
-        }
-        let policies = self.models.able(policies, &running);
-        eprintln!("recording {} requests a policy ...", requests.len());
-        let settings = ClientSettings {
-            edge: Arc::new(Edge::start(&self.models.edge.folder)?),
-            judged: self.models.judged(&running.name)?.map(Arc::new),
-            timeout: TIMEOUT,
-            replays: false,
-        };
-        let mut recorder = Recorder::start(server.address(), self.arguments.network, settings)?;
-        policies.into_iter().map(|policy| Ok((policy, recorder.record(policy, &requests)?))).collect()
-    }
-
-    /// Searches as often as is asked for and was not done yet.
-    fn measure(
-        &self,
-        policy: BenchPolicy,
-        scripts: &[Script],
-        server: SocketAddr,
-        report: &mut LoadReport,
-    ) -> Result<()> {
-        let name = policy.to_string();
-        let reaching = scripts.iter().filter(|script| script.reaches_server()).count();
-        ensure!(reaching > 0, "no request under {policy} reaches the server: there is no load to measure");
-        let reaching_share = reaching as f64 / scripts.len() as f64;
-        let Unloaded { median_ms: unloaded_ms, p95_ms } = trial::unloaded(server, scripts)?;
-        if report.policies.is_empty() {
-            report.bound_ms = BOUND_OVER_UNLOADED * p95_ms;
-        }
-        let crowd = Crowd {
-            server,
-            scripts,
-            sessions: self.arguments.sessions.into(),
-            reaching_share,
-            seconds: report.settings.seconds,
-            bound_ms: report.bound_ms,
-        };
-        let repeats = self.arguments.repeats;
-        for repeat in report.repeats(&name)..repeats {
-            eprintln!("{policy}: search {} of {repeats}", repeat + 1);
-            let searched = search(&crowd, repeat, 0.5e3 / unloaded_ms / reaching_share)?;
-            eprintln!("{policy}: {:.2} requests/s", searched.saturation_per_s);
-            let server_peak_bytes = run::child_peak_bytes(SERVER);
-            match report.of(&name) {
-                Some(known) => {
-                    known.server_peak_bytes = known.server_peak_bytes.max(server_peak_bytes);
-                    known.searches.push(searched);
-                }
-                None => report.policies.push(PolicyLoad {
-                    policy: name.clone(),
-                    reaching_share,
-                    unloaded_ms,
-                    server_peak_bytes,
-                    searches: vec![searched],
-                }),
-            }
-            // Written after each: a run that is cut keeps what it has.
-            report.write(&self.file)?;
-        }
-        Ok(())
-    }
+/// Share of requests that reach the server.
+///
+/// # Errors
+/// If none does.
+fn reaching_share(policy: BenchPolicy, scripts: &[Script]) -> Result<f64> {
+    let reaching = scripts.iter().filter(|script| script.reaches_server()).count();
+    ensure!(reaching > 0, "no request under {policy} reaches the server: there is no load to measure");
+    Ok(reaching as f64 / scripts.len() as f64)
 }
 
 /// The highest rate that is sustained with one draw of the arrivals.
@@ -285,6 +206,7 @@ fn search(crowd: &Crowd<'_>, repeat: u32, first_per_s: f64) -> Result<Searched> 
         saturation_per_s: search.sustained_per_s().unwrap_or(0.0),
         overload_per_s: search.overload_per_s(),
         trials: search.into_trials(),
+        past: Vec::new(),
     })
 }
 

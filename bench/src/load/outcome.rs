@@ -66,6 +66,9 @@ pub(crate) struct Searched {
     pub(crate) overload_per_s: Option<f64>,
     /// Every rate that was tried, in order.
     pub(crate) trials: Vec<Trial>,
+    /// What came of rates from saturation on, where that was asked for: see [`super::past`].
+    #[serde(default)]
+    pub(crate) past: Vec<Trial>,
 }
 
 /// As it stands in files, those of versions that searched once included.
@@ -89,7 +92,7 @@ impl From<PolicyLoadFile> for PolicyLoad {
             file;
         if let (Some(saturation_per_s), true) = (file.saturation_per_s, searches.is_empty()) {
             let (overload_per_s, trials) = (file.overload_per_s, file.trials);
-            searches.push(Searched { repeat: 0, saturation_per_s, overload_per_s, trials });
+            searches.push(Searched { repeat: 0, saturation_per_s, overload_per_s, trials, past: Vec::new() });
         }
         Self { policy, reaching_share, unloaded_ms, server_peak_bytes, searches }
     }
@@ -124,21 +127,61 @@ impl LoadReport {
     /// # Errors
     /// If the disk does not take it.
     pub(super) fn write(&self, file: &Path) -> Result<()> {
-        let cannot = || format!("cannot write {}", file.display());
-        let beside = file.with_extension("json.part");
-        fs::write(&beside, serde_json::to_string_pretty(self)? + "\n").with_context(cannot)?;
-        fs::rename(&beside, file).with_context(cannot)
+        write(self, file)
     }
 
     /// What was found of a policy.
-    pub(super) fn of(&mut self, policy: &str) -> Option<&mut PolicyLoad> {
-        self.policies.iter_mut().find(|one| one.policy == policy)
+    pub(super) fn of(&self, policy: &str) -> Option<&PolicyLoad> {
+        self.policies.iter().find(|one| one.policy == policy)
+    }
+
+    /// What was found of a policy; nothing yet if it is new.
+    pub(super) fn of_or_new(
+        &mut self,
+        policy: &str,
+        reaching_share: f64,
+        unloaded_ms: f64,
+    ) -> &mut PolicyLoad {
+        let place = self.policies.iter().position(|one| one.policy == policy).unwrap_or_else(|| {
+            self.policies.push(PolicyLoad {
+                policy: policy.to_owned(),
+                reaching_share,
+                unloaded_ms,
+                server_peak_bytes: None,
+                searches: Vec::new(),
+            });
+            self.policies.len() - 1
+        });
+        &mut self.policies[place]
+    }
+
+    /// Whether a search of a policy was not gone past.
+    pub(super) fn lacks_past(&self, policy: &str) -> bool {
+        let found = self.policies.iter().filter(|one| one.policy == policy);
+        found.flat_map(|one| &one.searches).any(Searched::lacks_past)
     }
 
     /// Searches that a policy has already.
     pub(super) fn repeats(&self, policy: &str) -> u32 {
         let found = self.policies.iter().find(|one| one.policy == policy);
         found.map_or(0, |one| one.searches.len() as u32)
+    }
+}
+
+impl Searched {
+    /// Whether there is a rate to go past, and nobody did.
+    pub(super) fn lacks_past(&self) -> bool {
+        self.saturation_per_s > 0.0 && self.past.is_empty()
+    }
+}
+
+impl PolicyLoad {
+    /// Takes a search in, or more of one that is there.
+    pub(super) fn note(&mut self, searched: Searched) {
+        match self.searches.iter_mut().find(|known| known.repeat == searched.repeat) {
+            Some(known) => *known = searched,
+            None => self.searches.push(searched),
+        }
     }
 }
 
@@ -163,8 +206,52 @@ pub(crate) struct Trial {
     pub(crate) p50_ms: f64,
     /// 95th percentile of it.
     pub(crate) p95_ms: f64,
+    /// 99th percentile of all that the server did not refuse; `None` if more than 1 % of that had no answer, and in files of
+    /// versions that did not note it.
+    #[serde(default)]
+    pub(crate) p99_ms: Option<f64>,
+    /// Answers of the server that came within the latency bound and while visitors still arrived; `None` in files of
+    /// versions that did not note it.
+    #[serde(default)]
+    pub(crate) within_bound: Option<usize>,
+    /// Memory that the server held when the last visitor had arrived, where the system tells it.
+    #[serde(default)]
+    pub(crate) server_resident_bytes: Option<u64>,
     /// Whether the rate was sustained.
     pub(crate) is_sustained: bool,
+}
+
+impl Trial {
+    /// Answers of the server within the latency bound, a second. Answers of the edge that stood are not among them: they grow
+    /// with the rate whatever becomes of the server.
+    pub(crate) fn goodput_per_s(&self) -> Option<f64> {
+        Some(self.within_bound? as f64 / self.seconds)
+    }
+
+    /// Share of what reached the server that it refused as too much.
+    pub(crate) fn busy_share(&self) -> f64 {
+        self.busy as f64 / self.reached().max(1) as f64
+    }
+
+    /// Share of what reached the server that it did not refuse, and had no answer in time.
+    pub(crate) fn failed_share(&self) -> f64 {
+        self.failed as f64 / self.reached().max(1) as f64
+    }
+
+    fn reached(&self) -> usize {
+        self.answered + self.busy + self.failed
+    }
+}
+
+/// Writes what was found to a file, all or nothing.
+///
+/// # Errors
+/// If the disk does not take it.
+pub(super) fn write(found: &impl Serialize, file: &Path) -> Result<()> {
+    let cannot = || format!("cannot write {}", file.display());
+    let beside = file.with_extension("json.part");
+    fs::write(&beside, serde_json::to_string_pretty(found)? + "\n").with_context(cannot)?;
+    fs::rename(&beside, file).with_context(cannot)
 }
 
 #[cfg(test)]
@@ -187,7 +274,13 @@ mod tests {
         let file = std::env::temp_dir().join(format!("msao-load-{}.json", std::process::id()));
         let mut report = LoadReport::open(&file, settings()).unwrap();
         assert_eq!(report.repeats("msao"), 0);
-        let search = Searched { repeat: 0, saturation_per_s: 7.5, overload_per_s: None, trials: Vec::new() };
+        let search = Searched {
+            repeat: 0,
+            saturation_per_s: 7.5,
+            overload_per_s: None,
+            trials: Vec::new(),
+            past: Vec::new(),
+        };
         report.policies.push(PolicyLoad {
             policy: "msao".into(),
             reaching_share: 1.0,

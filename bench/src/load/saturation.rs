@@ -78,6 +78,9 @@ mod tests {
             failed: 0,
             p50_ms: 0.0,
             p95_ms: 0.0,
+            p99_ms: None,
+            within_bound: None,
+            server_resident_bytes: None,
             is_sustained,
         }
     }

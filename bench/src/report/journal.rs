@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{load::LoadReport, record::Record};
+use crate::{
+    load::{LoadReport, SoakReport},
+    record::Record,
+};
 
 /// Most bytes of all journals together.
 const MOST_JOURNAL_BYTES: u64 = 4 << 30;
@@ -19,6 +22,8 @@ const MOST_JOURNAL_BYTES: u64 = 4 << 30;
 const MOST_JSON_BYTES: u64 = 16 << 20;
 /// Results of a load test within a folder.
 pub(crate) const LOAD_FILE: &str = "load.json";
+/// Results of a soak within a folder.
+pub(crate) const SOAK_FILE: &str = "soak.json";
 /// Description of the machine within a folder.
 const MACHINE_FILE: &str = "machine.json";
 
@@ -31,6 +36,8 @@ pub(super) struct Measured {
     /// By network, then policy.
     pub(super) networks: BTreeMap<String, BTreeMap<String, Requests>>,
     pub(super) load: Option<LoadReport>,
+    /// One for each folder that has one.
+    pub(super) soaks: Vec<SoakReport>,
     /// What each run was measured on.
     pub(super) runs: Vec<Value>,
     /// Names and hashes of the models, where a journal has been read.
@@ -38,7 +45,7 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Reads all `*.jsonl` of folders as journals, by name, and `load.json` and `machine.json` where they are. Of two
+    /// Reads all `*.jsonl` of folders as journals, by name, and `load.json`, `soak.json` and `machine.json` where they are. Of two
     /// records of the same request, policy and network the later one counts.
     ///
     /// # Errors
@@ -66,6 +73,7 @@ impl Measured {
                 folder.display()
             );
         }
+        self.soaks.extend(read_json::<SoakReport>(&folder.join(SOAK_FILE))?);
         if let Some(run) = read_json::<Value>(&folder.join(MACHINE_FILE))? {
             if let Some((what, first, other)) = self.runs.first().and_then(|first| difference(first, &run)) {
                 bail!(

@@ -10,12 +10,14 @@
 //! | [`throughput`] | rates at saturation, over repeated searches |
 //! | [`goals`] | what was asked for, and whether it is met |
 //! | [`tables`] | the page |
+//! | [`load_tables`] | its part on load |
 //! | [`plots`] | the pictures on it |
 //! | [`policies`] | names and their order |
 
 mod figures;
 mod goals;
 mod journal;
+mod load_tables;
 mod plots;
 mod policies;
 pub(crate) mod statistics;
@@ -35,14 +37,14 @@ use msao_tests::places;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use self::journal::LOAD_FILE;
+pub(crate) use self::journal::{LOAD_FILE, SOAK_FILE};
 use self::{
     figures::{Against, PolicyFigures},
     goals::Goal,
     journal::Measured,
-    throughput::Throughput,
+    throughput::{Past, Throughput},
 };
-use crate::load::LoadReport;
+use crate::load::{LoadReport, SoakReport};
 
 const PAGE: &str = "RESULTS.md";
 const BEGIN: &str = "<!-- measured:begin -->";
@@ -70,6 +72,8 @@ struct Results<'a> {
     against_cloud_only: &'a [Against],
     load: Option<&'a LoadReport>,
     throughput: Vec<Throughput>,
+    past_saturation: Vec<Past>,
+    soaks: &'a [SoakReport],
 }
 
 /// Writes page, JSON and plots.
@@ -105,6 +109,8 @@ pub(crate) fn write(folders: &[PathBuf], out: &Path) -> Result<()> {
         against_cloud_only: &against,
         load: measured.load.as_ref(),
         throughput: measured.load.iter().flat_map(throughput::all).collect(),
+        past_saturation: measured.load.iter().flat_map(throughput::past).collect(),
+        soaks: &measured.soaks,
     };
     fs::write(out.join("results.json"), serde_json::to_string_pretty(&results)? + "\n")?;
     let text = tables::page(&measured, &figures, &against, &goals, &plots)?;

@@ -78,6 +78,12 @@ const STUDENT: [f64; 30] = [
 /// The same of the normal distribution.
 const NORMAL: f64 = 1.96;
 
+/// The upper 97.5 % quantile of Student's distribution with so many degrees of freedom; unbounded with none.
+pub(crate) fn student(freedom: usize) -> f64 {
+    // Beyond the table its last entry errs on the wide side.
+    freedom.checked_sub(1).map_or(f64::INFINITY, |place| STUDENT[place.min(STUDENT.len() - 1)])
+}
+
 /// The mean of repeated measurements, and Student's 95 % interval: of one, only itself; of none, nothing.
 pub(crate) fn over_repeats(values: &[f64]) -> Option<Estimate> {
     let value = mean(values.iter().copied());
@@ -87,8 +93,7 @@ pub(crate) fn over_repeats(values: &[f64]) -> Option<Estimate> {
         count => {
             let squares: f64 = values.iter().map(|one| (one - value).powi(2)).sum();
             let freedom = count - 1;
-            // Beyond the table its last entry errs on the wide side.
-            STUDENT[freedom.min(STUDENT.len()) - 1] * (squares / freedom as f64 / count as f64).sqrt()
+            student(freedom) * (squares / freedom as f64 / count as f64).sqrt()
         }
     };
     Some(Estimate { value, low: value - half, high: value + half })

@@ -8,12 +8,11 @@ use super::{
     figures::{Against, PolicyFigures, WANTED_POINTS},
     goals::Goal,
     journal::Measured,
+    load_tables,
     plots::Plot,
     policies::{CLOUD_ONLY, title},
     statistics::Estimate,
-    throughput::{self, Throughput},
 };
-use crate::load::{BOUND_OVER_UNLOADED, LoadReport, LoadSettings};
 
 /// Everything between the markers.
 pub(super) fn page(
@@ -50,8 +49,9 @@ pub(super) fn page(
         }
     }
     if let Some(load) = &measured.load {
-        load_table(out, load)?;
+        load_tables::load(out, load)?;
     }
+    load_tables::soaks(out, &measured.soaks)?;
     Ok(page.trim_end().to_owned() + "\n")
 }
 
@@ -147,40 +147,10 @@ fn against_table<'a>(out: &mut String, against: impl Iterator<Item = &'a Against
     Ok(())
 }
 
-fn load_table(out: &mut String, load: &LoadReport) -> Result<()> {
-    let LoadSettings { requests, seconds, sessions, server_cpus, .. } = &load.settings;
-    let bound_ms = load.bound_ms;
-    let pinned = server_cpus.as_ref().map_or(String::new(), |cpus| format!(" on processors {cpus}"));
-    writeln!(
-        out,
-        "### Throughput\n\nOpen-loop load: Poisson arrivals of {requests} requests over {sessions} sessions against the real server{pinned}, {seconds} s at each rate or as long as 40 requests take to reach it. A rate is sustained if the p95 latency of what reaches the server stays below {bound_ms:.0} ms ({BOUND_OVER_UNLOADED} times the unloaded p95 of cloud only, for every policy) and at least 95 % of it is answered; \"busy\" is a failure. Rates are user requests a second: answers that stand on the edge count as served, and cost the server nothing. Each search for the highest sustained rate has arrivals of its own; figures are means over searches with Student's 95 % interval, and a single search has none.\n"
-    )?;
-    writeln!(
-        out,
-        "| policy | saturation, requests/s | not sustained from | against cloud only | searches | reach the server, % | unloaded median, ms | server's peak memory, MB |\n|---|---:|---:|---:|---:|---:|---:|---:|"
-    )?;
-    for (one, found) in load.policies.iter().zip(throughput::all(load)) {
-        let Throughput { searches, saturation_per_s, overload_per_s, against_cloud_only, .. } = found;
-        writeln!(
-            out,
-            "| {} | {} | {} | {} | {searches} | {:.1} | {:.0} | {} |",
-            title(&one.policy),
-            show(saturation_per_s, 1.0, 2),
-            overload_per_s.map_or_else(dash, |rate| format!("{rate:.2}")),
-            show(against_cloud_only, 1.0, 2),
-            100.0 * one.reaching_share,
-            one.unloaded_ms,
-            one.server_peak_bytes.map_or_else(dash, |bytes| format!("{:.0}", bytes as f64 / 1e6))
-        )?;
-    }
-    writeln!(out)?;
-    Ok(())
-}
-
-fn show(estimate: Option<Estimate>, scale: f64, decimals: usize) -> String {
+pub(super) fn show(estimate: Option<Estimate>, scale: f64, decimals: usize) -> String {
     estimate.map_or_else(dash, |estimate| estimate.map(|value| value * scale).show(decimals))
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "-".to_owned()
 }

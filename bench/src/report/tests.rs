@@ -82,6 +82,7 @@ fn measured(change: impl Fn(&mut Record)) -> Measured {
                 saturation_per_s: saturation_per_s + f64::from(repeat),
                 overload_per_s: Some(saturation_per_s * 1.1),
                 trials: Vec::new(),
+                past: Vec::new(),
             })
             .collect(),
     };

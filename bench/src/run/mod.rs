@@ -56,7 +56,7 @@ pub(crate) use self::{
     client::{Client, ClientSettings},
     cpus::pin,
     edge::Edge,
-    memory::child_peak_bytes,
+    memory::{child_peak_bytes, child_resident_bytes},
     models::{ModelOptions, Models, Target, Upstream},
     policy::BenchPolicy,
     request::{Request, RequestSet},
