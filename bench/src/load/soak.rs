@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use ureq::Agent;
 
 use super::{
-    BOUND_OVER_UNLOADED,
+    BOUND_OVER_UNLOADED, ensure_uses_server,
     outcome::{self, LoadReport, LoadSettings, Trial},
     reaching_share, search,
     stage::{SERVER, Stage, StageOptions},
@@ -47,6 +47,9 @@ const MOST_SILENT: usize = 3;
 /// A server answers so soon, and has closed what was left of its sessions so soon.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_METRICS_BYTES: u64 = 4 << 20;
+
+/// Of the log of a server that is gone, so many lines are shown.
+const LOG_LINES: usize = 8;
 
 /// How long, and how much.
 #[derive(Debug, Args)]
@@ -115,6 +118,7 @@ pub(crate) struct Sample {
 /// If a program or a checkpoint is missing, no rate is sustained, or the server ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { minutes, policy, options, .. } = arguments;
+    ensure_uses_server(*policy)?;
     fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     let mut stage = Stage::of(options)?;
     let settings = stage.settings();
@@ -148,7 +152,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
     ensure!(rate_per_s > 0.0, "{policy} sustains no rate here; name one with --rate-per-s");
     eprintln!("{policy}: {rate_per_s:.2} requests/s for {minutes} min");
-    let (trial, samples) = load(&crowd, rate_per_s, minutes * 60.0)?;
+    let (trial, samples) = load(&crowd, rate_per_s, minutes * 60.0)
+        .with_context(|| format!("the server's log ends with:\n{}", last_lines(&server.log())))?;
     let memory: Vec<(f64, f64)> =
         samples.iter().filter_map(|one| Some((one.at_s, one.resident_bytes? as f64))).collect();
     let report = SoakReport {
@@ -225,7 +230,7 @@ fn load(crowd: &Crowd<'_>, rate_per_s: f64, seconds: f64) -> Result<(Trial, Vec<
         drop(end);
         (trial, sampler.join())
     });
-    ensure!(!is_gone.into_inner(), "the server does not answer any more; what it said last is in its log");
+    ensure!(!is_gone.into_inner(), "the server does not answer any more");
     Ok((trial?, samples.ok().context("the sampling thread panicked")?))
 }
 
@@ -257,6 +262,11 @@ fn watch(server: SocketAddr, seconds: f64, ended: Receiver<()>, is_gone: &Atomic
         samples.push(sample);
     }
     samples
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 fn tell(sample: &Sample, seconds: f64) {
@@ -305,6 +315,13 @@ mod tests {
             "# TYPE msao_open_sessions gauge\nmsao_open_sessions_x 3\nmsao_open_sessions 12\n# EOF\n";
         assert_eq!(gauge(metrics), Some(12));
         assert_eq!(gauge("# EOF\n"), None);
+    }
+
+    #[test]
+    fn a_server_that_is_gone_had_last_words() {
+        let log: String = (0..20).map(|line| format!("{line}\n")).collect();
+        assert_eq!(last_lines(&log), "12\n13\n14\n15\n16\n17\n18\n19");
+        assert_eq!(last_lines("one"), "one");
     }
 
     #[test]
