@@ -120,6 +120,7 @@ fn what_is_left_out_takes_no_positions_and_keeping_all_changes_nothing() {
         images: vec![picture(3)],
         audio: Some(recording()),
         kept,
+        ..Prompt::default()
     };
     let whole = cloud.encode(&prompt(KeptTokens::default())).unwrap();
     let all = KeptTokens { images: vec![Some((0..36).collect())], audio: Some((0..60).collect()) };

@@ -89,7 +89,7 @@ impl Pass {
 }
 
 /// The operations that burn's backends do not have.
-#[backend_extension(Cube, Fusion: cfg(any(feature = "vulkan", feature = "cuda")))]
+#[backend_extension(Cube, Fusion: cfg(feature = "cuda"))]
 pub(crate) trait DecoderPasses: Backend {
     /// Runs a pass over tokens.
     #[fusion(dtype = DType::F32, shape = pass.spec())]
@@ -181,7 +181,7 @@ impl IntoCube for CubeTensor {
     }
 }
 
-#[cfg(any(feature = "vulkan", feature = "cuda"))]
+#[cfg(feature = "cuda")]
 impl IntoCube for burn::backend::fusion::FusionTensor<burn_cubecl::fusion::FusionCubeRuntime> {
     fn into_cube(self) -> CubeTensor {
         self.client.clone().resolve_tensor_float::<CubeBackend>(self)
