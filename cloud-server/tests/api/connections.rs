@@ -71,7 +71,7 @@ impl Engine for Doorman {
 }
 
 fn head(length: usize) -> String {
-    format!("POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n")
+    format!("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
 }
 
 async fn ask(address: SocketAddr, body: &Value) -> TcpStream {

@@ -21,7 +21,7 @@ pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_msao-server"));
     let weights = checkpoint().parent().unwrap().to_owned();
     command.env("MSAO_WEIGHTS", weights).args(["--model", "tiny", "--edge-model", "tiny"]);
-    command.args(["--draft-model", "none", "--log", "warn"]);
+    command.args(["--draft-model", "none"]).env("MSAO_LOG", "warn");
     command
 }
 
