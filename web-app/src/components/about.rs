@@ -40,7 +40,7 @@ pub(crate) fn About() -> impl IntoView {
             </p>
             <p>
                 <strong>"What leaves this device: "</strong>
-                "when the cloud is connected, each question in words, and those parts of picture and recording that the question needs; the receipt below each answer says which. Nothing before you ask, never what you lock, and in risk-controlled mode nothing at all where the device is sure enough."
+                "when the cloud is connected, each question in words, and those parts of picture and recording that the question needs, or all of both where finding out would take longer than it saves; the receipt below each answer says which. Nothing before you ask, never what you lock, and in risk-controlled mode nothing at all where the device is sure enough."
             </p>
         </div>
     }
