@@ -12,7 +12,7 @@ use super::{Knowledge, OneRequest, Present};
 const FIRST_LOOKS: u32 = 3;
 /// Questions that are asked unlooked before one is looked at again, since machine and questions change.
 const MOST_UNLOOKED: u32 = 15;
-/// Weight of a new look in what looks usually leave.
+/// Weight of a new look in what looks usually leave; the first few count alike.
 const LEFT_STEP: f64 = 0.2;
 
 /// What a session has learnt about looking.
@@ -20,8 +20,8 @@ const LEFT_STEP: f64 = 0.2;
 pub(super) struct Looking {
     /// By prompt tokens on the edge.
     ms: AffineEstimator,
-    /// Share of vision and of audio that is usually left.
-    left: [f64; 2],
+    /// Share of vision and of audio that is usually left, and how many looks said so.
+    left: [(f64, f64); 2],
     looks: u32,
     unlooked: u32,
 }
@@ -29,7 +29,7 @@ pub(super) struct Looking {
 impl Default for Looking {
     fn default() -> Self {
         let ms = AffineEstimator::new(AffineMs { base_ms: 10.0, per_unit_ms: 1.0 });
-        Self { ms, left: [1.0; 2], looks: 0, unlooked: 0 }
+        Self { ms, left: [(1.0, 0.0); 2], looks: 0, unlooked: 0 }
     }
 }
 
@@ -44,12 +44,13 @@ impl Looking {
     }
 
     fn left(&self, modality: Modality) -> f64 {
-        self.left[usize::from(modality == Modality::Audio)]
+        self.left[usize::from(modality == Modality::Audio)].0
     }
 
     fn note_left(&mut self, modality: Modality, share: f64) {
-        let left = &mut self.left[usize::from(modality == Modality::Audio)];
-        *left += LEFT_STEP * (share - *left);
+        let (left, looks) = &mut self.left[usize::from(modality == Modality::Audio)];
+        *looks += 1.0;
+        *left += LEFT_STEP.max(1.0 / *looks) * (share - *left);
     }
 }
 
@@ -151,6 +152,16 @@ mod tests {
         assert_eq!(looks[..3], [true; 3], "nothing is known yet");
         let later = looks[3..].iter().filter(|looked| **looked).count();
         assert!((1..=3).contains(&later), "{looks:?}");
+    }
+
+    #[test]
+    fn what_the_first_looks_left_is_their_mean() {
+        let mut looking = Looking::default();
+        for share in [0.2, 0.4, 0.6] {
+            looking.note_left(Modality::Vision, share);
+        }
+        assert!((looking.left(Modality::Vision) - 0.4).abs() < 1e-12);
+        assert_eq!(looking.left(Modality::Audio), 1.0, "nothing is known of sound");
     }
 
     #[test]
