@@ -76,45 +76,24 @@ mod tests {
 
     use super::*;
     use crate::{
-        cost::{Acceptance, TokenFlops, WireSizes},
         estimate::{AffineMs, Estimates},
-        plan::{Capabilities, Form, ModalityInput, Standing, Weights},
+        plan::{Form, fixtures},
     };
 
     fn request(mode: AnswerMode, edge_ms: f64) -> PlanRequest {
         let whole = Form { bytes: 40_000.0, edge_tokens: 16.0, target_tokens: 36.0, ..Form::default() };
-        PlanRequest {
-            policy: Policy::Msao,
-            standing: Standing { mode, edge_confidence: None, threshold: 0.9 },
-            drop_below: 0.05,
-            question: Form { bytes: 40.0, edge_tokens: 12.0, target_tokens: 12.0, ..Form::default() },
-            modalities: vec![ModalityInput {
-                modality: Modality::Vision,
-                relevance: 0.9,
-                density: 0.5,
-                locked: false,
-                whole,
-                pruned: whole,
-            }],
+        let mut request = PlanRequest {
             answer_tokens: 6.0,
-            edge_drafted_tokens: 0.0,
-            token_flops: TokenFlops::default(),
-            wire: WireSizes::default(),
-            weights: Weights::default(),
             estimates: Estimates {
                 edge_prefill: AffineMs { base_ms: edge_ms, per_unit_ms: 0.0 },
                 edge_decode_ms: 1.0,
                 ..Estimates::default()
             },
-            acceptance: Acceptance { edge: 0.8, co_located: 0.8 },
-            capabilities: Capabilities {
-                edge_ready: true,
-                cloud_connected: true,
-                co_located: false,
-                pipelining: true,
-                max_draft_tokens: 8,
-            },
-        }
+            ..fixtures::request(Modality::Vision, whole)
+        };
+        request.standing.mode = mode;
+        (request.modalities[0].relevance, request.modalities[0].density) = (0.9, 0.5);
+        request
     }
 
     fn holds(request: &PlanRequest, stand_probability: f64) -> bool {

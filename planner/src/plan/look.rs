@@ -56,49 +56,24 @@ fn total(plan: &Plan, request: &PlanRequest, stand_probability: f64) -> Result<f
 
 #[cfg(test)]
 mod tests {
-    use msao_protocol::{AnswerMode, Modality, Policy};
+    use msao_protocol::Modality;
     use proptest::prelude::{prop_assert, proptest};
 
     use super::*;
     use crate::{
-        cost::{Acceptance, TokenFlops, WireSizes},
         estimate::{AffineMs, Estimates},
-        plan::{Capabilities, Form, ModalityInput, Standing, Weights},
+        plan::{Form, fixtures},
     };
 
     fn request(target_ms_per_token: f64, uplink_bytes_per_s: f64) -> PlanRequest {
         let whole = Form { bytes: 120_000.0, edge_tokens: 30.0, target_tokens: 60.0, ..Form::default() };
         PlanRequest {
-            policy: Policy::Msao,
-            standing: Standing { mode: AnswerMode::Verified, edge_confidence: None, threshold: 0.9 },
-            drop_below: 0.05,
-            question: Form { bytes: 40.0, edge_tokens: 12.0, target_tokens: 12.0, ..Form::default() },
-            modalities: vec![ModalityInput {
-                modality: Modality::Audio,
-                relevance: 1.0,
-                density: 1.0,
-                locked: false,
-                whole,
-                pruned: whole,
-            }],
-            answer_tokens: 3.0,
-            edge_drafted_tokens: 0.0,
-            token_flops: TokenFlops::default(),
-            wire: WireSizes::default(),
-            weights: Weights::default(),
             estimates: Estimates {
                 target_prefill: AffineMs { base_ms: 5.0, per_unit_ms: target_ms_per_token },
                 uplink_bytes_per_s,
                 ..Estimates::default()
             },
-            acceptance: Acceptance { edge: 0.8, co_located: 0.8 },
-            capabilities: Capabilities {
-                edge_ready: true,
-                cloud_connected: true,
-                co_located: false,
-                pipelining: true,
-                max_draft_tokens: 8,
-            },
+            ..fixtures::request(Modality::Audio, whole)
         }
     }
 

@@ -15,6 +15,8 @@
 
 mod allowed;
 mod choose;
+#[cfg(test)]
+mod fixtures;
 mod hold;
 mod look;
 mod request;
