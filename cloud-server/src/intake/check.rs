@@ -192,7 +192,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    fn ask(question: &str) -> Ask {
+    pub(in crate::intake) fn ask(question: &str) -> Ask {
         Ask {
             request_id: 1,
             question: question.into(),

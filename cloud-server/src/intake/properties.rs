@@ -6,7 +6,7 @@ use msao_protocol::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::check::tests::engine;
+use super::check::tests::{ask, engine};
 use super::drafting::check_sampling;
 use super::{check_ask, check_draft, decode};
 
@@ -41,21 +41,6 @@ fn is_let_in(draft: &Draft) -> bool {
 fn mask_off_the_wire(parts: u32, bits: &[u8]) -> KeepMask {
     let bytes = msao_protocol::frame::encode(&(parts, bits)).unwrap();
     msao_protocol::frame::decode(&bytes).unwrap()
-}
-
-fn question() -> Ask {
-    Ask {
-        request_id: 1,
-        question: "what?".into(),
-        images: vec![],
-        audio: None,
-        history: vec![],
-        continues: None,
-        pending: vec![],
-        max_new_tokens: 8,
-        sampling: None,
-        speculation: Speculation::None,
-    }
 }
 
 /// A mono WAV of 32-bit floats.
@@ -122,7 +107,7 @@ proptest! {
     fn a_mask_that_gets_in_fits_the_grid(parts in prop_oneof![0_u32..12, any::<u32>()], bits in vec(any::<u8>(), 0..4)) {
         let mask = mask_off_the_wire(parts, &bits);
         let tiles = Media { kind: MediaKind::Png, bytes: vec![1] };
-        let ask = Ask { images: vec![ImageInput::Kept(KeptImage { mask: mask.clone(), tiles })], ..question() };
+        let ask = Ask { images: vec![ImageInput::Kept(KeptImage { mask: mask.clone(), tiles })], ..ask("what?") };
         let fits = mask.parts() == 4 && mask.kept() >= 1;
         prop_assert_eq!(check_ask(&ask, &Limits::default(), &engine()).is_ok(), fits);
         prop_assert!(mask.kept() <= mask.parts());
@@ -132,7 +117,7 @@ proptest! {
     fn samples_that_get_in_are_numbers_that_a_model_can_take(samples in vec(any_float(), 1..40)) {
         let limits = Limits { audio_s: 4.8, ..Limits::default() };
         let media = Media { kind: MediaKind::Wav, bytes: wav(&samples) };
-        let ask = Ask { audio: Some(msao_protocol::AudioInput::Whole(media)), ..question() };
+        let ask = Ask { audio: Some(msao_protocol::AudioInput::Whole(media)), ..ask("what?") };
         let sane = samples.iter().all(|sample| sample.is_finite() && sample.abs() <= 65_536.0);
         match decode(&ask, &limits, &engine().model) {
             Ok(prompt) => prop_assert!(sane, "{:?}", prompt.audio),
