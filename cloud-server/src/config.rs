@@ -63,6 +63,10 @@ pub struct ServerConfig {
     /// Questions that may wait or be answered at a time
     #[arg(long, env = "MSAO_QUEUE", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub queue: u16,
+    /// Milliseconds that a question may wait to be read, by how fast others were of late, before it is told to come back; one
+    /// may always wait behind another
+    #[arg(long, env = "MSAO_MAX_WAIT_MS", default_value_t = 500)]
+    pub max_wait_ms: u32,
     /// Answers that share a pass of the model
     #[arg(long, env = "MSAO_MAX_BATCH", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_batch: u16,

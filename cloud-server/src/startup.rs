@@ -110,6 +110,7 @@ fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError>
         device: config.device,
         limits: config.limits,
         places: config.queue.into(),
+        max_wait: Duration::from_millis(config.max_wait_ms.into()),
         max_batch: config.max_batch.into(),
         attach_wait: Duration::from_secs(config.attach_s.into()),
         kv_budget_bytes: u64::from(config.kv_budget_mb) << 20,

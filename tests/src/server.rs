@@ -77,7 +77,9 @@ impl Server {
         if let Some(server) = shared.upgrade() {
             return Ok(server);
         }
-        let server = Arc::new(Self::start()?);
+        // Tests that ask side by side are answered however busy the machine is.
+        let patient = ["--max-wait-ms", "60000"].map(str::to_owned);
+        let server = Arc::new(Self::start_with(&patient)?);
         *shared = Arc::downgrade(&server);
         Ok(server)
     }

@@ -216,10 +216,12 @@ pub(crate) fn name_of(code: ErrorCode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::BusyReason;
 
     #[test]
     fn errors_have_openai_s_form_and_say_when_to_come_back() {
-        let error = ApiError::from(Busy { places: 2, retry_after_ms: 1_200 }).about("messages");
+        let error = ApiError::from(Busy { reason: BusyReason::Full { places: 2 }, retry_after_ms: 1_200 })
+            .about("messages");
         let response = error.error_response();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "2");

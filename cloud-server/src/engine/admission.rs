@@ -3,26 +3,44 @@
 //! A place is taken before anything is spent on a request and given back when it is over. So the queues
 //! behind it can never overflow, and memory is bounded by places times the largest message. An owner may take another
 //! place while it holds no more than are free: a few cannot take all, and one alone has most (the dynamic threshold of
-//! Choudhury and Hahne 1998).
+//! Choudhury and Hahne 1998). Who would wait too long in [`Line`] gets no place either.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Owner;
+use super::line::Line;
 
-/// The queue is full.
+/// There is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the queue of {places} places has none left for this; try again in {retry_after_ms} ms")]
+#[error("{reason}; try again in {retry_after_ms} ms")]
 pub struct Busy {
-    /// Requests the queue holds.
-    pub places: usize,
+    /// Why.
+    pub reason: BusyReason,
     /// When trying again makes sense, from how long answers took of late.
     pub retry_after_ms: u32,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BusyReason {
+    /// The queue is full.
+    #[error("the queue of {places} places has none left for this")]
+    Full {
+        /// Requests the queue holds.
+        places: usize,
+    },
+    /// It would not be begun soon enough.
+    #[error("this would wait about {wait_ms} ms to be read, which is longer than anyone waits here")]
+    Wait {
+        /// For how long.
+        wait_ms: u32,
+    },
 }
 
 /// The places that each owner holds; those who hold none are left out.
@@ -32,11 +50,30 @@ type Held = Arc<Mutex<HashMap<Owner, usize>>>;
 #[derive(Debug)]
 pub struct Place {
     owned: Option<(Owner, Held)>,
+    /// Since when it is in line; `None` once its prompt is read.
+    in_line: Option<(Instant, Arc<Line>)>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Whoever holds it has been read, and others wait for it no longer.
+    pub(super) fn has_read(&mut self) {
+        if let Some((joined, line)) = self.in_line.take() {
+            line.read(joined, Instant::now());
+        }
+    }
+
+    /// Whoever holds it waits for nobody here.
+    pub(super) fn leave_line(&mut self) {
+        if let Some((_, line)) = self.in_line.take() {
+            line.leave();
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.leave_line();
         let Some((owner, held)) = &self.owned else { return };
         if let Entry::Occupied(mut places) = lock(held).entry(*owner) {
             *places.get_mut() -= 1;
@@ -56,6 +93,7 @@ pub(super) struct Admission {
     semaphore: Arc<Semaphore>,
     places: usize,
     held: Held,
+    line: Arc<Line>,
     /// Moving average of the time one answer takes the model, in milliseconds.
     service_ms: AtomicU32,
 }
@@ -63,23 +101,30 @@ pub(super) struct Admission {
 impl Admission {
     /// What is told before the first answer was measured.
     const FIRST_GUESS_MS: u32 = 1_000;
-    const RETRY_AFTER_MS: std::ops::RangeInclusive<u32> = 100..=60_000;
 
-    pub(super) fn new(places: usize) -> Self {
+    pub(super) fn new(places: usize, max_wait: Duration) -> Self {
         Self {
             semaphore: Arc::new(Semaphore::new(places)),
             places,
             held: Held::default(),
+            line: Arc::new(Line::new(max_wait)),
             service_ms: AtomicU32::new(Self::FIRST_GUESS_MS),
         }
     }
 
     pub(super) fn reserve(&self) -> Result<Place, Busy> {
-        match Arc::clone(&self.semaphore).try_acquire_owned() {
-            Ok(permit) => Ok(Place { owned: None, _permit: permit }),
-            // The next place is free when the running answer ends, but everyone refused comes back then.
-            Err(_full) => Err(Busy { places: self.places, retry_after_ms: self.retry_after_ms() }),
-        }
+        // The next place is free when the running answer ends, but everyone refused comes back then.
+        let permit = Arc::clone(&self.semaphore).try_acquire_owned().map_err(|_| self.full())?;
+        self.line.join().map_err(|wait| {
+            let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+            Busy { reason: BusyReason::Wait { wait_ms }, retry_after_ms: bounded(wait_ms) }
+        })?;
+        let in_line = Some((Instant::now(), Arc::clone(&self.line)));
+        Ok(Place { owned: None, in_line, _permit: permit })
+    }
+
+    fn full(&self) -> Busy {
+        Busy { reason: BusyReason::Full { places: self.places }, retry_after_ms: self.retry_after_ms() }
     }
 
     /// As [`Self::reserve`] for an owner, who leaves some places to others.
@@ -87,7 +132,7 @@ impl Admission {
         let mut held = lock(&self.held);
         let places = held.get(&owner).copied().unwrap_or(0);
         if places > self.semaphore.available_permits() {
-            return Err(Busy { places: self.places, retry_after_ms: self.retry_after_ms() });
+            return Err(self.full());
         }
         let mut place = self.reserve()?;
         held.insert(owner, places + 1);
@@ -110,29 +155,38 @@ impl Admission {
     /// When a place, or the memory of a running request, is likely to be free.
     pub(super) fn retry_after_ms(&self) -> u32 {
         let half_the_queue = u32::try_from(self.places.div_ceil(2)).unwrap_or(u32::MAX);
-        let wait_ms = self.service_ms.load(Ordering::Relaxed).saturating_mul(half_the_queue);
-        wait_ms.clamp(*Self::RETRY_AFTER_MS.start(), *Self::RETRY_AFTER_MS.end())
+        bounded(self.service_ms.load(Ordering::Relaxed).saturating_mul(half_the_queue))
     }
+}
+
+/// Not so soon that it only makes work, and not so late that nobody comes back.
+fn bounded(retry_after_ms: u32) -> u32 {
+    retry_after_ms.clamp(100, 60_000)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PATIENT: Duration = Duration::from_secs(60);
+
     #[test]
     fn places_are_bounded_and_come_back() {
-        let admission = Admission::new(2);
+        let admission = Admission::new(2, PATIENT);
         let first = admission.reserve().unwrap();
         let _second = admission.reserve().unwrap();
         assert_eq!(admission.occupancy(), 2);
-        assert_eq!(admission.reserve().unwrap_err(), Busy { places: 2, retry_after_ms: 1_000 });
+        assert_eq!(
+            admission.reserve().unwrap_err(),
+            Busy { reason: BusyReason::Full { places: 2 }, retry_after_ms: 1_000 }
+        );
         drop(first);
         assert!(admission.reserve().is_ok());
     }
 
     #[test]
     fn few_owners_cannot_take_every_place() {
-        let admission = Admission::new(16);
+        let admission = Admission::new(16, PATIENT);
         let mut taken = Vec::new();
         let mut by_owner = Vec::new();
         for _ in 0..8 {
@@ -152,8 +206,25 @@ mod tests {
     }
 
     #[test]
+    fn who_would_wait_too_long_is_told_for_how_long() {
+        let admission = Admission::new(16, Duration::ZERO);
+        let mut first = admission.reserve().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        first.has_read();
+        let _ahead = admission.reserve().unwrap();
+        let behind = admission.reserve().unwrap();
+        let Busy { reason: BusyReason::Wait { wait_ms }, retry_after_ms } = admission.reserve().unwrap_err()
+        else {
+            panic!("places are left")
+        };
+        assert!(wait_ms >= 40 && retry_after_ms >= wait_ms.min(60_000), "{wait_ms} {retry_after_ms}");
+        drop(behind);
+        assert!(admission.reserve().is_ok(), "who goes unread is waited for by nobody");
+    }
+
+    #[test]
     fn the_advice_follows_the_measured_time() {
-        let admission = Admission::new(0);
+        let admission = Admission::new(0, PATIENT);
         for _ in 0..100 {
             admission.record_service(Duration::from_millis(400));
         }

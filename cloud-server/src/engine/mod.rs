@@ -11,6 +11,7 @@ mod embedded;
 mod error;
 mod job;
 mod ledger;
+mod line;
 mod mailbox;
 mod openai;
 mod owner;
@@ -18,7 +19,7 @@ mod stage;
 mod statistics;
 mod verify_job;
 
-pub use admission::{Busy, Place};
+pub use admission::{Busy, BusyReason, Place};
 pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
 pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, TokenLogprob, TokenLogprobs, job};
@@ -43,7 +44,7 @@ pub trait Engine: Send + Sync {
     /// Takes a place in the queue, before anything is spent on the request.
     ///
     /// # Errors
-    /// [`Busy`] when the queue is full.
+    /// [`Busy`] when the queue is full, or the wait would be too long.
     fn reserve(&self) -> Result<Place, Busy>;
 
     /// As [`Self::reserve`] for an owner, whom the engine may refuse earlier, so that others find places too.

@@ -42,6 +42,8 @@ fn cases() -> Value {
 fn pocket() -> Data<AppState> {
     let weights = root().join("models/weights");
     let flags = [OsStr::new("msao-server"), OsStr::new("--weights"), weights.as_os_str()];
+    // However busy the machine is that tests run on.
+    let flags = flags.into_iter().chain(["--max-wait-ms", "60000"].map(OsStr::new));
     Data::new(prepare(&ServerConfig::parse_from(flags)).unwrap())
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn engine(options: &Options) -> EmbeddedEngine {
         device,
         limits: options.limits,
         places: options.places,
+        max_wait: Duration::MAX,
         max_batch: 4,
         attach_wait,
         kv_budget_bytes: 64 << 20,

@@ -22,6 +22,8 @@ pub(crate) fn command() -> Command {
     let weights = checkpoint().parent().unwrap().to_owned();
     command.env("MSAO_WEIGHTS", weights).args(["--model", "tiny", "--edge-model", "tiny"]);
     command.args(["--draft-model", "none"]).env("MSAO_LOG", "warn");
+    // However busy the machine is that tests run on.
+    command.env("MSAO_MAX_WAIT_MS", "60000");
     command
 }
 

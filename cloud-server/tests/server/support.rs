@@ -64,8 +64,18 @@ pub(crate) fn state(options: Options) -> Data<AppState> {
     let Options { co_located_draft, max_sessions, page, access, .. } = options;
     let path = checkpoint();
     let (name, device) = ("tiny".into(), DeviceKind::Cpu);
-    let config =
-        EmbeddedConfig { name, device, limits, places, max_batch, attach_wait, kv_budget_bytes, memory_wait };
+    let max_wait = Duration::MAX;
+    let config = EmbeddedConfig {
+        name,
+        device,
+        limits,
+        places,
+        max_wait,
+        max_batch,
+        attach_wait,
+        kv_budget_bytes,
+        memory_wait,
+    };
     let files = || CheckpointFiles::from_dir(&path).unwrap();
     let checkpoints = Checkpoints { target: files(), draft: co_located_draft.then(files) };
     let engine = Arc::new(EmbeddedEngine::start(&checkpoints, &config).unwrap());

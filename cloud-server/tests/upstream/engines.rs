@@ -76,6 +76,7 @@ pub(crate) fn serve_embedded() -> TestServer {
         device: DeviceKind::Cpu,
         limits: Limits::default(),
         places: 8,
+        max_wait: Duration::MAX,
         max_batch: 8,
         attach_wait: Duration::from_secs(60),
         kv_budget_bytes: 256 << 20,

@@ -65,6 +65,8 @@ pub struct EmbeddedConfig {
     pub limits: Limits,
     /// Requests that may wait or run.
     pub places: usize,
+    /// Nobody waits longer than this for a prompt to be read, or than one prompt takes; others are told to come back.
+    pub max_wait: Duration,
     /// Most requests that share a pass of the model, at least 1.
     pub max_batch: usize,
     /// How long announced media are waited for.
@@ -114,7 +116,7 @@ impl EmbeddedEngine {
         };
         let info = describe(&target, draft.is_some(), config);
         let limits = intake::effective_limits(config.limits, &info);
-        let admission = Arc::new(Admission::new(config.places));
+        let admission = Arc::new(Admission::new(config.places, config.max_wait));
         let pipeline = Arc::new(Pipeline::default());
         let counters = Arc::new(Counters::default());
         let retention = Arc::new(Retention::new(config.kv_budget_bytes));

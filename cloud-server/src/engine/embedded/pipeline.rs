@@ -211,6 +211,8 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use msao_protocol::Speculation;
 
     use super::*;
@@ -219,7 +221,7 @@ mod tests {
 
     #[test]
     fn who_asked_much_does_not_keep_others_waiting() {
-        let (pipeline, admission) = (Pipeline::default(), Admission::new(8));
+        let (pipeline, admission) = (Pipeline::default(), Admission::new(8, Duration::MAX));
         let submit = |request_id, owner| {
             let ask = Ask {
                 request_id,

@@ -115,7 +115,7 @@ impl Scheduler {
     }
 
     fn begin(&mut self, decoded: Decoded, since: Instant) -> Option<RequestKey> {
-        let Decoded { place, job, mut ledger, media } = decoded;
+        let Decoded { mut place, job, mut ledger, media } = decoded;
         ledger.lap(SpanKind::Queue);
         let max_new_tokens = job.max_new_tokens as usize;
         let reading = if job.is_cancelled() {
@@ -143,6 +143,7 @@ impl Scheduler {
                 return Some(self.new_key());
             }
         };
+        place.has_read();
         let (context, draft_model) = match sequence {
             Some(sequence) if !job.is_partial() => {
                 let draft_model = self.models.drafter_if_wanted(job.speculation(), media.prompt, &mut ledger);

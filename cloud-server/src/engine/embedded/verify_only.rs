@@ -90,7 +90,9 @@ impl Scheduler {
     /// Begins what verifications can begin, and ends those that nobody wants any more.
     pub(super) fn begin_verifications(&mut self) {
         let mut verifications = std::mem::take(&mut self.verifications);
-        for (place, job) in self.pipeline.take_verifications() {
+        for (mut place, job) in self.pipeline.take_verifications() {
+            // What it reads, if anything, is what is not kept of a conversation.
+            place.leave_line();
             let key = self.new_key();
             let since = Instant::now();
             verifications.push(Verification { key, job, state: State::Waiting, since, place });

@@ -153,7 +153,7 @@ impl OpenAiEngine {
             Builder::new_multi_thread().worker_threads(1).thread_name("upstream").enable_all().build()?;
         let mut info = describe(&config);
         let shared = Arc::new(Shared {
-            admission: Admission::new(config.places),
+            admission: Admission::new(config.places, Duration::MAX),
             counters: Counters::default(),
             places: config.places,
             decoding: Arc::new(Semaphore::new(1)),
@@ -218,7 +218,9 @@ impl Engine for OpenAiEngine {
         self.shared.admission.reserve_for(owner)
     }
 
-    fn submit(&self, place: Place, job: Job) {
+    fn submit(&self, mut place: Place, job: Job) {
+        // Upstreams have queues of their own.
+        place.leave_line();
         if let Some(runtime) = &self.runtime {
             runtime.spawn(answer::run(Arc::clone(&self.shared), place, job));
         }
