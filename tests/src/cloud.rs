@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use msao_protocol::{
     Ask, ClientMessage, ErrorReport, FinishReason, Limits, ModelInfo, Receipt, RequestId, ServerMessage,
-    Speculation, Token, frame,
+    Token, frame,
 };
 use serde::Serialize;
 use tungstenite::{Message, WebSocket};
@@ -139,18 +139,7 @@ impl CloudClient {
 
 /// A question about nothing but itself, to be filled in.
 pub fn question(request_id: RequestId, question: &str) -> Ask {
-    Ask {
-        request_id,
-        question: question.to_owned(),
-        images: Vec::new(),
-        audio: None,
-        history: Vec::new(),
-        continues: None,
-        pending: Vec::new(),
-        max_new_tokens: 128,
-        sampling: None,
-        speculation: Speculation::None,
-    }
+    Ask::new(request_id, question, 128)
 }
 
 /// Sends one message on a bare connection.

@@ -181,18 +181,8 @@ mod tests {
     }
 
     fn ask() -> Ask {
-        Ask {
-            request_id: 1,
-            question: "what is it?".into(),
-            images: vec![picture(100)],
-            audio: Some(AudioInput::Whole(media(MediaKind::Wav, 100))),
-            history: vec![],
-            continues: None,
-            pending: vec![],
-            max_new_tokens: 8,
-            sampling: None,
-            speculation: Speculation::None,
-        }
+        let audio = Some(AudioInput::Whole(media(MediaKind::Wav, 100)));
+        Ask { images: vec![picture(100)], audio, ..Ask::new(1, "what is it?", 8) }
     }
 
     fn refusal(change: impl FnOnce(&mut Ask)) -> Option<ErrorCode> {

@@ -10,16 +10,8 @@ use super::*;
 
 fn ask(request_id: RequestId) -> Ask {
     Ask {
-        request_id,
-        question: "what color?".into(),
-        images: vec![],
-        audio: None,
-        history: vec![],
-        continues: None,
-        pending: vec![],
-        max_new_tokens: 8,
-        sampling: None,
         speculation: Speculation::Distributed { patience_ms: 50 },
+        ..Ask::new(request_id, "what color?", 8)
     }
 }
 

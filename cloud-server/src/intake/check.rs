@@ -186,25 +186,12 @@ pub(super) fn within(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use msao_protocol::{
-        AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo, Speculation,
-    };
+    use msao_protocol::{AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo};
 
     use super::*;
 
     pub(in crate::intake) fn ask(question: &str) -> Ask {
-        Ask {
-            request_id: 1,
-            question: question.into(),
-            images: vec![],
-            audio: None,
-            history: vec![],
-            continues: None,
-            pending: vec![],
-            max_new_tokens: 8,
-            sampling: None,
-            speculation: Speculation::None,
-        }
+        Ask::new(1, question, 8)
     }
 
     fn media(kind: MediaKind, size: usize) -> Media {

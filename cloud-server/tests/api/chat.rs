@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use msao_protocol::{Ask, Speculation, Turn};
+use msao_protocol::{Ask, Turn};
 use msao_server::AppState;
 use msao_server::engine::{Answer, EngineEvent, job};
 use serde_json::{Value, json};
@@ -12,18 +12,7 @@ use crate::support::{Options, asking, completion, content, png, state, with_imag
 
 /// What the engine itself answers, before it is dressed for HTTP.
 async fn engine_answers(state: &Data<AppState>, question: &str, history: Vec<Turn>) -> Answer {
-    let ask = Ask {
-        request_id: 1,
-        question: question.into(),
-        images: vec![],
-        audio: None,
-        history,
-        continues: None,
-        pending: vec![],
-        max_new_tokens: 24,
-        sampling: None,
-        speculation: Speculation::None,
-    };
+    let ask = Ask { history, ..Ask::new(1, question, 24) };
     let (job, _handle, mut events) = job(ask, 24);
     state.engine.submit(state.engine.reserve().unwrap(), job);
     loop {

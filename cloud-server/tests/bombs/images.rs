@@ -8,6 +8,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder as _, ImageFormat, RgbImage};
 use msao_protocol::{Ask, ErrorCode, ImageInput, Media, MediaKind};
 
+use crate::forged_png::{crc32, png_of};
 use crate::support::{ask, png};
 use crate::{Bomb, Fate, bomb};
 
@@ -109,16 +110,6 @@ fn png_with_pixels(zlib: &[u8]) -> Vec<u8> {
     [&png(8, 8)[..33], &chunk(b"IDAT", zlib), &chunk(b"IEND", &[])].concat()
 }
 
-/// A picture that declares a size and holds next to nothing.
-fn png_of(width: u32, height: u32) -> Vec<u8> {
-    let mut bytes = png(1, 1);
-    bytes[16..20].copy_from_slice(&width.to_be_bytes());
-    bytes[20..24].copy_from_slice(&height.to_be_bytes());
-    let crc = crc32(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-    bytes
-}
-
 fn jpeg() -> Vec<u8> {
     let mut bytes = Vec::new();
     JpegEncoder::new(&mut bytes).write_image(&[99; 8 * 8 * 3], 8, 8, ExtendedColorType::Rgb8).unwrap();
@@ -180,10 +171,4 @@ fn on_canvas(webp: &[u8], side: u32) -> Vec<u8> {
 fn animated_webp(frames: usize) -> Vec<u8> {
     let frame = [&b"ANMF\x18\0\0\0"[..], &[0; 24]].concat();
     riff(&[&extended_header(2, 8), &b"ANIM\x06\0\0\0\0\0\0\0\0\0"[..], &frame.repeat(frames)].concat())
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
-    })
 }

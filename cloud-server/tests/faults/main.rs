@@ -9,6 +9,9 @@ mod cuts;
 mod fault_proxy;
 mod page;
 mod process;
+#[cfg(target_os = "linux")]
+#[path = "../support/raw_socket.rs"]
+mod raw_socket;
 #[cfg(unix)]
 mod restarts;
 #[cfg(unix)]

@@ -4,11 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use msao_protocol::{ClientMessage, frame};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use crate::process::Process;
+use crate::raw_socket::upgraded;
 use crate::support::ask;
 
 const CLIENTS: usize = 16;
@@ -24,7 +24,7 @@ async fn memory_is_bounded_however_much_is_asked_and_not_read() {
     let hello = frame_bytes(&ClientMessage::Hello { client: "mute".into() });
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        let mut client = upgraded(&server).await;
+        let mut client = upgraded(server.address).await;
         client.write_all(&hello).await.unwrap();
         clients.push(client);
     }
@@ -49,21 +49,6 @@ async fn memory_is_bounded_however_much_is_asked_and_not_read() {
     let grown = resident_bytes(server.id()).saturating_sub(before);
     assert_eq!(held_up, CLIENTS, "a client that does not read is not read either");
     assert!(grown < MOST_BYTES, "{grown} bytes more");
-}
-
-async fn upgraded(server: &Process) -> TcpStream {
-    let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let request = format!(
-        "GET /v1/session HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server.address
-    );
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut reply = Vec::new();
-    while !reply.ends_with(b"\r\n\r\n") {
-        reply.push(socket.read_u8().await.unwrap());
-    }
-    socket
 }
 
 /// A message as a masked frame; the mask is zero.

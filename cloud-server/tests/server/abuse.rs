@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use msao_protocol::{Ask, ClientMessage, ErrorCode, ImageInput, Limits, Media, MediaKind, frame};
 use msao_server::{Access, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::forged_png::png_of;
+use crate::raw_socket::upgraded;
 use crate::support::{Options, TestServer, ask, png, wav, with_audio, with_image};
 
 #[actix_web::test]
@@ -33,7 +34,7 @@ async fn images_that_are_none_are_refused_one_by_one() {
     client.refused_with(with_image(ask(5, "a?"), wav(1, 8_000, 9)), NotAnImage, &[]).await;
     for (id, width, height) in [(6, 1, 100_000_000), (7, 16_000, 16_000)] {
         let started = Instant::now();
-        client.refused_with(with_image(ask(id, "a?"), bomb(width, height)), TooManyPixels, &[]).await;
+        client.refused_with(with_image(ask(id, "a?"), png_of(width, height)), TooManyPixels, &[]).await;
         assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
     }
     // The sender's word for the format does not matter, the bytes do.
@@ -149,7 +150,7 @@ async fn a_message_over_the_limit_is_refused_with_a_reason() {
 #[actix_web::test]
 async fn announced_gigabytes_are_not_waited_for() {
     let server = TestServer::start(Options::default());
-    let mut socket = raw_session(&server).await;
+    let mut socket = upgraded(server.address).await;
     let mut header = vec![0x82, 0xFF];
     header.extend((1_u64 << 40).to_be_bytes());
     socket.write_all(&header).await.unwrap();
@@ -168,7 +169,7 @@ async fn announced_gigabytes_are_not_waited_for() {
 async fn tiny_fragments_add_up_to_the_limit_and_no_further() {
     let limits = Limits { message_bytes: 2_000, image_bytes: 900, audio_bytes: 900, ..Limits::default() };
     let server = TestServer::start(Options { limits, ..Options::default() });
-    let mut socket = raw_session(&server).await;
+    let mut socket = upgraded(server.address).await;
     // A first fragment of one byte, then as many continuations; the mask is zero.
     let mut bytes = vec![0x02, 0x81, 0, 0, 0, 0, 7];
     for _ in 0..3_000 {
@@ -187,7 +188,7 @@ async fn a_client_that_does_not_read_is_let_go() {
     // Read as fast as it comes, so that what is written back fills every buffer on the way.
     let access = Access::of_this_machine().with_messages_per_s(u32::MAX);
     let server = TestServer::start(Options { timeouts, access, ..Options::default() });
-    let mut socket = raw_session(&server).await;
+    let mut socket = upgraded(server.address).await;
     let frame = frame::encode(&ClientMessage::Ping { nonce: 1 }).unwrap();
     let mut pings = Vec::new();
     for _ in 0..2_000 {
@@ -204,37 +205,4 @@ async fn a_client_that_does_not_read_is_let_go() {
         () = server.settle_after_one() => {}
     }
     server.assert_alive().await;
-}
-
-/// A connection that has been upgraded, without a WebSocket library on this side.
-async fn raw_session(server: &TestServer) -> TcpStream {
-    let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let request = format!(
-        "GET /v1/session HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        server.address
-    );
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut reply = Vec::new();
-    while !reply.ends_with(b"\r\n\r\n") {
-        reply.push(socket.read_u8().await.unwrap());
-    }
-    assert!(reply.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&reply));
-    socket
-}
-
-/// A PNG that declares a size and holds next to nothing.
-fn bomb(width: u32, height: u32) -> Vec<u8> {
-    let mut bytes = png(1, 1);
-    bytes[16..20].copy_from_slice(&width.to_be_bytes());
-    bytes[20..24].copy_from_slice(&height.to_be_bytes());
-    let crc = crc32(&bytes[12..29]);
-    bytes[29..33].copy_from_slice(&crc.to_be_bytes());
-    bytes
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
-    })
 }

@@ -5,9 +5,13 @@
 mod abuse;
 mod checkpoint;
 mod conversations;
+#[path = "../support/forged_png.rs"]
+mod forged_png;
 mod http;
 mod memory;
 mod program;
+#[path = "../support/raw_socket.rs"]
+mod raw_socket;
 mod sampling;
 mod sessions;
 mod speculation;

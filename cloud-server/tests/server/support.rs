@@ -10,7 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use msao_models::{CheckpointFiles, DeviceKind};
 use msao_protocol::{
     Ask, AudioInput, ClientMessage, ErrorCode, ErrorReport, FinishReason, ImageInput, Limits, Media,
-    MediaKind, Receipt, ServerMessage, SettledToken, Speculation, Token, frame,
+    MediaKind, Receipt, ServerMessage, SettledToken, Token, frame,
 };
 use msao_server::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 use msao_server::{Access, AppState, Assets, Origins, Timeouts, listen};
@@ -295,18 +295,7 @@ impl Client {
 }
 
 pub(crate) fn ask(request_id: u32, question: &str) -> Ask {
-    Ask {
-        request_id,
-        question: question.into(),
-        images: vec![],
-        audio: None,
-        history: vec![],
-        continues: None,
-        pending: vec![],
-        max_new_tokens: 16,
-        sampling: None,
-        speculation: Speculation::None,
-    }
+    Ask::new(request_id, question, 16)
 }
 
 pub(crate) fn with_image(ask: Ask, bytes: Vec<u8>) -> Ask {

@@ -213,8 +213,6 @@ impl Pipeline {
 mod tests {
     use std::time::Duration;
 
-    use msao_protocol::Speculation;
-
     use super::*;
     use crate::engine::admission::Admission;
     use crate::engine::job;
@@ -223,19 +221,7 @@ mod tests {
     fn who_asked_much_does_not_keep_others_waiting() {
         let (pipeline, admission) = (Pipeline::default(), Admission::new(8, Duration::MAX));
         let submit = |request_id, owner| {
-            let ask = Ask {
-                request_id,
-                question: "what?".into(),
-                images: vec![],
-                audio: None,
-                history: vec![],
-                continues: None,
-                pending: vec![],
-                max_new_tokens: 1,
-                sampling: None,
-                speculation: Speculation::None,
-            };
-            let (job, _handle, _events) = job(ask, 1);
+            let (job, _handle, _events) = job(Ask::new(request_id, "what?", 1), 1);
             let place = admission.reserve().unwrap();
             pipeline.submit(Queued { place, job: job.owned_by(owner), ledger: Ledger::new() });
         };

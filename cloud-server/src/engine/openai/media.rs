@@ -117,7 +117,7 @@ fn wav(recording: &Pcm) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use msao_models::preprocess::{AudioBudget, read_wav};
-    use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Media, MediaKind, Speculation};
+    use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Media, MediaKind};
 
     use super::*;
 
@@ -135,18 +135,7 @@ mod tests {
     }
 
     fn ask(images: Vec<ImageInput>) -> Ask {
-        Ask {
-            request_id: 1,
-            question: "what?".into(),
-            images,
-            audio: None,
-            history: vec![],
-            continues: None,
-            pending: vec![],
-            max_new_tokens: 8,
-            sampling: None,
-            speculation: Speculation::None,
-        }
+        Ask { images, ..Ask::new(1, "what?", 8) }
     }
 
     fn picture(side: u32, shade: u8) -> Vec<u8> {
