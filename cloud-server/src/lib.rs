@@ -34,7 +34,7 @@ mod upstream_config;
 mod ws;
 
 pub use access::Access;
-pub use api::{ImageHost, NoHost};
+pub use api::{ApiError, ImageHost, NoHost, check_chat_request};
 pub use app::{AppState, create_app};
 pub use assets::Assets;
 pub use config::{ServerConfig, Timeouts};

@@ -8,6 +8,7 @@ use msao_models::ModelConfig;
 use msao_models::preprocess::decode::{ImageBudget, decode_image};
 use msao_models::preprocess::{AudioBudget, read_wav};
 use msao_protocol::{ClientMessage, Limits, PROTOCOL_VERSION, ServerMessage, frame};
+use msao_server::check_chat_request;
 
 /// Small, so that what is decoded costs the fuzzer little; the checks are those of any budget.
 const IMAGE_BUDGET: ImageBudget = ImageBudget { max_bytes: 1 << 20, max_side: 4_096, max_pixels: 1 << 18 };
@@ -17,7 +18,8 @@ const AUDIO_BUDGET: AudioBudget = AudioBudget { max_bytes: 1 << 20, max_seconds:
 pub type Target = fn(&[u8]);
 
 /// All targets and the names of their corpora.
-pub const TARGETS: [(&str, Target); 4] = [("wire", wire), ("image", image), ("audio", audio), ("json", json)];
+pub const TARGETS: [(&str, Target); 5] =
+    [("wire", wire), ("image", image), ("audio", audio), ("json", json), ("chat", chat)];
 
 /// A frame as it comes, and the same bytes as the payload of a whole frame, which gets a fuzzer past the header at once.
 /// What decodes also encodes, to what decodes to the same.
@@ -85,4 +87,23 @@ pub fn json(bytes: &[u8]) {
     }
     // Its error is the answer; what it accepts, the loader holds against the weights.
     let _ = ModelConfig::from_json(bytes);
+}
+
+/// The body of a chat completion, media in base64 included; what is refused, is refused as the fault of whoever sent it, and told
+/// in OpenAI's form.
+///
+/// # Panics
+/// If a refusal blames the server, or is no JSON with a code and a message.
+pub fn chat(bytes: &[u8]) {
+    // Small, so that the fuzzer comes to what is too large.
+    let limits =
+        Limits { image_bytes: 64, audio_bytes: 64, images: 2, history_images: 2, ..Limits::default() };
+    if let Err(error) = check_chat_request(bytes, &limits) {
+        assert!(!error.is_internal(), "{error}");
+        let told: serde_json::Value = serde_json::from_str(&error.to_json()).expect("an error is JSON");
+        let text = |name: &str| told["error"][name].as_str().map_or(0, str::len);
+        assert!(text("code") > 0 && text("message") > 0, "{told}");
+        // What comes back does not grow with what was sent.
+        assert!(told["error"]["message"].as_str().is_none_or(|message| message.len() < 4_096), "{told}");
+    }
 }

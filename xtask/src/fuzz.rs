@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{progress, workspace};
 
-const TARGETS: [&str; 4] = ["wire", "image", "audio", "json"];
+const TARGETS: [&str; 5] = ["wire", "image", "audio", "json", "chat"];
 const DEFAULT_MINUTES: u32 = 10;
 
 /// What one input may cost, and how large inputs get.

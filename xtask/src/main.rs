@@ -60,7 +60,7 @@ cargo xtask <command>
            --model FOLDER or URL measures a target of your own
 
   fuzz TARGET [--minutes N]
-           fuzz one target (wire, image, audio, json), guided by coverage; finds go to target/fuzz, the corpus grows
+           fuzz one target (wire, image, audio, json, chat), guided by coverage; finds go to target/fuzz, the corpus grows
 
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
   engines  build the two engine modules into wasm-runtime/pkg/

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use msao_protocol::{Ask, AudioInput, ImageInput, RequestId, Speculation, Turn};
+use msao_protocol::{Ask, AudioInput, ImageInput, Limits, RequestId, Speculation, Turn};
 
 use super::Underway;
 use super::answering::{Answering, Counts, End, Step};
@@ -87,6 +87,22 @@ async fn take(
     };
     let answering = begin(&request, conversation, &head.id, state).await?;
     Ok(Taken { request, head, answering, underway })
+}
+
+/// Reads a body as [`complete`] does up to where an engine is needed: nothing is fetched, decoded from its media or asked. For
+/// tools that want to know what a server would say of a request, and for fuzzing.
+///
+/// # Errors
+/// What the server would answer instead: a refusal with a status of 400 to 499.
+pub fn check_chat_request(body: &[u8], limits: &Limits) -> Result<(), ApiError> {
+    let request = ChatRequest::from_json(body)?;
+    conversation(&request.messages.0, limits)?;
+    request.max_new_tokens()?;
+    request.top_logprobs()?;
+    request.stops()?;
+    request.sampling(0)?;
+    request.prediction()?;
+    Ok(())
 }
 
 /// Hands a request to the engine.

@@ -18,10 +18,10 @@ const DEFAULT_RETRY_MS: u32 = 1_000;
 /// The code of a body that ended early, or took too long.
 const UNREADABLE: &str = "unreadable_body";
 
-/// Why a request has no answer.
+/// Why a request of the HTTP API has no answer; as a response, it is OpenAI's `error` object.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct ApiError {
+pub struct ApiError {
     status: StatusCode,
     code: String,
     message: String,
@@ -119,17 +119,17 @@ impl ApiError {
     }
 
     /// Whether the server itself is to blame.
-    pub(crate) fn is_internal(&self) -> bool {
+    pub fn is_internal(&self) -> bool {
         self.status == StatusCode::INTERNAL_SERVER_ERROR
     }
 
     /// For programs.
-    pub(crate) fn code(&self) -> &str {
+    pub fn code(&self) -> &str {
         &self.code
     }
 
     /// The error as JSON, for a stream that has begun.
-    pub(crate) fn to_json(&self) -> String {
+    pub fn to_json(&self) -> String {
         serde_json::to_string(&self.body()).unwrap_or_default()
     }
 

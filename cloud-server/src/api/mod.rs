@@ -46,9 +46,10 @@ use msao_protocol::Limits;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::body::Bodies;
-use self::error::ApiError;
 use self::fetch::Images;
 
+pub use chat::check_chat_request;
+pub use error::ApiError;
 pub(crate) use error::name_of;
 pub use image_hosts::{ImageHost, NoHost};
 pub(crate) use metrics::{Metrics, count};
