@@ -19,22 +19,22 @@ use super::request::ChatRequest;
 use super::sse::{self, Streaming};
 use super::visible::Visible;
 use super::watch::Watch;
+use crate::access::Caller;
 use crate::app::AppState;
-use crate::engine::job;
+use crate::engine::{Owner, job};
 use crate::intake;
 
-/// Names the one question of a job; sessions number several.
-const REQUEST_ID: RequestId = 1;
 /// All of a prediction is there when the question is, so nothing is waited for.
 const AT_ONCE: Speculation = Speculation::Distributed { patience_ms: 0 };
 
 /// Answers a request.
 pub(super) async fn complete(
     http: HttpRequest,
+    caller: web::ReqData<Caller>,
     payload: web::Payload,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    let taken = take(&http, payload, &state).await;
+    let taken = take(&http, &caller, payload, &state).await;
     let Taken { request, head, mut answering, underway } =
         taken.inspect_err(|error| state.metrics.count_refusal(error.code()))?;
     // What can be refused is refused with a status, before a stream begins.
@@ -58,6 +58,7 @@ struct Taken {
 
 async fn take(
     http: &HttpRequest,
+    caller: &Caller,
     payload: web::Payload,
     state: &web::Data<AppState>,
 ) -> Result<Taken, ApiError> {
@@ -85,7 +86,8 @@ async fn take(
         model: state.engine.info().model.name.clone(),
         system_fingerprint: FINGERPRINT,
     };
-    let answering = begin(&request, conversation, &head.id, state).await?;
+    let owner = state.api.owners.of(caller);
+    let answering = begin(&request, conversation, owner, &head.id, state).await?;
     Ok(Taken { request, head, answering, underway })
 }
 
@@ -105,10 +107,11 @@ pub fn check_chat_request(body: &[u8], limits: &Limits) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Hands a request to the engine.
+/// Hands a request to the engine, as somebody's if it is known whose it is.
 async fn begin(
     request: &ChatRequest,
     conversation: Conversation,
+    owner: Option<Owner>,
     id: &str,
     state: &web::Data<AppState>,
 ) -> Result<Answering, ApiError> {
@@ -120,7 +123,8 @@ async fn begin(
         return Err(ApiError::unsupported("logprobs", message));
     }
     let visible = Visible::new(request.stops()?);
-    let prediction = prediction(request, max_new_tokens, state)?;
+    let request_id = state.api.owners.next_request_id();
+    let prediction = prediction(request, request_id, max_new_tokens, state)?;
     let sampling = request.sampling(random())?;
     let Conversation { earlier, question } = conversation;
     let mut history = Vec::with_capacity(earlier.len());
@@ -131,22 +135,19 @@ async fn begin(
         history.push(Turn { images, audio, question, answer });
     }
     let (question, images, audio) = fetch(question, state).await?;
-    let ask = Ask {
-        request_id: REQUEST_ID,
-        question,
-        images,
-        audio,
-        history,
-        continues: None,
-        pending: Vec::new(),
-        max_new_tokens,
-        sampling,
-        speculation: if prediction.is_some() { AT_ONCE } else { Speculation::None },
-    };
+    let speculation = if prediction.is_some() { AT_ONCE } else { Speculation::None };
+    let asked = Ask::new(request_id, question, max_new_tokens);
+    let ask = Ask { images, audio, history, sampling, speculation, ..asked };
     intake::check_ask(&ask, limits, engine).map_err(|refusal| ApiError::from(refusal).about("messages"))?;
-    let place = state.engine.reserve()?;
     let (mut job, handle, events) = job(ask, max_new_tokens);
     job.top_logprobs = top_logprobs;
+    let place = match owner {
+        Some(owner) => {
+            job = job.owned_by(owner);
+            state.engine.reserve_for(owner)?
+        }
+        None => state.engine.reserve()?,
+    };
     if let Some(prediction) = &prediction {
         handle.draft(prediction.whole());
     }
@@ -160,6 +161,7 @@ async fn begin(
 /// looks at changes nothing.
 fn prediction(
     request: &ChatRequest,
+    request_id: RequestId,
     max_new_tokens: u32,
     state: &AppState,
 ) -> Result<Option<Prediction>, ApiError> {
@@ -172,7 +174,7 @@ fn prediction(
     let text = format!(" {text}");
     let Some(mut tokens) = state.engine.tokenize(&text) else { return Ok(None) };
     tokens.truncate(max_new_tokens as usize);
-    let prediction = Prediction::new(REQUEST_ID, tokens);
+    let prediction = Prediction::new(request_id, tokens);
     let (limits, engine) = (&state.limits, state.engine.info());
     intake::check_draft(&prediction.whole(), AT_ONCE, limits, engine)
         .map_err(|refusal| ApiError::from(refusal).about("prediction"))?;

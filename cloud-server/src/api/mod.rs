@@ -6,6 +6,7 @@
 //! | [`body`], [`request`], [`lenient`] | the body within its budgets, and what it may say |
 //! | [`messages`], [`media`] | messages become a question, the turns before it, and media |
 //! | [`fetch`], [`image_hosts`] | pictures on other servers |
+//! | [`owners`] | who asks, as the engine knows it |
 //! | [`prediction`] | a predicted answer as drafts |
 //! | [`answering`], [`visible`] | the engine's events become the text that is shown |
 //! | [`reply`], [`sse`], [`error`] | answers, streams and failures in OpenAI's form |
@@ -30,6 +31,7 @@ mod messages;
 mod metrics;
 mod models;
 mod openapi;
+mod owners;
 mod prediction;
 mod reply;
 mod request;
@@ -47,6 +49,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::body::Bodies;
 use self::fetch::Images;
+use self::owners::Owners;
 
 pub use chat::check_chat_request;
 pub use error::ApiError;
@@ -63,6 +66,7 @@ const MOST_REQUESTS: u32 = 1 << 16;
 pub(crate) struct Api {
     bodies: Bodies,
     images: Images,
+    owners: Owners,
     /// When the server started, in seconds since 1970.
     created_s: u64,
     underway: Arc<Semaphore>,
@@ -77,6 +81,7 @@ impl Api {
         Self {
             bodies: Bodies::new(limits, patience),
             images: Images::new(Vec::new()),
+            owners: Owners::default(),
             created_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             underway: Arc::new(Semaphore::new(MOST_REQUESTS as usize)),
         }

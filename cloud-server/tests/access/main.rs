@@ -8,6 +8,7 @@ mod keys;
 mod limits;
 mod network;
 mod secrecy;
+mod sharing;
 #[path = "../server/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of sessions, which use more of it")]
 mod support;
