@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use actix_web::web::{self, Data};
 use clap::Parser as _;
+use msao_server::config::{Cli, Command as Subcommand};
 use msao_server::{AppState, ServerConfig, prepare};
 use serde_json::{Value, json};
 
@@ -39,12 +40,25 @@ fn cases() -> Value {
     json!(cases)
 }
 
-fn pocket() -> Data<AppState> {
+fn pocket(more: &[&OsStr]) -> Data<AppState> {
     let weights = root().join("models/weights");
     let flags = [OsStr::new("msao-server"), OsStr::new("--weights"), weights.as_os_str()];
     // However busy the machine is that tests run on.
-    let flags = flags.into_iter().chain(["--max-wait-ms", "60000"].map(OsStr::new));
+    let patient = ["--max-wait-ms", "60000"].map(OsStr::new);
+    let flags = flags.iter().chain(&patient).chain(more);
     Data::new(prepare(&ServerConfig::parse_from(flags)).unwrap())
+}
+
+/// Makes a key for answers alone, of which it may ask for 4 a minute.
+fn create_key(keys_file: &Path) -> String {
+    let path = keys_file.display().to_string();
+    let create = ["msao-server", "keys", "--keys-file", &path, "create", "--name", "test"];
+    let limits = ["--scopes", "api", "--requests-per-minute", "4"];
+    let cli = Cli::parse_from(create.iter().chain(&limits));
+    let Some(Subcommand::Keys(keys)) = cli.command else { panic!("not about keys") };
+    let mut key = Vec::new();
+    keys.run(&mut key, &mut std::io::sink()).unwrap();
+    String::from_utf8(key).unwrap().trim().to_owned()
 }
 
 /// What is named by a variable; else says loudly what is left out.
@@ -63,24 +77,29 @@ async fn run(mut command: Command) {
     eprintln!("{stdout}");
 }
 
-/// Runs a script in its modes, the second one while no place of the queue is free.
+/// Runs a script in its modes: the second one while no place of the queue is free, the last one where keys are asked for.
 async fn check(script: &str, command: impl Fn() -> Command) {
-    let state = pocket();
-    let base_url = format!("http://{}/v1", start(&state));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
-    let run_mode = |mode: &str| {
+    let run_mode = |base_url: &str, mode_and_key: &[&str]| {
         let mut command = command();
-        command.arg(&script).arg(&base_url).arg(cases().to_string()).arg(mode);
+        command.arg(&script).arg(base_url).arg(cases().to_string()).args(mode_and_key);
         run(command)
     };
-    run_mode("answers").await;
+    let state = pocket(&[]);
+    let base_url = format!("http://{}/v1", start(&state));
+    run_mode(&base_url, &["answers"]).await;
     let mut places = Vec::new();
     while let Ok(place) = state.engine.reserve() {
         places.push(place);
     }
-    run_mode("busy").await;
+    run_mode(&base_url, &["busy"]).await;
     drop(places);
     assert_eq!(state.engine.occupancy(), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let keys_file = folder.path().join("keys.json");
+    let key = create_key(&keys_file);
+    let state = pocket(&[OsStr::new("--keys-file"), keys_file.as_os_str()]);
+    run_mode(&format!("http://{}/v1", start(&state)), &["keys", &key]).await;
 }
 
 #[actix_web::test]

@@ -1,12 +1,12 @@
-// OpenAI's own client for Node against a server: node check.cjs BASE_URL CASES_JSON (answers | busy), with NODE_PATH where
-// it is installed. It is used as its documentation says and not adapted. Exits non-zero where anything is not as it has to be.
+// OpenAI's own client for Node against a server: node check.cjs BASE_URL CASES_JSON (answers | busy | keys) [KEY], with
+// NODE_PATH where it is installed. It is used as its documentation says and not adapted. Exits non-zero where anything is not as it has to be.
 const assert = require("node:assert/strict");
 const { readFileSync } = require("node:fs");
 const OpenAI = require("openai");
 
-const [baseURL, cases, mode] = process.argv.slice(2);
+const [baseURL, cases, mode, apiKey = "unused"] = process.argv.slice(2);
 const model = "pocket-cloud";
-const client = new OpenAI({ baseURL, apiKey: "unused", maxRetries: 0 });
+const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 
 const ask = (content, more = {}) =>
   client.chat.completions.create({ model, messages: [{ role: "user", content }], temperature: 0, ...more });
@@ -71,6 +71,49 @@ async function busy() {
   });
 }
 
-({ answers, busy })[mode]().then(() => {
+// The key may make 4 requests a minute, and only for answers.
+async function keys() {
+  const question = "what is this?";
+  const denied = (kind, code) => (error) => {
+    assert.ok(error instanceof kind, String(error));
+    assert.equal(error.code, code);
+    return error.message.length > 20;
+  };
+  const notKnown = denied(OpenAI.AuthenticationError, "invalid_api_key");
+  for (const wrong of ["unused", apiKey.slice(0, -1), "msao_0_0"]) {
+    await assert.rejects(client.withOptions({ apiKey: wrong }).models.list(), notKnown);
+  }
+  const anonymous = client.withOptions({ defaultHeaders: { Authorization: null } });
+  for (const stream of [false, true]) {
+    const request = { model, messages: [{ role: "user", content: question }], stream };
+    await assert.rejects(anonymous.chat.completions.create(request), notKnown);
+  }
+  const notForThat = denied(OpenAI.PermissionDeniedError, "insufficient_scope");
+  await assert.rejects(client.post("/session-tokens", { body: {} }), notForThat);
+
+  const first = await ask(question, { max_tokens: 8 });
+  const { content } = first.choices[0].message;
+  const messages = [
+    { role: "user", content: question },
+    { role: "assistant", content },
+    { role: "user", content: "and now?" },
+  ];
+  const second = await client.chat.completions.create({ model, messages, temperature: 0, max_tokens: 8 });
+  const cached = (answer) => answer.usage.prompt_tokens_details.cached_tokens;
+  assert.equal(cached(first), 0);
+  assert.ok(cached(second) >= first.usage.prompt_tokens - 1);
+  await assert.rejects(client.models.retrieve("gpt-4o"), OpenAI.NotFoundError);
+  await assert.rejects(ask(question, { n: 2 }), OpenAI.BadRequestError);
+  // One comes back every 15 s, which is longer than any of these takes.
+  const askOn = async () => {
+    for (let count = 0; count < 100; count++) await client.models.list();
+  };
+  await assert.rejects(askOn(), (error) => {
+    const seconds = Number(error.headers.get("retry-after"));
+    return denied(OpenAI.RateLimitError, "rate_limit_exceeded")(error) && seconds >= 1 && seconds <= 15;
+  });
+}
+
+({ answers, busy, keys })[mode]().then(() => {
   console.log(`openai for Node: ${mode}: all as it has to be`);
 });

@@ -1,4 +1,4 @@
-"""OpenAI's own Python client against a server: python check.py BASE_URL CASES_JSON (answers | busy).
+"""OpenAI's own Python client against a server: python check.py BASE_URL CASES_JSON (answers | busy | keys) [KEY].
 
 It is used as its documentation says and not adapted in any way. Exits non-zero where anything is not as it has to be.
 """
@@ -10,7 +10,8 @@ import openai
 
 BASE_URL, CASES, MODE = sys.argv[1:4]
 MODEL = "pocket-cloud"
-client = openai.OpenAI(base_url=BASE_URL, api_key="unused", max_retries=0)
+KEY = sys.argv[4] if len(sys.argv) > 4 else "unused"
+client = openai.OpenAI(base_url=BASE_URL, api_key=KEY, max_retries=0)
 
 
 def ask(content, **more):
@@ -109,5 +110,33 @@ def busy():
         model=MODEL, messages=[{"role": "user", "content": "what is this?"}]))
 
 
-{"answers": answers, "busy": busy}[MODE]()
+def keys():
+    """KEY may make 4 requests a minute, and only for answers."""
+    question = "what is this?"
+    for wrong in ("unused", KEY[:-1], "msao_0_0"):
+        denied = refused(openai.AuthenticationError, lambda: client.with_options(api_key=wrong).models.list())
+        assert (denied.status_code, denied.code) == (401, "invalid_api_key"), denied.body
+    no_key = {"Authorization": openai.Omit()}
+    for stream in (False, True):
+        denied = refused(openai.AuthenticationError, lambda: ask(question, stream=stream, extra_headers=no_key))
+        assert denied.code == "invalid_api_key", denied.body
+    denied = refused(openai.PermissionDeniedError, lambda: client.post("/session-tokens", cast_to=object, body={}))
+    assert denied.code == "insufficient_scope", denied.body
+
+    first = ask(question, max_tokens=8)
+    turns = [{"role": "user", "content": question},
+             {"role": "assistant", "content": first.choices[0].message.content},
+             {"role": "user", "content": "and now?"}]
+    second = client.chat.completions.create(model=MODEL, messages=turns, temperature=0, max_tokens=8)
+    assert first.usage.prompt_tokens_details.cached_tokens == 0
+    assert second.usage.prompt_tokens_details.cached_tokens >= first.usage.prompt_tokens - 1, second.usage
+    refused(openai.NotFoundError, lambda: client.models.retrieve("gpt-4o"))
+    refused(openai.BadRequestError, lambda: ask(question, n=2))
+    # One comes back every 15 s, which is longer than any of these takes.
+    late = refused(openai.RateLimitError, lambda: [client.models.list() for _ in range(100)])
+    assert late.code == "rate_limit_exceeded", late.body
+    assert 1 <= int(late.response.headers["retry-after"]) <= 15
+
+
+{"answers": answers, "busy": busy, "keys": keys}[MODE]()
 print(f"openai {openai.__version__} for Python: {MODE}: all as it has to be")
