@@ -161,6 +161,10 @@ impl CloudStatus {
     pub fn detail(&self) -> String {
         match self {
             Self::Connecting => String::new(),
+            // Nobody here knows how large the model of an engine elsewhere is.
+            Self::Connected(model) if model.parameters == 0 => {
+                format!("{}, on an upstream engine", model.name)
+            }
             Self::Connected(model) => {
                 format!(
                     "{}, {} weights, on {}",
@@ -176,6 +180,8 @@ impl CloudStatus {
 
 #[cfg(test)]
 mod tests {
+    use msao_protocol::ImageGrid;
+
     use super::*;
 
     #[test]
@@ -200,6 +206,21 @@ mod tests {
         };
         assert_eq!(adapter(&swiftshader), "google swiftshader (software)");
         assert_eq!(adapter(&AdapterInfo::default()), "unnamed GPU");
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_model_is_not_shown() {
+        let mut model = ModelInfo {
+            name: "qwen".into(),
+            parameters: 0,
+            device: "upstream".into(),
+            image: ImageGrid::default(),
+            audio: None,
+            co_located_draft: false,
+        };
+        assert_eq!(CloudStatus::Connected(model.clone()).detail(), "qwen, on an upstream engine");
+        (model.parameters, model.device) = (14_200_000, "cpu".into());
+        assert_eq!(CloudStatus::Connected(model).detail(), "qwen, 14 M weights, on cpu");
     }
 
     #[test]
