@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use msao_kernels::{PackedWeight, set_threads};
+use msao_kernels::{PackedWeight, WeightsFormat, set_threads};
 
 const REPEATS: usize = 40;
 
@@ -14,9 +14,9 @@ fn main() {
     for (inputs, outputs) in [(384, 384), (384, 1024), (1024, 384), (576, 1536), (576, 49_280)] {
         // Copies, so that each product reads weights that no cache holds, as a decoder does.
         let copies = (64_000_000 / (4 * inputs * outputs)).clamp(2, 64);
-        let weight = PackedWeight::new(&vec![0.5; inputs * outputs], inputs);
+        let weight = PackedWeight::new(&vec![0.5; inputs * outputs], inputs, WeightsFormat::F32);
         let weights: Vec<PackedWeight> = (1..copies)
-            .map(|_| PackedWeight::new(&vec![0.5; inputs * outputs], inputs))
+            .map(|_| PackedWeight::new(&vec![0.5; inputs * outputs], inputs, WeightsFormat::F32))
             .chain([weight])
             .collect();
         for rows in [1, 2, 4, 8, 16, 32, 256] {

@@ -14,10 +14,19 @@
 //!
 //! The crate knows plain slices only: no tensor library, no model.
 
+mod attention;
+mod element;
 mod packed;
 #[cfg(not(target_family = "wasm"))]
 mod pool;
+#[cfg(target_family = "wasm")]
+#[path = "one_thread.rs"]
+mod pool;
+mod rows;
+mod tile;
 
-pub use packed::PackedWeight;
+pub use attention::{Heads, KeyValues, Sequence, attend};
+pub use packed::{PackedWeight, WeightsFormat};
 #[cfg(not(target_family = "wasm"))]
 pub use pool::{set_threads, threads};
+pub use rows::{rms_norm, rotate, swiglu};

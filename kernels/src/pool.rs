@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 
 /// How long a thread stays awake after its last work: longer than what lies between two products of a pass.
 const AWAKE: Duration = Duration::from_micros(100);
+/// Multiplications that one part has at least.
+const WORTH_SHARING: usize = 1 << 16;
+/// Parts a thread at most, so that one that began late leaves some to the others.
+const TASKS_A_THREAD: usize = 4;
 /// Turns of a waiting loop between two looks at the clock.
 const TURNS: u32 = 64;
 /// Lowest bit of the number of the product in [`Shared::state`]; below lie the flag and the count.
@@ -42,6 +46,14 @@ fn pool() -> &'static Pool {
         };
         Pool::new(wanted - 1)
     })
+}
+
+/// Into how many parts a product of so many multiplications is best divided.
+pub(crate) fn parts(multiplications: usize) -> usize {
+    match threads() {
+        1 => 1,
+        threads => (multiplications / WORTH_SHARING).clamp(1, TASKS_A_THREAD * threads),
+    }
 }
 
 /// Calls `work` with each number below `tasks`, on as many threads as have time for it; returns when all have been done.

@@ -1,8 +1,11 @@
 //! Times of one step of a checkpoint's decoder and towers on a device: the figures of the README's table.
 //!
-//! `cargo run --release -p msao-models --example step_times -- models/weights/pocket-cloud cpu`
+//! `cargo run --release -p msao-models --example step_times -- models/weights/pocket-cloud cpu --threads 2`
+//!
+//! `--weights-format f32|f16|int8` says how a CPU keeps the weights, `--json` prints one object of milliseconds for scripts.
 #![expect(clippy::print_stdout, reason = "the table is what the program is for")]
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::time::Instant;
@@ -11,50 +14,102 @@ use burn::tensor::Tensor;
 use msao_models::decoder::Decoder;
 use msao_models::device::{self, DeviceKind};
 use msao_models::kv_cache::KvCache;
-use msao_models::{Assistant, CheckpointFiles};
+use msao_models::{Assistant, CheckpointFiles, WeightsFormat};
 
 /// Positions in the cache before the timed step.
 const CONTEXT: usize = 256;
-const REPEATS: usize = 30;
+const REPEATS: usize = 50;
+
+struct Options {
+    folder: String,
+    kind: DeviceKind,
+    threads: usize,
+    format: WeightsFormat,
+    is_json: bool,
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| "models/weights/pocket-cloud".to_owned());
-    let kind: DeviceKind = arguments.next().as_deref().unwrap_or("cpu").parse()?;
-    let device = pollster::block_on(device::open(kind))?;
-    let assistant = Assistant::load(&CheckpointFiles::from_dir(&folder)?, &device)?;
+    let options = options()?;
+    device::set_threads(options.threads);
+    let device = pollster::block_on(device::open(options.kind))?;
+    let files = CheckpointFiles::from_dir(&options.folder)?;
+    let assistant = Assistant::load_as(&files, &device, options.format)?;
     let (model, decoder) = (assistant.model(), &assistant.model().decoder);
-    println!("{folder} on {kind}: {} parameters, context {CONTEXT}", assistant.num_parameters());
+    let mut report = Report { is_json: options.is_json, times: BTreeMap::new() };
+    report.say(&format!(
+        "{} on {}, {} threads (0: all), {}: {} parameters, context {CONTEXT}",
+        options.folder,
+        options.kind,
+        options.threads,
+        options.format,
+        assistant.num_parameters()
+    ));
 
     let mut cache = filled(decoder, 1);
-    let decode = report("decode, batch 1", &mut || step(decoder, &mut cache, 1));
+    let decode = report.time("decode_b1", &mut || step(decoder, &mut cache, 1));
     for rows in [2, 4, 8, 16] {
-        let verify = report(&format!("verify {rows}"), &mut || step(decoder, &mut cache, rows));
-        println!("{:24} {:.2} decode steps", "", verify / decode);
+        let verify = report.time(&format!("verify_{rows}"), &mut || step(decoder, &mut cache, rows));
+        report.say(&format!("{:12} {:.2} decode steps", "", verify / decode));
     }
     let mut cache = filled(decoder, 8);
-    report("decode, batch 8", &mut || step(decoder, &mut cache, 1));
-    report("prefill 256", &mut || prefill(decoder));
+    let together = report.time("decode_b8", &mut || step(decoder, &mut cache, 1));
+    report.say(&format!("{:12} {:.2} times the tokens/s of batch 1", "", 8.0 * decode / together));
+    report.time("prefill_256", &mut || prefill(decoder));
     let side = assistant.config().vision_config.image_size;
-    report("vision, 1 image", &mut || {
-        encode(|| model.encode_images(Tensor::zeros([1, 3, side, side], &device)))
-    });
+    report
+        .time("vision_1", &mut || encode(|| model.encode_images(Tensor::zeros([1, 3, side, side], &device))));
     if let (Some(hearing), Some(audio)) = (&model.audio, &assistant.config().audio_config) {
         let shape = [1, audio.num_mel_bins, audio.num_mel_frames()];
-        report("audio, 1 clip", &mut || encode(|| hearing.encode(Tensor::zeros(shape, &device))));
+        report.time("audio_1", &mut || encode(|| hearing.encode(Tensor::zeros(shape, &device))));
+    }
+    if options.is_json {
+        println!("{}", serde_json::to_string(&report.times)?);
     }
     Ok(())
 }
 
-/// Best time of a step in milliseconds, with the median beside it; the first runs only warm up.
-fn report(name: &str, timed: &mut dyn FnMut() -> f64) -> f64 {
-    for _ in 0..3 {
-        timed();
+fn options() -> Result<Options, Box<dyn Error>> {
+    let (mut threads, mut format, mut is_json, mut plain) = (0, WeightsFormat::F32, false, Vec::new());
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
+        match argument.as_str() {
+            "--threads" => threads = value()?.parse()?,
+            "--weights-format" => format = value()?.parse()?,
+            "--json" => is_json = true,
+            _ => plain.push(argument),
+        }
     }
-    let mut times: Vec<f64> = (0..REPEATS).map(|_| timed()).collect();
-    times.sort_by(f64::total_cmp);
-    println!("{name:24} median {:8.3} ms   best {:8.3} ms", times[REPEATS / 2], times[0]);
-    times[REPEATS / 2]
+    let folder = plain.first().cloned().unwrap_or_else(|| "models/weights/pocket-cloud".to_owned());
+    let kind = plain.get(1).map_or("cpu", String::as_str).parse()?;
+    Ok(Options { folder, kind, threads, format, is_json })
+}
+
+struct Report {
+    is_json: bool,
+    /// Median and best milliseconds by name.
+    times: BTreeMap<String, [f64; 2]>,
+}
+
+impl Report {
+    fn say(&self, line: &str) {
+        if !self.is_json {
+            println!("{line}");
+        }
+    }
+
+    /// Median time of a step in milliseconds; the first runs only warm up.
+    fn time(&mut self, name: &str, timed: &mut dyn FnMut() -> f64) -> f64 {
+        for _ in 0..3 {
+            timed();
+        }
+        let mut times: Vec<f64> = (0..REPEATS).map(|_| timed()).collect();
+        times.sort_by(f64::total_cmp);
+        let (median, best) = (times[REPEATS / 2], times[0]);
+        self.say(&format!("{name:12} median {median:8.3} ms   best {best:8.3} ms"));
+        self.times.insert(name.to_owned(), [median, best]);
+        median
+    }
 }
 
 /// One forward pass of `rows` new positions behind the context, with its read-back.

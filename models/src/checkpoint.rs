@@ -21,6 +21,7 @@ use burn::tensor::{Bytes, DType, Device, Tensor, TensorData, bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::error::ModelError;
+use crate::weights_format::WeightsFormat;
 
 /// The files of a checkpoint that the engine reads, as bytes.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,7 @@ impl CheckpointFiles {
 pub(crate) struct Weights<'a> {
     tensors: SafeTensors<'a>,
     device: &'a Device,
+    format: WeightsFormat,
     parameters: Cell<usize>,
 }
 
@@ -66,7 +68,13 @@ impl<'a> Weights<'a> {
     pub(crate) fn parse(bytes: &'a [u8], device: &'a Device) -> Result<Self, ModelError> {
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|error| ModelError::Weights { reason: error.to_string() })?;
-        Ok(Self { tensors, device, parameters: Cell::new(0) })
+        Ok(Self { tensors, device, format: WeightsFormat::F32, parameters: Cell::new(0) })
+    }
+
+    /// Has the dense layers keep their weights in this format.
+    pub(crate) fn kept_as(mut self, format: WeightsFormat) -> Self {
+        self.format = format;
+        self
     }
 
     /// The tensors below a name such as `model.text_model`.
@@ -140,6 +148,11 @@ impl Scope<'_> {
     /// once.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.weights.values(self.full_name(name), shape)
+    }
+
+    /// How dense layers keep their weights.
+    pub(crate) fn weights_format(&self) -> WeightsFormat {
+        self.weights.format
     }
 
     /// The device that the tensors go to.

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::attention::{attend, split_heads};
 use crate::checkpoint::Scope;
 use crate::config::TextConfig;
-use crate::device::{FusedDecoder, FusedSegment};
+use crate::device::{FusedDecoder, FusedSegment, HostDecoder, HostSegment};
 use crate::error::ModelError;
 use crate::kept::MASKED;
 use crate::kv_cache::KvCache;
@@ -39,6 +39,8 @@ pub struct Decoder {
 #[derive(Debug)]
 enum Form {
     Tensors(Box<TensorForm>),
+    /// Kernels of our own on a CPU.
+    Host(Box<HostDecoder>),
     /// Kernels of our own on a GPU.
     Fused(FusedDecoder),
 }
@@ -98,9 +100,11 @@ impl Decoder {
         let device = scope.device();
         let positions = config.max_position_embeddings;
         let fused = FusedDecoder::load(scope, config, &embed_tokens, untied_head, positions)?;
-        let (form, shapes) = match fused {
-            Some(fused) => (Form::Fused(fused), ShapePolicy::Fused),
-            None => {
+        let host = HostDecoder::load(scope, config, &embed_tokens, untied_head, positions)?;
+        let (form, shapes) = match (fused, host) {
+            (Some(fused), _) => (Form::Fused(fused), ShapePolicy::Fused),
+            (None, Some(host)) => (Form::Host(Box::new(host)), ShapePolicy::Exact),
+            (None, None) => {
                 let shapes = ShapePolicy::for_device(device);
                 let form = TensorForm::load(scope, config, &embed_tokens, untied_head, shapes)?;
                 (Form::Tensors(Box::new(form)), shapes)
@@ -121,8 +125,12 @@ impl Decoder {
 
     /// Bytes of a cache of [`Self::new_cache`] for one sequence of up to `positions` positions.
     pub fn kv_bytes(&self, positions: usize) -> u64 {
+        let capacity = self.shapes.capacity(positions);
+        if let Form::Host(host) = &self.form {
+            return host.kv_bytes(self.num_layers(), 1, capacity);
+        }
         let row = self.config.num_key_value_heads * self.config.head_dim() * size_of::<f32>();
-        (2 * self.num_layers() * self.shapes.capacity(positions) * row) as u64
+        (2 * self.num_layers() * capacity * row) as u64
     }
 
     /// As [`Self::new_cache`], for so many of the layers only: what [`Self::forward_layers`] needs.
@@ -130,6 +138,9 @@ impl Decoder {
         let capacity = self.shapes.capacity(positions);
         match &self.form {
             Form::Tensors(_) => KvCache::new(&self.config, layers, batch, capacity, &self.device),
+            Form::Host(host) => {
+                KvCache::host(host.new_cache(layers, batch, capacity), layers, batch, capacity)
+            }
             Form::Fused(fused) => KvCache::fused(fused.new_cache(batch, capacity), layers, batch, capacity),
         }
     }
@@ -192,7 +203,9 @@ impl Decoder {
     /// As [`Self::forward_packed`].
     pub fn score(&self, ids: Vec<u32>, segments: &mut [Segment<'_>]) -> Tensor<3> {
         match &self.form {
-            Form::Tensors(_) => self.logits(self.forward_packed(self.embed(&[ids]), segments)),
+            Form::Tensors(_) | Form::Host(_) => {
+                self.logits(self.forward_packed(self.embed(&[ids]), segments))
+            }
             Form::Fused(fused) => fused_pass(segments, |segments| fused.score(&ids, segments)),
         }
     }
@@ -222,6 +235,7 @@ impl Decoder {
     fn run_layers(&self, x: Tensor<3>, segments: &mut [Segment<'_>], layers: Range<usize>) -> Tensor<3> {
         match &self.form {
             Form::Tensors(form) => form.run_layers(x, segments, layers, self),
+            Form::Host(host) => host_pass(segments, |segments| host.forward(x, segments, layers)),
             Form::Fused(fused) => fused_pass(segments, |segments| fused.forward(x, segments, layers)),
         }
     }
@@ -234,6 +248,7 @@ impl Decoder {
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.form {
             Form::Tensors(form) => form.head.forward(hidden),
+            Form::Host(host) => host.logits(hidden),
             Form::Fused(fused) => fused.logits(hidden),
         }
     }
@@ -264,7 +279,7 @@ impl TensorForm {
     ) -> Result<Self, ModelError> {
         let head = match untied_head {
             Some(head) => Linear::load(head, config.hidden_size, config.vocab_size, false)?,
-            None => Linear::new(embed_tokens.clone(), None),
+            None => Linear::new(embed_tokens.clone(), None, scope.weights_format()),
         };
         let layers = (0..config.num_hidden_layers)
             .map(|index| DecoderLayer::load(&scope.child(&format!("layers.{index}")), config))
@@ -288,8 +303,7 @@ impl TensorForm {
         let mut first_row = 0;
         let mut passes = Vec::with_capacity(segments.len());
         for Segment { cache, rows, count } in segments.iter() {
-            let (start, rows) = (cache.len(), *rows);
-            assert!(start + rows <= cache.capacity(), "{start} + {rows} positions exceed the cache");
+            let (start, rows) = (checked_len(cache, *rows), *rows);
             let window = decoder.shapes.window(start + count, cache.capacity());
             let (rotary, mask) = (self.rotary.rows(start, rows), decoder.mask(start, rows, window));
             passes.push(Pass { rotary, mask, window, first_row, rows });
@@ -301,9 +315,7 @@ impl TensorForm {
         for (index, layer) in self.layers[layers].iter().enumerate() {
             x = layer.forward(x, &passes, index, segments, &decoder.config);
         }
-        for Segment { cache, count, .. } in segments {
-            cache.advance(*count);
-        }
+        advance(segments);
         if is_end { self.norm.forward(x) } else { x }
     }
 }
@@ -316,17 +328,46 @@ fn fused_pass(
     let mut inner: Vec<FusedSegment<'_>> = segments
         .iter_mut()
         .map(|Segment { cache, rows, .. }| {
-            let (held, rows) = (cache.len(), *rows);
-            assert!(held + rows <= cache.capacity(), "{held} + {rows} positions exceed the cache");
+            let (held, rows) = (checked_len(cache, *rows), *rows);
             FusedSegment { cache: cache.as_fused(), held, rows }
         })
         .collect();
     let output = run(&mut inner);
     drop(inner);
+    advance(segments);
+    output
+}
+
+/// Runs a pass of the CPU's kernels over segments, and counts their positions.
+fn host_pass(
+    segments: &mut [Segment<'_>],
+    run: impl FnOnce(&mut [HostSegment<'_>]) -> Tensor<3>,
+) -> Tensor<3> {
+    let mut inner: Vec<HostSegment<'_>> = segments
+        .iter_mut()
+        .map(|Segment { cache, rows, .. }| {
+            let (held, rows, batch) = (checked_len(cache, *rows), *rows, cache.batch());
+            HostSegment { cache: cache.as_host(), batch, held, rows }
+        })
+        .collect();
+    let output = run(&mut inner);
+    drop(inner);
+    advance(segments);
+    output
+}
+
+/// Positions that a cache holds, which has room for `rows` more.
+fn checked_len(cache: &KvCache, rows: usize) -> usize {
+    let held = cache.len();
+    assert!(held + rows <= cache.capacity(), "{held} + {rows} positions exceed the cache");
+    held
+}
+
+/// Counts the segments' new positions.
+fn advance(segments: &mut [Segment<'_>]) {
     for Segment { cache, count, .. } in segments {
         cache.advance(*count);
     }
-    output
 }
 
 impl DecoderLayer {

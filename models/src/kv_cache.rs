@@ -6,7 +6,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::config::TextConfig;
-use crate::device::FusedCache;
+use crate::device::{FusedCache, HostCache};
 
 /// Keys and values of all layers for `len` positions of a batch of equally long sequences.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct KvCache {
 #[derive(Debug, Clone)]
 enum Storage {
     Tensors(Vec<LayerCache>),
+    /// In the order of the CPU's kernels.
+    Host(HostCache),
     /// In the order of a GPU's kernels.
     Fused(FusedCache),
 }
@@ -49,6 +51,22 @@ impl KvCache {
         Self { storage: Storage::Tensors(tensors), num_layers: layers, batch, len: 0, capacity }
     }
 
+    /// The same in the order of the CPU's kernels.
+    pub(crate) fn host(cache: HostCache, layers: usize, batch: usize, capacity: usize) -> Self {
+        Self { storage: Storage::Host(cache), num_layers: layers, batch, len: 0, capacity }
+    }
+
+    /// What the CPU's kernels write to.
+    ///
+    /// # Panics
+    /// If the cache is another one.
+    pub(crate) fn as_host(&mut self) -> &mut HostCache {
+        match &mut self.storage {
+            Storage::Host(cache) => cache,
+            Storage::Tensors(_) | Storage::Fused(_) => panic!("a decoder on a CPU made this cache"),
+        }
+    }
+
     /// The same in the memory of a GPU's kernels.
     pub(crate) fn fused(cache: FusedCache, layers: usize, batch: usize, capacity: usize) -> Self {
         Self { storage: Storage::Fused(cache), num_layers: layers, batch, len: 0, capacity }
@@ -57,11 +75,11 @@ impl KvCache {
     /// What a GPU's kernels write to.
     ///
     /// # Panics
-    /// If the cache is one of tensors.
+    /// If the cache is another one.
     pub(crate) fn as_fused(&mut self) -> &mut FusedCache {
         match &mut self.storage {
             Storage::Fused(cache) => cache,
-            Storage::Tensors(_) => panic!("a decoder of fused kernels made this cache"),
+            Storage::Tensors(_) | Storage::Host(_) => panic!("a decoder of fused kernels made this cache"),
         }
     }
 
@@ -94,6 +112,7 @@ impl KvCache {
     pub fn bytes(&self) -> u64 {
         let layers = match &self.storage {
             Storage::Tensors(layers) => layers,
+            Storage::Host(cache) => return cache.bytes(),
             Storage::Fused(cache) => return cache.bytes(),
         };
         let of = |tensor: &Option<Tensor<4>>| {
@@ -112,6 +131,7 @@ impl KvCache {
         let copy = |layer: &LayerCache| LayerCache { keys: copy(&layer.keys), values: copy(&layer.values) };
         let storage = match &self.storage {
             Storage::Tensors(layers) => Storage::Tensors(layers.iter().map(copy).collect()),
+            Storage::Host(cache) => Storage::Host(cache.prefix(len, capacity)),
             Storage::Fused(cache) => Storage::Fused(cache.prefix(len, capacity)),
         };
         Self { storage, num_layers: self.num_layers, batch: self.batch, len, capacity }
@@ -129,6 +149,7 @@ impl KvCache {
                     *slot = slot.take().map(|tensor| resized(&tensor, capacity));
                 }
             }
+            Storage::Host(cache) => cache.resize(self.len, capacity),
             Storage::Fused(cache) => *cache = cache.prefix(self.len, capacity),
         }
         self.capacity = capacity;

@@ -33,6 +33,7 @@ pub mod shapes;
 pub mod split;
 pub mod text;
 pub mod vision;
+mod weights_format;
 
 pub use assistant::{Assistant, DEFAULT_MAX_NEW_TOKENS, EncodedPrompt, LookedAt};
 pub use checkpoint::CheckpointFiles;
@@ -48,3 +49,4 @@ pub use prompt::{PastTurn, Prompt};
 pub use reuse::ReadBefore;
 pub use split::{FirstLayers, LastLayers};
 pub use text::TextTokenizer;
+pub use weights_format::WeightsFormat;

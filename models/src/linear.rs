@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use crate::checkpoint::Scope;
 use crate::device::{self, PackedWeight};
 use crate::error::ModelError;
+use crate::weights_format::WeightsFormat;
 
 /// A dense layer, `y = x W^T + b`.
 #[derive(Debug)]
@@ -40,14 +41,14 @@ impl Linear {
     ) -> Result<Self, ModelError> {
         let weight = scope.tensor("weight", [out_features, in_features])?;
         let bias = if has_bias { Some(scope.tensor("bias", [out_features])?) } else { None };
-        Ok(Self::new(weight, bias))
+        Ok(Self::new(weight, bias, scope.weights_format()))
     }
 
     /// A layer over tensors at hand; the weight is `[out, in]`.
-    pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
+    pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>, format: WeightsFormat) -> Self {
         let [out_features, in_features] = weight.dims();
         let weight = if device::is_cpu(&weight.device()) {
-            Weight::Packed(PackedWeight::new(&weight))
+            Weight::Packed(PackedWeight::new(&weight, format))
         } else if device::multiplies(&weight) {
             Weight::Kernel(Box::new(weight))
         } else {

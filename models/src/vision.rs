@@ -47,7 +47,11 @@ impl VisionTower {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             // A convolution whose stride is its kernel is a dense layer over each patch.
-            patch_embedding: Linear::new(kernel.reshape([hidden as i32, -1]), Some(bias)),
+            patch_embedding: Linear::new(
+                kernel.reshape([hidden as i32, -1]),
+                Some(bias),
+                scope.weights_format(),
+            ),
             position_embedding: positions.unsqueeze(),
             layers,
             post_layernorm: LayerNorm::load(&scope.child("post_layernorm"), hidden, config.layer_norm_eps)?,

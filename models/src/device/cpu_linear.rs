@@ -4,16 +4,19 @@ use burn::backend::Flex;
 use burn::tensor::{DType, Float, Shape, Tensor};
 use burn_flex::FlexTensor;
 
+use crate::WeightsFormat;
+
 /// A weight matrix in the kernel's order.
 #[derive(Debug)]
 pub(crate) struct PackedWeight(msao_kernels::PackedWeight);
 
 impl PackedWeight {
     /// Packs `[out, in]` weights that live on the CPU.
-    pub(crate) fn new(weight: &Tensor<2>) -> Self {
+    pub(crate) fn new(weight: &Tensor<2>, format: WeightsFormat) -> Self {
         let [_, in_features] = weight.dims();
         let values = weight.to_data();
-        Self(msao_kernels::PackedWeight::new(values.as_slice().expect("weights are f32"), in_features))
+        let values = values.as_slice().expect("weights are f32");
+        Self(msao_kernels::PackedWeight::new(values, in_features, format.into()))
     }
 
     /// `x @ weight^T`
@@ -40,7 +43,7 @@ mod tests {
     fn tensors_give_the_plain_product_whatever_their_layout() {
         let device = Device::flex();
         let weight = Tensor::<2>::random([30, 100], Distribution::Default, &device);
-        let packed = PackedWeight::new(&weight);
+        let packed = PackedWeight::new(&weight, WeightsFormat::F32);
         let wide = Tensor::<2>::random([200, 9], Distribution::Default, &device);
         for x in [wide.clone().narrow(0, 50, 100).transpose(), wide.narrow(0, 0, 100).transpose()] {
             let plain = x.clone().matmul(weight.clone().transpose());

@@ -13,13 +13,23 @@ use crate::error::ModelError;
 mod cpu_linear;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(feature = "flex")]
+mod host_decoder;
 #[cfg(not(feature = "gpu"))]
 mod no_gpu;
+#[cfg(not(feature = "flex"))]
+mod no_host;
 
+#[cfg(feature = "flex")]
+pub(crate) use cpu_linear::PackedWeight;
 #[cfg(feature = "gpu")]
 pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
+#[cfg(feature = "flex")]
+pub(crate) use host_decoder::{HostCache, HostDecoder, HostSegment};
 #[cfg(not(feature = "gpu"))]
 pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
+#[cfg(not(feature = "flex"))]
+pub(crate) use no_host::{HostCache, HostDecoder, HostSegment, PackedWeight};
 
 /// A kind of device, as named on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,23 +168,3 @@ pub fn is_cpu(_device: &Device) -> bool {
 /// Sets on how many threads the CPU multiplies.
 #[cfg(all(feature = "flex", not(target_family = "wasm")))]
 pub use msao_kernels::set_threads;
-
-/// A weight matrix in the CPU kernel's own order; without the CPU backend nothing is ever packed.
-#[cfg(feature = "flex")]
-pub(crate) use cpu_linear::PackedWeight;
-
-/// A weight matrix in the CPU kernel's own order; without the CPU backend nothing is ever packed.
-#[cfg(not(feature = "flex"))]
-#[derive(Debug)]
-pub(crate) enum PackedWeight {}
-
-#[cfg(not(feature = "flex"))]
-impl PackedWeight {
-    pub(crate) fn new(weight: &burn::tensor::Tensor<2>) -> Self {
-        unreachable!("no CPU backend is compiled in, yet {:?} counts as a CPU", weight.device())
-    }
-
-    pub(crate) fn forward(&self, _x: burn::tensor::Tensor<2>) -> burn::tensor::Tensor<2> {
-        match *self {}
-    }
-}

@@ -1,0 +1,88 @@
+//! What stands for the decoder's CPU kernels where no CPU backend is compiled in: nothing is ever made of it.
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use crate::checkpoint::Scope;
+use crate::config::TextConfig;
+use crate::error::ModelError;
+
+/// A weight matrix in the CPU kernel's own order, of which there is none.
+#[derive(Debug)]
+pub(crate) enum PackedWeight {}
+
+/// A decoder on a CPU, of which there is none.
+#[derive(Debug)]
+pub(crate) enum HostDecoder {}
+
+/// A cache on a CPU, of which there is none.
+#[derive(Debug, Clone)]
+pub(crate) enum HostCache {}
+
+/// New positions of a cache.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nothing reads what nothing is made of")]
+pub(crate) struct HostSegment<'a> {
+    pub(crate) cache: &'a mut HostCache,
+    pub(crate) batch: usize,
+    pub(crate) held: usize,
+    pub(crate) rows: usize,
+}
+
+impl PackedWeight {
+    pub(crate) fn new(weight: &Tensor<2>, _format: crate::WeightsFormat) -> Self {
+        unreachable!("no CPU backend is compiled in, yet {:?} counts as a CPU", weight.device())
+    }
+
+    pub(crate) fn forward(&self, _x: Tensor<2>) -> Tensor<2> {
+        match *self {}
+    }
+}
+
+impl HostCache {
+    pub(crate) fn bytes(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn prefix(&self, _positions: usize, _capacity: usize) -> Self {
+        match *self {}
+    }
+
+    pub(crate) fn resize(&mut self, _positions: usize, _capacity: usize) {
+        match *self {}
+    }
+}
+
+impl HostDecoder {
+    pub(crate) fn load(
+        _scope: &Scope<'_>,
+        _config: &TextConfig,
+        _table: &Tensor<2>,
+        _head: Option<&Scope<'_>>,
+        _num_positions: usize,
+    ) -> Result<Option<Self>, ModelError> {
+        Ok(None)
+    }
+
+    pub(crate) fn new_cache(&self, _layers: usize, _batch: usize, _capacity: usize) -> HostCache {
+        match *self {}
+    }
+
+    pub(crate) fn kv_bytes(&self, _layers: usize, _batch: usize, _capacity: usize) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn forward(
+        &self,
+        _hidden: Tensor<3>,
+        _segments: &mut [HostSegment<'_>],
+        _layers: Range<usize>,
+    ) -> Tensor<3> {
+        match *self {}
+    }
+
+    pub(crate) fn logits(&self, _hidden: Tensor<3>) -> Tensor<3> {
+        match *self {}
+    }
+}
