@@ -37,6 +37,8 @@ pub struct Sequence<'a> {
     pub rows: usize,
     /// Positions before them.
     pub held: usize,
+    /// Whether a new position sees those after it as well.
+    pub sees_all: bool,
 }
 
 /// The heads of queries, and those of keys that they share in groups.
@@ -120,7 +122,7 @@ impl KeyValues {
     }
 }
 
-/// `softmax(q k^T / sqrt(head_dim)) v` for each row and head, over the positions up to the row's own.
+/// `softmax(q k^T / sqrt(head_dim)) v` for each row and head, over the positions up to the row's own, or all.
 ///
 /// # Shapes
 /// - q: `[rows, q_stride]`, a row's queries first; out: `[rows, heads.queries * heads.head_dim]`
@@ -133,7 +135,7 @@ pub fn attend(q: &[f32], q_stride: usize, sequences: &[Sequence<'_>], heads: Hea
     let mut tasks = Vec::new();
     let mut multiplications = 0;
     for sequence in sequences {
-        let Sequence { cache, first_head, first_row, rows, held } = *sequence;
+        let Sequence { cache, first_head, first_row, rows, held, .. } = *sequence;
         let end = first_row + rows;
         assert!(
             q.len() >= end * q_stride && out.len() >= end * width && q_stride >= width,
@@ -194,11 +196,12 @@ fn attend_tile(pass: &Pass<'_>, task: &Task<'_>) {
 fn attend_rows<'a, S: Simd>(pass: &Pass<'a>, task: &Task<'a>, buffers: &mut Buffers) {
     let Heads { queries, keys: key_heads, head_dim } = pass.heads;
     let group = queries / key_heads;
-    let Sequence { cache, first_head, first_row, rows, held } = *task.sequence;
+    let Sequence { cache, first_head, first_row, rows, held, sees_all } = *task.sequence;
     let count = MAX_ROWS.min(rows * group - task.first);
     let place = |row: usize| {
         let (position, head) = ((task.first + row) / group, task.head * group + (task.first + row) % group);
-        (first_row + position, head * head_dim, held + position + 1)
+        let last = if sees_all { rows - 1 } else { position };
+        (first_row + position, head * head_dim, held + last + 1)
     };
     let (_, _, positions) = place(count - 1);
     let panels = positions.div_ceil(PANEL);

@@ -16,6 +16,7 @@
 
 mod attention;
 mod element;
+mod encoder;
 mod packed;
 #[cfg(not(target_family = "wasm"))]
 mod pool;
@@ -26,6 +27,7 @@ mod rows;
 mod tile;
 
 pub use attention::{Heads, KeyValues, Sequence, attend};
+pub use encoder::{Gelu, add_gelu, layer_norm};
 pub use packed::{PackedWeight, WeightsFormat};
 #[cfg(not(target_family = "wasm"))]
 pub use pool::{set_threads, threads};

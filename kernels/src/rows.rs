@@ -96,7 +96,7 @@ fn gate_rows<'a, S: Simd>(gate_up: &'a [f32], width: usize, out: &'a mut [f32]) 
 
 /// Up to a panel of values, and zeros.
 #[inline(always)]
-fn panel_of(values: &[f32]) -> [f32; PANEL] {
+pub(crate) fn panel_of(values: &[f32]) -> [f32; PANEL] {
     let mut panel = [0.0; PANEL];
     panel[..values.len()].copy_from_slice(values);
     panel
@@ -131,7 +131,7 @@ pub(crate) fn exponentials<S: Simd>(scores: &mut [f32], limit: usize) -> f32 {
 
 /// `e^x` to two units in the last place; 0 below the least exponent, the greatest f32 or so above the greatest.
 #[inline(always)]
-fn exp<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
+pub(crate) fn exp<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
     const LEAST: f32 = -87.3;
     const GREATEST: f32 = 88.3;
     // Cephes' `expf`: ln 2 in two parts, and the polynomial of what is left.
@@ -156,7 +156,12 @@ fn exp<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
 }
 
 /// Calls `work` with the number of the first row and the rows of each part.
-fn share_rows(out: &mut [f32], width: usize, cost: usize, work: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+pub(crate) fn share_rows(
+    out: &mut [f32],
+    width: usize,
+    cost: usize,
+    work: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
     let rows = out.len() / width;
     let parts = pool::parts(out.len() * cost).min(rows);
     if parts <= 1 {

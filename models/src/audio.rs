@@ -5,9 +5,9 @@ use burn::tensor::activation::{gelu, silu};
 use burn::tensor::module::conv1d;
 use burn::tensor::ops::ConvOptions;
 
-use crate::attention::SelfAttention;
 use crate::checkpoint::Scope;
 use crate::config::AudioConfig;
+use crate::encoder::{Activation, EncoderLayers, EncoderShape, LayerNames};
 use crate::error::ModelError;
 use crate::kept::Selection;
 use crate::linear::Linear;
@@ -26,7 +26,7 @@ pub struct AudioTower {
     conv2: Conv,
     /// `[1, positions, d_model]`
     embed_positions: Tensor<3>,
-    layers: Vec<AudioLayer>,
+    layers: EncoderLayers,
     layer_norm: LayerNorm,
 }
 
@@ -38,28 +38,32 @@ struct Conv {
     stride: usize,
 }
 
-#[derive(Debug)]
-struct AudioLayer {
-    self_attn_layer_norm: LayerNorm,
-    self_attn: SelfAttention,
-    final_layer_norm: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-}
+const LAYER_NAMES: LayerNames = LayerNames {
+    attention_norm: "self_attn_layer_norm",
+    inner_norm: "final_layer_norm",
+    up: "fc1",
+    down: "fc2",
+};
 
 impl AudioTower {
     pub(crate) fn load(scope: &Scope<'_>, config: &AudioConfig) -> Result<Self, ModelError> {
         let size = config.d_model;
         let positions: Tensor<2> =
             scope.tensor("embed_positions.weight", [config.max_source_positions, size])?;
-        let layers = (0..config.encoder_layers)
-            .map(|index| AudioLayer::load(&scope.child(&format!("layers.{index}")), config))
-            .collect::<Result<_, _>>()?;
+        let shape = EncoderShape {
+            layers: config.encoder_layers,
+            hidden: size,
+            inner: config.encoder_ffn_dim,
+            heads: config.encoder_attention_heads,
+            key_bias: false,
+            eps: LAYER_NORM_EPS,
+            activation: Activation::Gelu,
+        };
         Ok(Self {
             conv1: Conv::load(&scope.child("conv1"), config.num_mel_bins, size, 1)?,
             conv2: Conv::load(&scope.child("conv2"), size, size, 2)?,
             embed_positions: positions.unsqueeze(),
-            layers,
+            layers: EncoderLayers::load(scope, &shape, &LAYER_NAMES)?,
             layer_norm: LayerNorm::load(&scope.child("layer_norm"), size, LAYER_NORM_EPS)?,
         })
     }
@@ -75,13 +79,12 @@ impl AudioTower {
     pub fn early(&self, mel: Tensor<3>, layers: usize) -> Tensor<3> {
         let frames = gelu(self.conv2.forward(gelu(self.conv1.forward(mel))));
         let embedded = frames.swap_dims(1, 2) + self.embed_positions.clone();
-        self.layers[..layers].iter().fold(embedded, |x, layer| layer.forward(x, None))
+        self.layers.forward(embedded, 0..layers, None)
     }
 
     /// The rest of the tower for what [`Self::early`] gave.
     pub fn finish(&self, early: Tensor<3>, layers: usize) -> Tensor<3> {
-        let x = self.layers[layers..].iter().fold(early, |x, layer| layer.forward(x, None));
-        self.layer_norm.forward(x)
+        self.layer_norm.forward(self.layers.forward(early, layers..self.layers.len(), None))
     }
 
     /// The tower over selected positions only; the convolutions still see their neighbours' sound. Where shapes
@@ -92,11 +95,10 @@ impl AudioTower {
     pub(crate) fn forward_selected(&self, mel: Tensor<3>, selection: &Selection) -> Tensor<3> {
         let frames = self.early(mel, 0);
         let x = match ShapePolicy::for_device(&frames.device()) {
-            ShapePolicy::Exact => {
-                self.layers.iter().fold(selection.of(frames), |x, layer| layer.forward(x, None))
+            ShapePolicy::Exact => self.layers.forward(selection.of(frames), 0..self.layers.len(), None),
+            ShapePolicy::Padded | ShapePolicy::Fused => {
+                selection.of(self.layers.forward(frames, 0..self.layers.len(), Some(&selection.mask())))
             }
-            ShapePolicy::Padded | ShapePolicy::Fused => selection
-                .of(self.layers.iter().fold(frames, |x, layer| layer.forward(x, Some(selection.mask())))),
         };
         self.layer_norm.forward(x)
     }
@@ -111,27 +113,6 @@ impl Conv {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let options = ConvOptions::new([self.stride], [1], [1], 1);
         conv1d(x, self.weight.clone(), Some(self.bias.clone()), options)
-    }
-}
-
-impl AudioLayer {
-    fn load(scope: &Scope<'_>, config: &AudioConfig) -> Result<Self, ModelError> {
-        let (size, inner) = (config.d_model, config.encoder_ffn_dim);
-        let heads = config.encoder_attention_heads;
-        let norm = |name: &str| LayerNorm::load(&scope.child(name), size, LAYER_NORM_EPS);
-        Ok(Self {
-            self_attn_layer_norm: norm("self_attn_layer_norm")?,
-            self_attn: SelfAttention::load(&scope.child("self_attn"), size, heads, false)?,
-            final_layer_norm: norm("final_layer_norm")?,
-            fc1: Linear::load(&scope.child("fc1"), size, inner, true)?,
-            fc2: Linear::load(&scope.child("fc2"), inner, size, true)?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.self_attn_layer_norm.forward(x), mask);
-        let inner = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
-        x + self.fc2.forward(inner)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod decoder;
 pub mod device;
+mod encoder;
 mod error;
 pub mod flops;
 pub mod generation;

@@ -1,11 +1,10 @@
 //! The SigLIP-style vision tower and the pixel-shuffle connector, as SmolVLM (Idefics3) has them.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::sigmoid;
 
-use crate::attention::SelfAttention;
 use crate::checkpoint::Scope;
 use crate::config::{ModelConfig, VisionConfig};
+use crate::encoder::{Activation, EncoderLayers, EncoderShape, LayerNames};
 use crate::error::ModelError;
 use crate::kept::Selection;
 use crate::linear::Linear;
@@ -18,19 +17,13 @@ pub struct VisionTower {
     patch_embedding: Linear,
     /// `[1, patches, hidden]`
     position_embedding: Tensor<3>,
-    layers: Vec<VisionLayer>,
+    layers: EncoderLayers,
     post_layernorm: LayerNorm,
     patch_size: usize,
 }
 
-#[derive(Debug)]
-struct VisionLayer {
-    layer_norm1: LayerNorm,
-    self_attn: SelfAttention,
-    layer_norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-}
+const LAYER_NAMES: LayerNames =
+    LayerNames { attention_norm: "layer_norm1", inner_norm: "layer_norm2", up: "mlp.fc1", down: "mlp.fc2" };
 
 impl VisionTower {
     pub(crate) fn load(scope: &Scope<'_>, config: &VisionConfig) -> Result<Self, ModelError> {
@@ -42,9 +35,15 @@ impl VisionTower {
         let bias = embeddings.tensor("patch_embedding.bias", [hidden])?;
         let positions: Tensor<2> =
             embeddings.tensor("position_embedding.weight", [config.num_patches(), hidden])?;
-        let layers = (0..config.num_hidden_layers)
-            .map(|index| VisionLayer::load(&scope.child(&format!("encoder.layers.{index}")), config))
-            .collect::<Result<_, _>>()?;
+        let shape = EncoderShape {
+            layers: config.num_hidden_layers,
+            hidden,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            key_bias: true,
+            eps: config.layer_norm_eps,
+            activation: Activation::GeluTanh,
+        };
         Ok(Self {
             // A convolution whose stride is its kernel is a dense layer over each patch.
             patch_embedding: Linear::new(
@@ -53,7 +52,7 @@ impl VisionTower {
                 scope.weights_format(),
             ),
             position_embedding: positions.unsqueeze(),
-            layers,
+            layers: EncoderLayers::load(&scope.child("encoder"), &shape, &LAYER_NAMES)?,
             post_layernorm: LayerNorm::load(&scope.child("post_layernorm"), hidden, config.layer_norm_eps)?,
             patch_size: patch,
         })
@@ -69,13 +68,12 @@ impl VisionTower {
     /// The patch vectors after the first `layers` layers; shapes as in [`Self::forward`].
     pub fn early(&self, images: Tensor<4>, layers: usize) -> Tensor<3> {
         let embedded = self.patch_embedding.forward(self.patches(images)) + self.position_embedding.clone();
-        self.layers[..layers].iter().fold(embedded, |x, layer| layer.forward(x, None))
+        self.layers.forward(embedded, 0..layers, None)
     }
 
     /// The rest of the tower for what [`Self::early`] gave.
     pub fn finish(&self, early: Tensor<3>, layers: usize) -> Tensor<3> {
-        let x = self.layers[layers..].iter().fold(early, |x, layer| layer.forward(x, None));
-        self.post_layernorm.forward(x)
+        self.post_layernorm.forward(self.layers.forward(early, layers..self.layers.len(), None))
     }
 
     /// The tower over selected patches only, as if the others were not there.
@@ -89,11 +87,11 @@ impl VisionTower {
         let x = match ShapePolicy::for_device(&patches.device()) {
             ShapePolicy::Exact => {
                 let x = self.patch_embedding.forward(selection.of(patches)) + selection.of(positions);
-                self.layers.iter().fold(x, |x, layer| layer.forward(x, None))
+                self.layers.forward(x, 0..self.layers.len(), None)
             }
             ShapePolicy::Padded | ShapePolicy::Fused => {
                 let x = self.patch_embedding.forward(patches) + positions;
-                selection.of(self.layers.iter().fold(x, |x, layer| layer.forward(x, Some(selection.mask()))))
+                selection.of(self.layers.forward(x, 0..self.layers.len(), Some(&selection.mask())))
             }
         };
         self.post_layernorm.forward(x)
@@ -114,34 +112,6 @@ impl VisionTower {
             .permute([0, 2, 4, 1, 3, 5]) // [batch, rows, columns, channels, patch, patch]
             .reshape([batch, rows * columns, channels * patch * patch])
     }
-}
-
-impl VisionLayer {
-    fn load(scope: &Scope<'_>, config: &VisionConfig) -> Result<Self, ModelError> {
-        let (hidden, inner, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let heads = config.num_attention_heads;
-        Ok(Self {
-            layer_norm1: LayerNorm::load(&scope.child("layer_norm1"), hidden, eps)?,
-            self_attn: SelfAttention::load(&scope.child("self_attn"), hidden, heads, true)?,
-            layer_norm2: LayerNorm::load(&scope.child("layer_norm2"), hidden, eps)?,
-            fc1: Linear::load(&scope.child("mlp.fc1"), hidden, inner, true)?,
-            fc2: Linear::load(&scope.child("mlp.fc2"), inner, hidden, true)?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), mask);
-        let inner = gelu_tanh(self.fc1.forward(self.layer_norm2.forward(x.clone())));
-        x + self.fc2.forward(inner)
-    }
-}
-
-/// The tanh form of GELU, written with a sigmoid: `0.5 (1 + tanh z) = sigmoid(2 z)`.
-fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
-    const TWICE_SQRT_2_OVER_PI: f64 = 1.595_769_121_605_730_7;
-    let cubic = x.clone().square() * 0.044_715 + 1.0;
-    let z = x.clone() * cubic * TWICE_SQRT_2_OVER_PI;
-    x * sigmoid(z)
 }
 
 /// Folds squares of patches into image tokens and projects them into the decoder's space.

@@ -36,7 +36,7 @@ fn run(q: &[f32], heads: Heads, sequences: &[Sequence<'_>]) -> Vec<f32> {
 }
 
 fn of(cache: &KeyValues, held: usize, rows: usize) -> Sequence<'_> {
-    Sequence { cache, first_head: 0, first_row: 0, rows, held }
+    Sequence { cache, first_head: 0, first_row: 0, rows, held, sees_all: false }
 }
 
 fn heads() -> impl Strategy<Value = Heads> {
@@ -50,17 +50,17 @@ fn heads() -> impl Strategy<Value = Heads> {
 proptest! {
     #[test]
     fn any_sizes_equal_the_plain_softmax(
-        heads in heads(), held in 0_usize..90, rows in 1_usize..30, seed in any::<u64>(),
+        heads in heads(), held in 0_usize..90, rows in 1_usize..30, sees_all in any::<bool>(), seed in any::<u64>(),
     ) {
         let positions = held + rows;
         let Filled { keys, values, cache } = filled(heads, positions, positions, seed);
         let width = heads.queries * heads.head_dim;
         let q = numbers(rows * width, !seed);
-        let out = run(&q, heads, &[of(&cache, held, rows)]);
+        let out = run(&q, heads, &[Sequence { sees_all, ..of(&cache, held, rows) }]);
         for (index, (q, out)) in q.chunks_exact(heads.head_dim).zip(out.chunks_exact(heads.head_dim)).enumerate() {
             let (row, head) = (index / heads.queries, index % heads.queries / (heads.queries / heads.keys));
             let of_head = head * positions * heads.head_dim..(head + 1) * positions * heads.head_dim;
-            let seen = held + row + 1;
+            let seen = if sees_all { positions } else { held + row + 1 };
             let scores: Vec<f64> = keys[of_head.clone()].chunks_exact(heads.head_dim).take(seen)
                 .map(|key| key.iter().zip(q).map(|(k, q)| f64::from(*k) * f64::from(*q)).sum::<f64>())
                 .map(|score| score / (heads.head_dim as f64).sqrt()).collect();

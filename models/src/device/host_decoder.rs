@@ -217,6 +217,7 @@ impl HostDecoder {
                     first_row,
                     rows: segment.rows,
                     held: segment.held,
+                    sees_all: false,
                 });
                 first_row += segment.rows;
             }
@@ -271,7 +272,7 @@ impl Buffers {
 }
 
 /// The values of a tensor on the CPU, in order.
-fn values_of(x: Tensor<3>) -> Vec<f32> {
-    let x = x.try_into_primitive::<Flex>().expect("the decoder belongs to the CPU").to_contiguous();
+pub(super) fn values_of(x: Tensor<3>) -> Vec<f32> {
+    let x = x.try_into_primitive::<Flex>().expect("the kernels belong to the CPU").to_contiguous();
     x.as_slice::<f32>().expect("activations are contiguous f32").to_vec()
 }

@@ -15,6 +15,8 @@ mod cpu_linear;
 mod gpu;
 #[cfg(feature = "flex")]
 mod host_decoder;
+#[cfg(feature = "flex")]
+mod host_encoder;
 #[cfg(not(feature = "gpu"))]
 mod no_gpu;
 #[cfg(not(feature = "flex"))]
@@ -26,10 +28,12 @@ pub(crate) use cpu_linear::PackedWeight;
 pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
 #[cfg(feature = "flex")]
 pub(crate) use host_decoder::{HostCache, HostDecoder, HostSegment};
+#[cfg(feature = "flex")]
+pub(crate) use host_encoder::HostEncoder;
 #[cfg(not(feature = "gpu"))]
 pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
 #[cfg(not(feature = "flex"))]
-pub(crate) use no_host::{HostCache, HostDecoder, HostSegment, PackedWeight};
+pub(crate) use no_host::{HostCache, HostDecoder, HostEncoder, HostSegment, PackedWeight};
 
 /// A kind of device, as named on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What stands for the decoder's CPU kernels where no CPU backend is compiled in: nothing is ever made of it.
+//! What stands for the CPU's kernels where no CPU backend is compiled in: nothing is ever made of it.
 
 use std::ops::Range;
 
@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::checkpoint::Scope;
 use crate::config::TextConfig;
+use crate::encoder::{EncoderShape, LayerNames};
 use crate::error::ModelError;
 
 /// A weight matrix in the CPU kernel's own order, of which there is none.
@@ -15,6 +16,10 @@ pub(crate) enum PackedWeight {}
 /// A decoder on a CPU, of which there is none.
 #[derive(Debug)]
 pub(crate) enum HostDecoder {}
+
+/// The layers of an encoder on a CPU, of which there are none.
+#[derive(Debug)]
+pub(crate) enum HostEncoder {}
 
 /// A cache on a CPU, of which there is none.
 #[derive(Debug, Clone)]
@@ -83,6 +88,24 @@ impl HostDecoder {
     }
 
     pub(crate) fn logits(&self, _hidden: Tensor<3>) -> Tensor<3> {
+        match *self {}
+    }
+}
+
+impl HostEncoder {
+    pub(crate) fn load(
+        _scope: &Scope<'_>,
+        _shape: &EncoderShape,
+        _names: &LayerNames,
+    ) -> Result<Option<Self>, ModelError> {
+        Ok(None)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn forward(&self, _x: Tensor<3>, _layers: Range<usize>) -> Tensor<3> {
         match *self {}
     }
 }
