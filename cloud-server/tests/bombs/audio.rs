@@ -58,7 +58,7 @@ fn with(bytes: Vec<u8>) -> Ask {
     Ask { audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })), ..ask(1, "what is this?") }
 }
 
-fn ogg(bytes: usize) -> Vec<u8> {
+pub(crate) fn ogg(bytes: usize) -> Vec<u8> {
     let mut file = b"OggS\0\x02".to_vec();
     file.resize(bytes, 0);
     file

@@ -50,7 +50,7 @@ pub(crate) fn all() -> Vec<Bomb> {
             with(&[scans(&jpeg_of(&jpeg, 6_000, 6_000), 40)]),
             Refused(NotAnImage),
         ),
-        bomb("JPEG of 8 MB that never ends", with(&[endless(&jpeg)]), Refused(Truncated)),
+        bomb("JPEG of 8 MB that never ends", with(&[endless_jpeg()]), Refused(Truncated)),
         bomb("1000 JPEGs in one file", with(&[jpeg.repeat(1_000)]), Harmless),
         bomb("WebP of 16383x16383", with(&[webp_of(&webp, 16_383)]), Refused(TooManyPixels)),
         // No file of WebP may be that large, so it counts as damaged.
@@ -135,7 +135,8 @@ fn scans(jpeg: &[u8], count: usize) -> Vec<u8> {
     [&jpeg[..scan], &jpeg[scan..end].repeat(count), &jpeg[end..]].concat()
 }
 
-fn endless(jpeg: &[u8]) -> Vec<u8> {
+pub(crate) fn endless_jpeg() -> Vec<u8> {
+    let jpeg = jpeg();
     let end = jpeg.len() - 2;
     [&jpeg[..end], &vec![0x55; 8_000_000]].concat()
 }
