@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use msao_models::DeviceKind;
+use msao_models::{DeviceKind, WeightsFormat};
 use msao_protocol::Limits;
 
 use crate::access::AccessOptions;
@@ -57,6 +57,10 @@ pub struct ServerConfig {
     /// Threads that the model may use on the CPU, 0 for one a core
     #[arg(long, env = "MSAO_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
+    /// How the model's weights are kept on the CPU: f32; f16, which gives the same answers from checkpoints stored as such;
+    /// or int8, which rounds them
+    #[arg(long, env = "MSAO_WEIGHTS_FORMAT", default_value = "f32")]
+    pub weights_format: WeightsFormat,
     /// Limits that differ from the defaults, as JSON: '{"image_bytes": 1000000, "images": 4}'
     #[arg(long, env = "MSAO_LIMITS", default_value = "{}", value_parser = parse_limits)]
     pub limits: Limits,

@@ -117,7 +117,9 @@ fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError>
         memory_wait: MEMORY_WAIT,
     };
     let read = |path: PathBuf| {
-        CheckpointFiles::from_dir(&path).map_err(|source| StartupError::Checkpoint { path, source })
+        let kept = |files| CheckpointFiles { weights_format: config.weights_format, ..files };
+        let files = CheckpointFiles::from_dir(&path);
+        files.map(kept).map_err(|source| StartupError::Checkpoint { path, source })
     };
     let checkpoints = Checkpoints { target: read(path.clone())?, draft: draft_path.map(read).transpose()? };
     EmbeddedEngine::start(&checkpoints, &embedded).map_err(|source| StartupError::Checkpoint { path, source })

@@ -2,6 +2,7 @@
 //!
 //! f16 and int8 become f32 in registers, exactly: only how much memory has to bring differs from f32.
 
+#[cfg(not(target_family = "wasm"))]
 use half::f16;
 use macerator::{Scalar, Simd, Vector, vload_unaligned};
 
@@ -25,6 +26,7 @@ impl Element for f32 {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl Element for f16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(at: *const Self) -> Vector<S, f32> {
@@ -46,6 +48,7 @@ impl Element for f16 {
 }
 
 /// Multiplied by its output's factor only after the sum.
+#[cfg(not(target_family = "wasm"))]
 impl Element for i8 {
     const IS_SCALED: bool = true;
 
@@ -98,6 +101,7 @@ unsafe fn from_register<S: Simd, R>(register: R) -> Vector<S, f32> {
 }
 
 /// Left to the compiler, where the processor's own conversion is not called by name.
+#[cfg(not(target_family = "wasm"))]
 #[inline(always)]
 unsafe fn one_by_one<S: Simd, E: Copy>(at: *const E, convert: impl Fn(E) -> f32) -> Vector<S, f32> {
     let mut values = [0.0; 16];

@@ -1,16 +1,28 @@
-//! Dense layers on the CPU, where general matrix products are weakest: 1 to 32 rows against megabytes of weights.
+//! A decoder on the CPU: dense layers where general matrix products are weakest, 1 to 32 rows against megabytes of
+//! weights, and what lies between them.
 //!
-//! `y = x W^T` with W packed once, when a checkpoint is loaded, into the order in which it is read: memory sees one plain
-//! stream, each weight is read once per tile of rows, and the same form serves decoding (1 row), verification (2 to 16) and
-//! prefill (hundreds). All cores take part where a product is worth it.
+//! `y = x W^T` with W packed once, when a checkpoint is loaded, into panels of 16 outputs, in the order in which they are
+//! read. A tile of rows and panels keeps all its sums in registers; what the next tile reads is asked for meanwhile. The same form
+//! serves decoding (1 row), verification (2 to 16) and prefill (hundreds), and attention too, whose keys and values are kept
+//! in panels. All cores take part where a product is worth it.
 //!
 //! | file | what happens there |
 //! |---|---|
-//! | `packed` | weights in the kernel's order, and the product |
+//! | `packed` | weights in panels, the product, its division between threads |
+//! | `tile` | the product of a few rows with a few panels, in registers |
+//! | `element` | f32, f16 and int8 weights, which become f32 there |
+//! | `attention` | keys and values in panels, causal attention over them |
+//! | `rows` | norm, rotation, gate, softmax |
 //! | `pool` | threads that are awake while a model runs, and asleep otherwise |
 //!
-//! Sums run over the inputs in an order that depends on neither rows nor threads, so a row has the same result, bit for bit,
-//! whatever shares its pass. This is what makes verifying drafts in one pass equal to writing token by token.
+//! One row waits for memory, so fewer bytes a weight are what makes it faster: f16 weights halve them and give the same bits
+//! where the checkpoint is f16; int8 ones (a factor for each output) quarter them and round. From some 8 rows on the
+//! processor's multiplications are the bound.
+//!
+//! Every sum is one chain over its inputs, in their order, whatever the number of rows, panels and threads, so a row has the same
+//! result, bit for bit, whatever shares its pass. This is what makes verifying drafts in one pass equal to writing token by
+//! token. (Between kinds of processor results differ in the last bits, where one fuses multiplying with adding and the
+//! other does not.)
 //!
 //! The crate knows plain slices only: no tensor library, no model.
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+#[cfg(not(target_family = "wasm"))]
 use half::f16;
 use macerator::Simd;
 
@@ -13,9 +14,10 @@ use crate::tile::{Inputs, Line, MAX_ROWS, Outputs, PANEL, Panels, interleave, ti
 /// Bytes of weights that stay in the second cache while rows pass by.
 const CHUNK_BYTES: usize = 256 << 10;
 /// The greatest int8 weight; its negative is the least.
+#[cfg(not(target_family = "wasm"))]
 const INT8_MOST: f32 = 127.0;
 
-/// How weights are stored. Products are of f32 throughout.
+/// How weights are stored. Products are of f32 throughout. In Wasm all are stored as f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightsFormat {
     /// 4 bytes each.
@@ -37,9 +39,33 @@ pub struct PackedWeight {
 
 enum Lines {
     F32(Vec<Line<f32>>),
+    #[cfg(not(target_family = "wasm"))]
     F16(Vec<Line<f16>>),
     /// With the factors of the outputs.
+    #[cfg(not(target_family = "wasm"))]
     Int8(Vec<Line<i8>>, Vec<f32>),
+}
+
+impl Lines {
+    #[cfg(target_family = "wasm")]
+    fn new(weight: &[f32], in_features: usize, _format: WeightsFormat) -> Self {
+        Self::F32(packed(weight, in_features, |_, weight| weight))
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn new(weight: &[f32], in_features: usize, format: WeightsFormat) -> Self {
+        match format {
+            WeightsFormat::F32 => Self::F32(packed(weight, in_features, |_, weight| weight)),
+            WeightsFormat::F16 => Self::F16(packed(weight, in_features, |_, weight| f16::from_f32(weight))),
+            WeightsFormat::Int8 => {
+                let mut scales: Vec<f32> = weight.chunks_exact(in_features).map(int8_scale).collect();
+                let quantised = |output: usize, weight: f32| (weight / scales[output]).round() as i8;
+                let lines = packed(weight, in_features, quantised);
+                scales.resize(scales.len().next_multiple_of(PANEL), 0.0);
+                Self::Int8(lines, scales)
+            }
+        }
+    }
 }
 
 thread_local! {
@@ -57,17 +83,7 @@ impl PackedWeight {
     /// If there are no inputs, or the weights are no whole rows.
     pub fn new(weight: &[f32], in_features: usize, format: WeightsFormat) -> Self {
         assert!(in_features > 0 && weight.len().is_multiple_of(in_features), "weights are whole rows");
-        let lines = match format {
-            WeightsFormat::F32 => Lines::F32(packed(weight, in_features, |_, weight| weight)),
-            WeightsFormat::F16 => Lines::F16(packed(weight, in_features, |_, weight| f16::from_f32(weight))),
-            WeightsFormat::Int8 => {
-                let mut scales: Vec<f32> = weight.chunks_exact(in_features).map(int8_scale).collect();
-                let quantised = |output: usize, weight: f32| (weight / scales[output]).round() as i8;
-                let lines = packed(weight, in_features, quantised);
-                scales.resize(scales.len().next_multiple_of(PANEL), 0.0);
-                Lines::Int8(lines, scales)
-            }
-        };
+        let lines = Lines::new(weight, in_features, format);
         Self { lines, in_features, out_features: weight.len() / in_features }
     }
 
@@ -113,7 +129,9 @@ impl PackedWeight {
             let product = Product { x, inputs: self.in_features, out };
             match &self.lines {
                 Lines::F32(lines) => product.share(rows, lines, &[]),
+                #[cfg(not(target_family = "wasm"))]
                 Lines::F16(lines) => product.share(rows, lines, &[]),
+                #[cfg(not(target_family = "wasm"))]
                 Lines::Int8(lines, scales) => product.share(rows, lines, scales),
             }
         });
@@ -140,6 +158,7 @@ fn packed<E: Element>(weight: &[f32], inputs: usize, convert: impl Fn(usize, f32
 }
 
 /// What one step of an output's int8 weights stands for.
+#[cfg(not(target_family = "wasm"))]
 fn int8_scale(weights: &[f32]) -> f32 {
     let most = weights.iter().fold(0.0_f32, |most, weight| most.max(weight.abs()));
     if most > 0.0 { most / INT8_MOST } else { 1.0 }

@@ -297,3 +297,6 @@ fn prefetch<E>(at: *const E) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     device::set_threads(options.threads);
     let device = pollster::block_on(device::open(options.kind))?;
     let files = CheckpointFiles::from_dir(&options.folder)?;
-    let assistant = Assistant::load_as(&files, &device, options.format)?;
+    let files = CheckpointFiles { weights_format: options.format, ..files };
+    let assistant = Assistant::load(&files, &device)?;
     let (model, decoder) = (assistant.model(), &assistant.model().decoder);
     let mut report = Report { is_json: options.is_json, times: BTreeMap::new() };
     report.say(&format!(

@@ -17,7 +17,6 @@ use crate::preprocess::{Pcm, Preprocessor, RgbImage};
 use crate::prompt::Prompt;
 use crate::shapes::MAX_STEP_ROWS;
 use crate::text::{PromptTemplate, PromptTokens, TextTokenizer};
-use crate::weights_format::WeightsFormat;
 
 /// Tokens of an answer where the caller sets no other bound.
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 128;
@@ -76,18 +75,6 @@ impl Assistant {
     /// # Errors
     /// A [`ModelError`] naming the file or tensor that is missing, damaged or of another shape.
     pub fn load(files: &CheckpointFiles, device: &Device) -> Result<Self, ModelError> {
-        Self::load_as(files, device, WeightsFormat::F32)
-    }
-
-    /// As [`Self::load`], with the weights of dense layers kept in some format on a CPU.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_as(
-        files: &CheckpointFiles,
-        device: &Device,
-        format: WeightsFormat,
-    ) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(&files.config_json)?;
         let tokenizer = TextTokenizer::from_json(&files.tokenizer_json)?;
         let template = PromptTemplate::new(&tokenizer, &config)?;
@@ -97,7 +84,7 @@ impl Assistant {
             let reason = format!("it has {tokens} tokens, the embedding table of config.json {rows} rows");
             return Err(ModelError::Tokenizer { reason });
         }
-        let weights = Weights::parse(&files.safetensors, device)?.kept_as(format);
+        let weights = Weights::parse(&files.safetensors, device)?.kept_as(files.weights_format);
         let model = MultimodalModel::load(&weights, &config)?;
         let num_parameters = weights.num_parameters();
         let device = device.clone();

@@ -34,6 +34,8 @@ pub struct CheckpointFiles {
     pub preprocessor_json: Vec<u8>,
     /// `model.safetensors`
     pub safetensors: Vec<u8>,
+    /// How the dense layers keep the weights on a CPU; f32 unless told otherwise.
+    pub weights_format: WeightsFormat,
 }
 
 impl CheckpointFiles {
@@ -51,6 +53,7 @@ impl CheckpointFiles {
             tokenizer_json: read("tokenizer.json")?,
             preprocessor_json: read("preprocessor_config.json")?,
             safetensors: read("model.safetensors")?,
+            weights_format: WeightsFormat::default(),
         })
     }
 }

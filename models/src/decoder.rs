@@ -3,9 +3,9 @@
 //! One forward pass serves prefill, decoding and verification; they differ in the number of new positions. Several
 //! sequences of different lengths share a pass too, each with its own cache: the dense layers see the rows of all,
 //! attention goes sequence by sequence.
-//! On a GPU the layers are fused kernels of our own where the sizes suit them, else tensor operations with every
-//! shape padded to one of a few (see [`ShapePolicy`]), since a new shape means compiling and tuning kernels there. On
-//! the CPU shapes are exact.
+//! On the CPU the layers are kernels of our own over slices, and shapes are exact. On a GPU they are fused kernels where the
+//! sizes suit them, else tensor operations with every shape padded to one of a few (see [`ShapePolicy`]), since a new
+//! shape means compiling and tuning kernels there.
 
 use std::ops::Range;
 

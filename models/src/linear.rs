@@ -1,8 +1,8 @@
 //! The one home of dense layers: keeps the weight in the layout that its device wants and picks the form of the
 //! product by the number of rows.
 //!
-//! On the CPU one packed form serves 1 row (decoding), 2 to 16 (verification, batches) and hundreds (prefill); it
-//! won against `x @ W`, `(W x^T)^T` and one product per row at every count. On a GPU it is a kernel of our own, which no
+//! On the CPU one packed form serves any number of rows (`msao-kernels`); the decoder there uses it without tensors
+//! (`device/host_decoder.rs`). On a GPU it is a kernel of our own, which no
 //! number of rows has to be tuned for, or the plain product where the sizes do not suit it.
 
 use burn::tensor::Tensor;

@@ -68,7 +68,13 @@ impl Engine {
         probe_config_json: Option<Vec<u8>>,
         probe_safetensors: Option<Vec<u8>>,
     ) -> Result<Engine, JsValue> {
-        let files = CheckpointFiles { config_json, tokenizer_json, preprocessor_json, safetensors };
+        let files = CheckpointFiles {
+            config_json,
+            tokenizer_json,
+            preprocessor_json,
+            safetensors,
+            ..CheckpointFiles::default()
+        };
         let probe = probe_config_json.zip(probe_safetensors);
         let probe = probe.map(|(config_json, safetensors)| ProbeFiles { config_json, safetensors });
         let engine = EdgeEngine::load(&files, probe.as_ref(), from_js(&kind)?, performance_now).await;
