@@ -14,6 +14,7 @@
 //! | [`microphone`] | a recording as a sound card would give it |
 //! | [`server`] | the real server on a free port |
 //! | [`wiretap`] | what the browser really sends to it |
+//! | [`drip`] | a slow line to it, which is cut in mid-download |
 //! | [`cloud`] | a native client of the wire protocol |
 //! | [`leash`] | child processes that never outlive the test |
 //! | [`site`] | serves a few fixed pages, for tests of the harness itself |
@@ -30,6 +31,7 @@ pub mod camera;
 pub mod chromium;
 pub mod cloud;
 pub mod devtools;
+pub mod drip;
 pub mod evaluation;
 pub mod faulty;
 pub mod kept;

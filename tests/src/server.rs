@@ -50,13 +50,19 @@ impl Server {
         Self::start_as(port, &[])
     }
 
-    fn start_as(port: u16, flags: &[String]) -> Result<Self> {
+    /// As [`Self::start_with`], on a port of the caller's choice. Where `--page` is among the flags, not with the built
+    /// page.
+    ///
+    /// # Errors
+    /// As [`Self::start_on`].
+    pub fn start_as(port: u16, flags: &[String]) -> Result<Self> {
         let (binary, page) = (binary()?, places::page());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut arguments =
-            vec!["--listen".into(), address.to_string(), "--page".into(), page.display().to_string()];
-        if !flags.iter().any(|flag| flag == "--weights") {
-            arguments.extend(["--weights".into(), places::weights().display().to_string()]);
+        let mut arguments = vec!["--listen".into(), address.to_string()];
+        for (flag, folder) in [("--page", page), ("--weights", places::weights())] {
+            if !flags.iter().any(|given| given == flag) {
+                arguments.extend([flag.into(), folder.display().to_string()]);
+            }
         }
         arguments.extend_from_slice(flags);
         let log = std::env::temp_dir().join(format!("msao-server-{}-{port}.log", std::process::id()));

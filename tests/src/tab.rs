@@ -25,10 +25,19 @@ pub struct Tab {
     devtools: Devtools,
     session: String,
     console: Vec<ConsoleLine>,
+    workers: Vec<Worker>,
+    /// What runs in Workers before their own scripts: a part of their address, and the script.
+    worker_scripts: Vec<(String, String)>,
     /// Where the mouse is.
     mouse: (f64, f64),
     /// Last, so that the connection closes before the browser is killed.
     _browser: Chromium,
+}
+
+/// A running Worker of the page, or of one of its Workers.
+struct Worker {
+    session: String,
+    url: String,
 }
 
 /// A line of the console of the page or of one of its workers.
@@ -56,11 +65,13 @@ impl Tab {
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = devtools.call(None, "Target.attachToTarget", attach, COMMAND_TIMEOUT)?;
         let session = attached["sessionId"].as_str().context("the browser attached no session")?.to_owned();
-        let mut tab = Self { devtools, session, console: Vec::new(), mouse: (0.0, 0.0), _browser: browser };
+        let (console, workers, worker_scripts) = (Vec::new(), Vec::new(), Vec::new());
+        let mouse = (0.0, 0.0);
+        let mut tab = Self { devtools, session, console, workers, worker_scripts, mouse, _browser: browser };
         for domain in ["Page", "Runtime", "Log", "DOM", "Network"] {
             tab.call(&format!("{domain}.enable"), json!({}))?;
         }
-        tab.call("Target.setAutoAttach", attach_to_workers())?;
+        tab.call("Target.setAutoAttach", attach_to_workers(false))?;
         Ok(tab)
     }
 
@@ -242,6 +253,45 @@ impl Tab {
         self.take_events()
     }
 
+    /// Runs `script` in every Worker from now on whose address contains `url`, before its own script.
+    ///
+    /// # Errors
+    /// If the browser refuses it.
+    pub fn inject_into_workers(&mut self, url: &str, script: &str) -> Result<()> {
+        self.take_events()?;
+        self.worker_scripts.push((url.to_owned(), script.to_owned()));
+        self.attach_anew()
+    }
+
+    /// Workers that start from now on run their own scripts only.
+    ///
+    /// # Errors
+    /// If the browser refuses it.
+    pub fn inject_no_more(&mut self) -> Result<()> {
+        self.worker_scripts.clear();
+        self.attach_anew()
+    }
+
+    fn attach_anew(&mut self) -> Result<()> {
+        let attach = attach_to_workers(!self.worker_scripts.is_empty());
+        self.call("Target.setAutoAttach", attach.clone())?;
+        for Worker { session, .. } in &self.workers {
+            self.devtools.send(Some(session), "Target.setAutoAttach", attach.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Sends a DevTools command to the newest running Worker whose address contains `url`.
+    ///
+    /// # Errors
+    /// If there is none, or the browser refuses the command.
+    pub fn call_worker(&mut self, url: &str, method: &str, params: Value) -> Result<Value> {
+        self.take_events()?;
+        let worker = self.workers.iter().rev().find(|worker| worker.url.contains(url));
+        let session = worker.with_context(|| format!("no Worker runs {url}"))?.session.clone();
+        self.devtools.call(Some(&session), method, params, COMMAND_TIMEOUT)
+    }
+
     /// Writes a picture of the whole page to `target/screenshots/<name>.png`.
     ///
     /// # Errors
@@ -263,14 +313,39 @@ impl Tab {
     fn take_events(&mut self) -> Result<()> {
         while let Some(event) = self.devtools.take_event() {
             if event.method == "Target.attachedToTarget" {
-                let worker = event.params["sessionId"].as_str();
-                self.devtools.send(worker, "Runtime.enable", json!({}))?;
-                self.devtools.send(worker, "Log.enable", json!({}))?;
-                // Workers start workers.
-                self.devtools.send(worker, "Target.setAutoAttach", attach_to_workers())?;
+                self.attached(&event)?;
+            }
+            if event.method == "Target.detachedFromTarget" {
+                self.workers.retain(|worker| event.params["sessionId"] != json!(worker.session));
             }
             self.console.extend(ConsoleLine::from_event(&event));
         }
+        Ok(())
+    }
+
+    /// A Worker has started.
+    fn attached(&mut self, event: &Event) -> Result<()> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (session, url) = (text(&event.params["sessionId"]), text(&event.params["targetInfo"]["url"]));
+        let attach = attach_to_workers(!self.worker_scripts.is_empty());
+        let scripts: Vec<_> = self
+            .worker_scripts
+            .iter()
+            .filter(|(part, _)| url.contains(part))
+            .map(|(_, it)| it.clone())
+            .collect();
+        let mut send = |method: &str, params| self.devtools.send(Some(&session), method, params);
+        send("Runtime.enable", json!({}))?;
+        send("Log.enable", json!({}))?;
+        // Workers start workers.
+        send("Target.setAutoAttach", attach)?;
+        for script in scripts {
+            send("Runtime.evaluate", json!({ "expression": script }))?;
+        }
+        if event.params["waitingForDebugger"] == json!(true) {
+            send("Runtime.runIfWaitingForDebugger", json!({}))?;
+        }
+        self.workers.push(Worker { session, url });
         Ok(())
     }
 }
@@ -303,8 +378,8 @@ impl ConsoleLine {
     }
 }
 
-fn attach_to_workers() -> Value {
-    json!({"autoAttach": true, "waitForDebuggerOnStart": false, "flatten": true})
+fn attach_to_workers(wait: bool) -> Value {
+    json!({"autoAttach": true, "waitForDebuggerOnStart": wait, "flatten": true})
 }
 
 fn argument_text(argument: &Value) -> String {

@@ -1,22 +1,22 @@
 //! A listener on the line between browser and server: passes every byte on, and keeps what the browser sends in
 //! WebSocket messages.
 //!
-//! It can cut the line too, in the middle of a question. What it has heard has really crossed the wire. (DevTools would tell frames too, but leaves their content out where a
-//! page hands it over as a `Blob`.)
+//! It can cut the line too, in the middle of a question or of an answer. What it has heard has really crossed the wire.
+//! (DevTools would tell frames too, but leaves their content out where a page hands it over as a `Blob`.)
 
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::Instant,
 };
 
 use anyhow::{Result, ensure};
-use msao_protocol::{ClientMessage, frame};
+use msao_protocol::{ClientMessage, ServerMessage, frame};
 
 /// What WebSocket frames begin with: opcodes of frames that carry binary data.
 const CONTINUATION: u8 = 0;
@@ -41,6 +41,9 @@ pub struct Wiretap {
 struct Ears {
     heard: Mutex<Vec<HeardMessage>>,
     cuts_question: AtomicBool,
+    /// Messages with settled tokens after which the line is cut; 0 for never.
+    cuts_after_settled: AtomicU32,
+    is_down: AtomicBool,
 }
 
 impl Wiretap {
@@ -56,7 +59,9 @@ impl Wiretap {
         thread::spawn(move || {
             for browser in listener.incoming().flatten() {
                 let ears = Arc::clone(&all_ears);
-                thread::spawn(move || pass_on(browser, server, &ears));
+                if !ears.is_down.load(Ordering::SeqCst) {
+                    thread::spawn(move || pass_on(browser, server, &ears));
+                }
             }
         });
         Ok(Self { address, ears })
@@ -76,18 +81,58 @@ impl Wiretap {
     pub fn cut_the_next_question(&self) {
         self.ears.cuts_question.store(true, Ordering::SeqCst);
     }
+
+    /// Cuts the line for good once so many messages with settled tokens have passed; nothing that follows them does.
+    pub fn go_down_after_settled(&self, messages: u32) {
+        self.ears.cuts_after_settled.store(messages, Ordering::SeqCst);
+    }
+
+    /// Lets connections through again.
+    pub fn mend(&self) {
+        self.ears.is_down.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What the server says on one connection, until either side ends it or the line goes down.
+fn pass_back(mut server: TcpStream, mut browser: TcpStream, ears: &Ears) {
+    let mut line = Line::default();
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = server.read(&mut buffer) {
+        let mut passes = 0;
+        // Byte by byte, so that nothing behind the message passes which is the last.
+        let is_last = ears.cuts_after_settled.load(Ordering::SeqCst) > 0
+            && buffer[..count].iter().any(|byte| {
+                passes += 1;
+                line.take(&[*byte]).is_ok_and(|messages| messages.iter().any(|bytes| is_settled(bytes)))
+                    && ears.cuts_after_settled.fetch_sub(1, Ordering::SeqCst) == 1
+            });
+        if is_last {
+            ears.is_down.store(true, Ordering::SeqCst);
+            let _ = browser.write_all(&buffer[..passes]);
+            break;
+        }
+        if passes == 0 {
+            let _ = line.take(&buffer[..count]);
+        }
+        if browser.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = (browser.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
+
+fn is_settled(bytes: &[u8]) -> bool {
+    matches!(frame::decode(bytes), Ok(ServerMessage::Settled { .. }))
 }
 
 /// One connection, until either side ends it.
-fn pass_on(mut browser: TcpStream, server: SocketAddr, ears: &Ears) {
+fn pass_on(mut browser: TcpStream, server: SocketAddr, ears: &Arc<Ears>) {
     // A server that is away, or a side that goes: the browser sees the same as without us.
     let Ok(mut server) = TcpStream::connect(server) else { return };
-    let (Ok(mut from_server), Ok(mut to_browser)) = (server.try_clone(), browser.try_clone()) else { return };
+    let (Ok(from_server), Ok(to_browser)) = (server.try_clone(), browser.try_clone()) else { return };
     let _ = (server.set_nodelay(true), browser.set_nodelay(true));
-    thread::spawn(move || {
-        let _ = std::io::copy(&mut from_server, &mut to_browser);
-        let _ = to_browser.shutdown(Shutdown::Both);
-    });
+    let all_ears = Arc::clone(ears);
+    thread::spawn(move || pass_back(from_server, to_browser, &all_ears));
     let mut line = Line::default();
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = browser.read(&mut buffer) {
@@ -144,6 +189,7 @@ impl Line {
                     return Ok(Vec::new());
                 };
                 let rest = head.split_off(end + 4);
+                // Requests and replies say it alike.
                 let is_socket =
                     String::from_utf8_lossy(head).to_ascii_lowercase().contains("upgrade: websocket");
                 *self = if is_socket {
@@ -183,13 +229,14 @@ impl Frame {
     fn first_of(bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         let [first, second, ..] = *bytes else { return Ok(None) };
         ensure!(first & 0x70 == 0, "compressed frames cannot be read");
-        ensure!(second & 0x80 != 0, "a browser masks its frames");
         let extended = match second & 0x7f {
             126 => 2,
             127 => 8,
             _ => 0,
         };
-        let start = 2 + extended + 4;
+        // Browsers mask their frames, servers do not.
+        let mask_bytes = if second & 0x80 == 0 { 0 } else { 4 };
+        let start = 2 + extended + mask_bytes;
         if bytes.len() < start {
             return Ok(None);
         }
@@ -198,7 +245,7 @@ impl Frame {
             _ => bytes[2..2 + extended].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
         };
         let Some(masked) = bytes.get(start..start + length) else { return Ok(None) };
-        let mask = &bytes[start - 4..start];
+        let mask = if mask_bytes == 0 { &[0][..] } else { &bytes[start - mask_bytes..start] };
         let payload = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         Ok(Some((Self { opcode: first & 0x0f, is_last: first & 0x80 != 0, payload }, start + length)))
     }

@@ -6,10 +6,12 @@
  *
  * In: `{ call, method, args }`, or one of `steering.js` for an answer under way: `{ correct: call, correction }`,
  * `{ release: call }`, `{ cancel: call }`. Out: `{ call, result }`, `{ call, error }`, and while an answer is written
- * `{ call, scored }` and `{ call, step }`. A panic ends up as this Worker's `error` event.
+ * `{ call, scored }` and `{ call, step }`; `{ lost }`, at any time, when the GPU can compute no more. A panic ends up as
+ * this Worker's `error` event.
  */
 
 import { buffersOf } from "./buffers.js";
+import { watchGpu } from "./gpu.js";
 import { Steering } from "./steering.js";
 
 /** @type {{ Engine: any, choose_engine: Function } | undefined} */
@@ -34,6 +36,9 @@ const breathe = () =>
 const methods = {
   /** Fetches and compiles the module. The paths are literal, so that bundlers see them. */
   async init(_call, kind) {
+    if (kind === "webgpu") {
+      watchGpu((lost) => postMessage({ lost }));
+    }
     try {
       module = await (kind === "webgpu" ? import("./webgpu/msao_runtime.js") : import("./simd/msao_runtime.js"));
       await module.default();

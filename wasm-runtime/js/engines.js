@@ -42,9 +42,16 @@ const SILENCE_MS = 300_000;
 
 /** One engine in its Worker. After `failed` or `dispose` it answers nothing more. */
 export class EngineHandle {
-  /** @param {"simd" | "webgpu"} kind */
-  constructor(kind) {
+  /** Whether its GPU had no memory left: no engine of this kind will do better. */
+  isOutOfMemory = false;
+
+  /**
+   * @param {"simd" | "webgpu"} kind
+   * @param {(error: EngineError) => void} onFailed hears once that it answers nothing more, unless it was disposed of
+   */
+  constructor(kind, onFailed = () => {}) {
     this.kind = kind;
+    this.onFailed = onFailed;
     /** @type {Map<number, Call>} */
     this.calls = new Map();
     this.nextCall = 0;
@@ -105,6 +112,7 @@ export class EngineHandle {
 
   /** Ends the Worker and gives its memory back. */
   dispose() {
+    this.onFailed = () => {};
     this.#fail("the engine was given up");
   }
 
@@ -133,7 +141,12 @@ export class EngineHandle {
     return setTimeout(() => this.#fail(`nothing was heard of it for ${SILENCE_MS / 1000} s`), SILENCE_MS);
   }
 
-  #receive({ call, result, error, scored, step }) {
+  #receive({ call, result, error, scored, step, lost }) {
+    if (lost) {
+      this.isOutOfMemory = lost.isOutOfMemory;
+      this.#fail(lost.message);
+      return;
+    }
     const entry = this.calls.get(call);
     if (!entry) {
       return;
@@ -163,10 +176,14 @@ export class EngineHandle {
     this.worker = undefined;
     const calls = [...this.calls.values()];
     this.calls.clear();
+    const error = new EngineError("engine_failed", `the ${this.kind} engine stopped: ${reason}`);
     for (const { reject, timer } of calls) {
       clearTimeout(timer);
-      reject(new EngineError("engine_failed", `the ${this.kind} engine stopped: ${reason}`));
+      reject(error);
     }
+    const { onFailed } = this;
+    this.onFailed = () => {};
+    onFailed(error);
   }
 }
 

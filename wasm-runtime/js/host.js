@@ -13,6 +13,8 @@ import { fetchCheckpoint } from "./weights.js";
 
 /** How often a question is tried: a second time on another engine, or on the same one started again. */
 const MOST_ATTEMPTS = 2;
+/** Engines lost one after the other, without an answer between, after which none is started any more. */
+const MOST_LOSSES = 3;
 /** Quiet time before WebGPU is tried in the background. */
 const IDLE_MS = 1000;
 /** Shortest time between two reports of downloaded bytes. */
@@ -36,6 +38,8 @@ export class EngineHost {
   #abort = new AbortController();
   #weightsUrl = "";
   #lastWork = 0;
+  /** Engines lost since the last answer. */
+  #losses = 0;
 
   /** @param {(event: object, transfer?: ArrayBuffer[]) => void} post */
   constructor(post) {
@@ -84,17 +88,17 @@ export class EngineHost {
 
   /** @returns {Promise<RunningEngine>} */
   async #start(engine, adapter) {
-    const progress = (stage, loaded_bytes = 0, total_bytes = 0) =>
-      this.post({ type: "progress", stage, engine, loaded_bytes, total_bytes });
+    const progress = (stage, loaded_bytes = 0, total_bytes = 0, seconds_left = null) =>
+      this.post({ type: "progress", stage, engine, loaded_bytes, total_bytes, seconds_left });
     let reported = -Infinity;
-    const onBytes = (loaded, total) => {
+    const onBytes = (loaded, total, secondsLeft) => {
       if (loaded === total || performance.now() - reported > PROGRESS_INTERVAL_MS) {
         reported = performance.now();
-        progress("weights", loaded, total);
+        progress("weights", loaded, total, secondsLeft);
       }
     };
     const { signal } = this.#abort;
-    const handle = new EngineHandle(engine);
+    const handle = new EngineHandle(engine, (error) => this.#lost(handle, error));
     signal.addEventListener("abort", () => handle.dispose());
     try {
       const times = [performance.now()];
@@ -111,9 +115,9 @@ export class EngineHost {
       }
       times.push(performance.now());
       const [download_ms, load_ms, warm_up_ms] = times.slice(1).map((time, index) => time - times[index]);
-      const { name: model, bytes: weights_bytes, fromCache: from_cache, fingerprint } = checkpoint;
+      const { name: model, bytes: weights_bytes, fromCache: from_cache, kept, fingerprint } = checkpoint;
       this.fingerprint = fingerprint;
-      const about = { model, parameters, has_probe, weights_bytes, from_cache };
+      const about = { model, parameters, has_probe, weights_bytes, from_cache, kept };
       return { handle, adapter, details: { engine, adapter, ...about, download_ms, load_ms, warm_up_ms } };
     } catch (error) {
       handle.dispose();
@@ -179,6 +183,7 @@ export class EngineHost {
     }
     try {
       await question.run(engine.handle);
+      this.#losses = 0;
     } catch (error) {
       const isLost = error.code === "engine_failed" && !this.#closed;
       if (isLost && question.cancelled) {
@@ -194,18 +199,34 @@ export class EngineHost {
     }
   }
 
+  /** An engine has failed by itself. One that works on a question is replaced once that question knows. */
+  #lost(handle, error) {
+    const engine = this.#engine;
+    if (engine?.handle === handle && !this.#running) {
+      this.#settled = this.#replace(engine, error).finally(() => this.#pump());
+    }
+  }
+
   /** Starts SIMD after an engine has failed. */
   async #replace(failed, cause) {
     failed.handle.dispose();
     this.#engine = null;
+    this.#losses += 1;
+    if (this.#losses >= MOST_LOSSES) {
+      const message = `${cause.message}; it has failed ${this.#losses} times in a row`;
+      return this.#close(new EngineError("engine_failed", message));
+    }
+    if (failed.handle.isOutOfMemory) {
+      const verdict = { simd: null, webgpu: null, chosen: "simd", failure: cause.message };
+      await rememberVerdict(failed.adapter, this.fingerprint, verdict);
+    }
     try {
       this.#engine = await this.#start("simd", null);
     } catch (error) {
       return this.#close(error);
     }
-    if (failed.handle.kind !== "simd") {
-      this.#changed(failed, "failed", `${cause.message}; Wasm SIMD has taken over`);
-    }
+    const isSimd = failed.handle.kind === "simd";
+    this.#changed(failed, "failed", `${cause.message}; ${isSimd ? "it was started again" : "Wasm SIMD has taken over"}`);
   }
 
   /** In the background: tries WebGPU, and moves to it if it is clearly faster. */

@@ -1,20 +1,26 @@
 /**
- * Fetches a checkpoint: with progress in bytes, checked against its manifest, kept in the browser's cache.
+ * Fetches a checkpoint: with progress in bytes and seconds, gone on with where it was cut, checked against its
+ * manifest, kept on disk.
  *
- * The manifest (`MANIFEST.json`) announces the size and the SHA-256 of each file. A file that was cut short or
- * damaged on the way is fetched again; it never reaches the engine. Hashes are checked where the browser has
- * `crypto.subtle`, that is on https and localhost; sizes always.
+ * The manifest (`MANIFEST.json`) announces the size and the SHA-256 of each file. A file that was damaged on the way is
+ * fetched again; it never reaches the engine. Hashes are checked where the browser has `crypto.subtle`, that is on
+ * https and localhost; sizes always. A download goes on by `Range`; whether both parts are of one version the hash
+ * decides, so without hashes each attempt begins anew.
  */
 
 import { EngineError } from "./engines.js";
+import { Pace } from "./pace.js";
+import { openStore } from "./store.js";
 
 /** What an engine needs of a checkpoint's folder. */
 const FILES = ["config.json", "tokenizer.json", "preprocessor_config.json", "model.safetensors"];
 /** What it takes besides, where the manifest lists it: the probe that scores questions. */
 const PROBE_FILES = ["mas_probe.json", "mas_probe.safetensors"];
-/** Pauses before each new attempt. */
+const MANIFEST = "MANIFEST.json";
+/** Pauses before each new attempt that follows one which brought nothing. */
 const RETRY_PAUSES_MS = [400, 1600];
-const CACHE_NAME = "msao-weights-v1";
+/** Longest time without a byte. */
+const SILENCE_MS = 30_000;
 
 /**
  * @typedef {object} Checkpoint
@@ -22,52 +28,62 @@ const CACHE_NAME = "msao-weights-v1";
  * @property {string} fingerprint changes when the weights do
  * @property {number} bytes
  * @property {boolean} fromCache
+ * @property {"disk" | "no_store" | "no_room"} kept where the next visit finds it, or why it does not
  * @property {Record<string, Uint8Array>} files
  */
 
 /**
  * @param {string} weightsUrl folder, absolute
- * @param {(loadedBytes: number, totalBytes: number) => void} onProgress
+ * @param {(loadedBytes: number, totalBytes: number, secondsLeft: number | null) => void} onProgress
  * @param {AbortSignal} [signal]
  * @returns {Promise<Checkpoint>}
  */
 export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   const base = weightsUrl.endsWith("/") ? weightsUrl : `${weightsUrl}/`;
-  const cache = await openCache();
-  const manifest = await fetchManifest(new URL("MANIFEST.json", base), cache, signal);
+  const store = await openStore(base);
+  const manifest = await fetchManifest(new URL(MANIFEST, base), store, signal);
   const hasProbe = PROBE_FILES.every((name) => manifest.files[name]);
   const names = hasProbe ? [...FILES, ...PROBE_FILES] : FILES;
   const bytes = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
 
   /** @type {Record<string, number>} */
   const loaded = {};
-  const report = (name, count) => {
+  const pace = new Pace();
+  const report = (name, count, fetched = 0) => {
     loaded[name] = count;
-    onProgress(Object.values(loaded).reduce((sum, value) => sum + value, 0), bytes);
+    pace.add(fetched);
+    const sum = Object.values(loaded).reduce((total, value) => total + value, 0);
+    onProgress(sum, bytes, pace.secondsFor(bytes - sum));
   };
-  onProgress(0, bytes);
+  onProgress(0, bytes, null);
   let fromCache = true;
   const contents = await Promise.all(
     names.map(async (name) => {
-      const url = new URL(name, base);
       const expected = manifest.files[name];
-      const kept = await fromCacheStorage(cache, url, expected);
-      if (kept) {
+      const kept = await store?.read(expected.sha256, expected.bytes);
+      if (kept && (await hasHash(kept, expected.sha256))) {
         report(name, kept.length);
         return kept;
       }
       fromCache = false;
-      const fetched = await fetchFile(url, expected, (count) => report(name, count), signal);
-      await keep(cache, url, expected, fetched);
-      return fetched;
+      const writer = await store?.write(expected.sha256);
+      try {
+        const download = new Download(new URL(name, base), expected, writer, (...counts) => report(name, ...counts));
+        return await download.run(signal);
+      } finally {
+        writer?.close();
+      }
     }),
   );
+  await store?.keepOnly([MANIFEST, ...names.map((name) => manifest.files[name].sha256)]);
   const files = Object.fromEntries(names.map((name, index) => [name, contents[index]]));
-  return { name: manifest.name ?? "", fingerprint: manifest.files["model.safetensors"].sha256, bytes, fromCache, files };
+  const kept = store?.isFull ? "no_room" : store ? "disk" : "no_store";
+  const fingerprint = manifest.files["model.safetensors"].sha256;
+  return { name: manifest.name ?? "", fingerprint, bytes, fromCache, kept, files };
 }
 
 /** The newest manifest; the kept one where the network is away. */
-async function fetchManifest(url, cache, signal) {
+async function fetchManifest(url, store, signal) {
   let manifest;
   try {
     const response = await fetch(url, { cache: "no-cache", signal });
@@ -76,13 +92,13 @@ async function fetchManifest(url, cache, signal) {
     }
     const text = await response.text();
     manifest = JSON.parse(text);
-    await cache?.put(url, new Response(text)).catch(() => undefined);
+    await store?.writeText(MANIFEST, text);
   } catch (error) {
-    const kept = signal?.aborted ? undefined : await cache?.match(url);
+    const kept = signal?.aborted ? undefined : await store?.read(MANIFEST);
     if (!kept) {
       throw new EngineError("download_failed", `the model's manifest could not be fetched from ${url}: ${error.message}`);
     }
-    manifest = await kept.json();
+    manifest = JSON.parse(new TextDecoder().decode(kept));
   }
   for (const name of [...FILES, ...PROBE_FILES.filter((file) => manifest.files?.[file])]) {
     const entry = manifest.files?.[name];
@@ -93,53 +109,122 @@ async function fetchManifest(url, cache, signal) {
   return manifest;
 }
 
-async function fetchFile(url, expected, onBytes, signal) {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      // After a failure the browser's own cache is passed by: it may hold the damaged copy.
-      return await fetchOnce(url, expected, onBytes, { signal, cache: attempt ? "reload" : "default" });
-    } catch (error) {
-      if (signal?.aborted || attempt === RETRY_PAUSES_MS.length) {
-        throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSES_MS[attempt]));
-    }
-  }
-}
+/** One file on its way. */
+class Download {
+  #count = 0;
 
-async function fetchOnce(url, expected, onBytes, init) {
-  const failed = (reason) => new EngineError("download_failed", `${url} could not be fetched: ${reason}; try again`);
-  const response = await fetch(url, init).catch((error) => {
-    throw failed(error.message);
-  });
-  if (!response.ok || !response.body) {
-    throw failed(`the server answered ${response.status}`);
+  /**
+   * @param {URL} url
+   * @param {{ bytes: number, sha256: string }} expected
+   * @param {import("./store.js").Writer | undefined} writer
+   * @param {(count: number, fetched?: number) => void} onBytes
+   */
+  constructor(url, expected, writer, onBytes) {
+    this.url = url;
+    this.expected = expected;
+    this.writer = writer;
+    this.onBytes = onBytes;
+    this.bytes = new Uint8Array(expected.bytes);
   }
-  const bytes = new Uint8Array(expected.bytes);
-  const reader = response.body.getReader();
-  let count = 0;
-  for (;;) {
-    const { done, value } = await reader.read().catch((error) => {
-      throw failed(error.message);
+
+  /** @returns {Promise<Uint8Array>} */
+  async run(signal) {
+    this.#count = this.writer?.begin(this.bytes) ?? 0;
+    this.onBytes(this.#count);
+    let vain = 0;
+    for (;;) {
+      const before = this.#count;
+      try {
+        if (this.#count < this.bytes.length || before === 0) {
+          await this.#fetch(vain, signal);
+        }
+        if (await hasHash(this.bytes, this.expected.sha256)) {
+          return this.bytes;
+        }
+        this.#restart();
+        throw new EngineError("download_corrupt", `${this.url} does not have the hash of its manifest; try again`);
+      } catch (error) {
+        // A line that is cut again and again, but brings something each time, gets there.
+        vain = this.#count > before ? 0 : vain + 1;
+        if (signal?.aborted || vain > RETRY_PAUSES_MS.length) {
+          throw error;
+        }
+        if (!globalThis.crypto?.subtle) {
+          this.#restart();
+        }
+        await new Promise((resolve) => setTimeout(resolve, RETRY_PAUSES_MS[Math.max(vain - 1, 0)]));
+      }
+    }
+  }
+
+  async #fetch(vain, signal) {
+    const response = await this.#inTime(
+      fetch(this.url, {
+        signal,
+        headers: this.#count > 0 ? { Range: `bytes=${this.#count}-` } : {},
+        // A second copy on disk serves nobody; and after a failure the browser's own copy may be the damaged one.
+        cache: this.writer || this.#count > 0 ? "no-store" : vain ? "reload" : "default",
+      }),
+    );
+    const isRest = response.status === 206;
+    if (!isRest) {
+      this.#restart();
+    }
+    if (!response.ok || !response.body) {
+      throw this.#failed(`the server answered ${response.status}`);
+    }
+    const reader = response.body.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await this.#inTime(reader.read());
+        if (done) {
+          break;
+        }
+        this.#take(value);
+      }
+    } catch (error) {
+      reader.cancel().catch(() => undefined);
+      throw error;
+    }
+    if (this.#count < this.bytes.length) {
+      throw this.#failed(`it ended after ${this.#count} of ${this.bytes.length} bytes`);
+    }
+  }
+
+  #take(chunk) {
+    if (this.#count + chunk.length > this.bytes.length) {
+      this.#restart();
+      throw new EngineError("download_corrupt", `${this.url} is longer than its manifest's ${this.bytes.length} bytes`);
+    }
+    this.bytes.set(chunk, this.#count);
+    this.writer?.append(chunk);
+    this.#count += chunk.length;
+    this.onBytes(this.#count, chunk.length);
+  }
+
+  #restart() {
+    this.#count = 0;
+    this.writer?.restart();
+  }
+
+  /** Fails where nothing comes of it for too long. */
+  async #inTime(promise) {
+    let timer;
+    const silence = new Promise((_, reject) => {
+      timer = setTimeout(reject, SILENCE_MS, new Error(`nothing came for ${SILENCE_MS / 1000} s`));
     });
-    if (done) {
-      break;
+    try {
+      return await Promise.race([promise, silence]);
+    } catch (error) {
+      throw this.#failed(error.message);
+    } finally {
+      clearTimeout(timer);
     }
-    if (count + value.length > bytes.length) {
-      await reader.cancel();
-      throw new EngineError("download_corrupt", `${url} is longer than the ${bytes.length} bytes of its manifest`);
-    }
-    bytes.set(value, count);
-    count += value.length;
-    onBytes(count);
   }
-  if (count < bytes.length) {
-    throw new EngineError("download_corrupt", `${url} ended after ${count} of ${bytes.length} bytes; try again`);
+
+  #failed(reason) {
+    return new EngineError("download_failed", `${this.url} could not be fetched: ${reason}; try again`);
   }
-  if (!(await hasHash(bytes, expected.sha256))) {
-    throw new EngineError("download_corrupt", `${url} does not have the hash of its manifest; try again`);
-  }
-  return bytes;
 }
 
 async function hasHash(bytes, sha256) {
@@ -148,34 +233,4 @@ async function hasHash(bytes, sha256) {
   }
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
-}
-
-/** Private windows and full disks refuse; everything works without, only slower the next time. */
-function openCache() {
-  return globalThis.caches ? caches.open(CACHE_NAME).catch(() => undefined) : undefined;
-}
-
-const keyOf = (url, { sha256 }) => `${url}?sha256=${sha256}`;
-
-async function fromCacheStorage(cache, url, expected) {
-  const response = await cache?.match(keyOf(url, expected)).catch(() => undefined);
-  if (!response) {
-    return undefined;
-  }
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  return bytes.length === expected.bytes && (await hasHash(bytes, expected.sha256)) ? bytes : undefined;
-}
-
-async function keep(cache, url, expected, bytes) {
-  if (!cache) {
-    return;
-  }
-  try {
-    for (const old of await cache.keys(url, { ignoreSearch: true })) {
-      await cache.delete(old);
-    }
-    await cache.put(keyOf(url, expected), new Response(bytes));
-  } catch {
-    // No room: the checkpoint lives in memory this time.
-  }
 }

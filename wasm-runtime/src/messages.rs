@@ -214,6 +214,9 @@ pub struct Progress {
     pub loaded_bytes: u64,
     /// Bytes in all; 0 while unknown.
     pub total_bytes: u64,
+    /// Until the rest is here, at the pace of the last seconds; `None` while nothing tells.
+    #[serde(default)]
+    pub seconds_left: Option<f64>,
 }
 
 /// The stages of loading, in order.
@@ -247,14 +250,30 @@ pub struct Ready {
     pub has_probe: bool,
     /// Bytes of the checkpoint.
     pub weights_bytes: u64,
-    /// Whether the checkpoint came from the browser's cache.
+    /// Whether all of the checkpoint was on this device already.
     pub from_cache: bool,
+    /// Where the next visit finds it.
+    #[serde(default)]
+    pub kept: Kept,
     /// Fetching engine and checkpoint, in milliseconds.
     pub download_ms: f64,
     /// Building the model, in milliseconds.
     pub load_ms: f64,
     /// Warming up, in milliseconds.
     pub warm_up_ms: f64,
+}
+
+/// What has become of a checkpoint that was fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// It lies on this device's disk.
+    #[default]
+    Disk,
+    /// In memory only: the browser keeps nothing here, as in a private window.
+    NoStore,
+    /// In memory only: there was no room on the disk.
+    NoRoom,
 }
 
 /// A GPU as the browser describes it; fields may be empty.
@@ -291,7 +310,7 @@ pub struct EngineChange {
 pub enum EngineChangeReason {
     /// The new one was measured to be clearly faster.
     Faster,
-    /// The old one failed, for example because the GPU was lost.
+    /// The old one failed, for example because the GPU was lost. The new one may be of the same kind, started again.
     Failed,
 }
 

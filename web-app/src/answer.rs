@@ -14,6 +14,8 @@ pub enum Phase {
     Writing,
     /// The cloud corrected it while it was being written; what there is was written before.
     Overtaken,
+    /// The cloud was lost before it was done: what it had not settled are the device's words.
+    Unverified,
     /// Complete.
     Finished(FinishReason),
     /// There will be no answer, for the reason given.
@@ -81,6 +83,11 @@ impl Answer {
         matches!(self.phase, Phase::Finished(FinishReason::Stop | FinishReason::Length)).then(|| self.text())
     }
 
+    /// The text of an answer that the device has finished in the cloud's place.
+    pub fn unverified_text(&self) -> Option<String> {
+        (self.phase == Phase::Unverified).then(|| self.text())
+    }
+
     /// The device wrote a token. A second token 0 means that the answer began anew; what comes after the end is late.
     pub fn push(&mut self, index: u32, token: Token, now_ms: f64) {
         if !self.is_pending() {
@@ -138,6 +145,14 @@ impl Answer {
     pub fn overtake(&mut self, now_ms: f64) {
         if self.is_pending() {
             self.phase = Phase::Overtaken;
+            self.total_ms = Some(now_ms - self.asked_at_ms);
+        }
+    }
+
+    /// The cloud is lost, and the device has written the rest.
+    pub fn end_unverified(&mut self, now_ms: f64) {
+        if self.is_pending() {
+            self.phase = Phase::Unverified;
             self.total_ms = Some(now_ms - self.asked_at_ms);
         }
     }
@@ -235,6 +250,17 @@ mod tests {
         done.finish(FinishReason::Stop, &Receipt::default(), 1.0);
         done.overtake(2.0);
         assert_eq!(done.phase, Phase::Finished(FinishReason::Stop));
+    }
+
+    #[test]
+    fn an_answer_without_its_cloud_counts_as_unverified_and_nothing_else() {
+        let mut answer = Answer::asked(0.0);
+        answer.push(0, token(" red"), 1.0);
+        answer.end_unverified(2.0);
+        assert_eq!(answer.unverified_text().as_deref(), Some("red"));
+        assert_eq!(answer.final_text(), None, "it is compared with nothing");
+        answer.fail("late", 3.0);
+        assert_eq!((&answer.phase, answer.total_ms), (&Phase::Unverified, Some(2.0)));
     }
 
     #[test]

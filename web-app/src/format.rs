@@ -35,6 +35,12 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
+/// A time that is only guessed, in whole seconds or minutes, rounded up: `4 s`, `3 min`.
+pub fn rough_seconds(s: f64) -> String {
+    let whole = s.max(0.0).ceil() as u64;
+    if whole < 100 { format!("{whole} s") } else { format!("{} min", whole.div_ceil(60)) }
+}
+
 /// Decoding speed in tokens a second: `212`, `8.4`.
 pub fn tokens_per_s(rate: f64) -> String {
     if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
@@ -96,6 +102,14 @@ mod tests {
     fn durations_round_across_the_unit() {
         assert_eq!([4.4, 999.4, 999.6, 1_254.0].map(duration_ms), ["4 ms", "999 ms", "1.00 s", "1.25 s"]);
         assert_eq!([4.8, 600.0].map(seconds), ["4.8 s", "10 min 0 s"]);
+    }
+
+    #[test]
+    fn a_guessed_time_promises_no_fractions() {
+        assert_eq!(
+            [0.0, 0.2, 41.5, 100.0, 3_000.0].map(rough_seconds),
+            ["0 s", "1 s", "42 s", "2 min", "50 min"]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod format;
 pub mod input;
+pub mod ladder;
 pub mod mode;
 pub mod options;
 pub mod policy;

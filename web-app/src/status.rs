@@ -55,7 +55,7 @@ impl EdgeStatus {
     /// The rest of what there is to say.
     pub fn detail(&self) -> String {
         match self {
-            Self::Off => "Questions go to the cloud alone.".to_owned(),
+            Self::Off => "Questions go to the cloud alone. A download goes on where it stopped.".to_owned(),
             Self::Loading(_) => String::new(),
             Self::Ready(ready) => {
                 let mut detail = format!("{}, {} weights", ready.model, format::parameters(ready.parameters));
@@ -63,7 +63,10 @@ impl EdgeStatus {
                     detail += &format!(", {adapter}");
                 }
                 if ready.trying_other {
-                    detail += "; trying WebGPU";
+                    detail += match ready.engine {
+                        EngineKind::Simd => "; trying WebGPU",
+                        EngineKind::Webgpu => "; SIMD is taking over",
+                    };
                 }
                 detail
             }
@@ -87,7 +90,11 @@ fn stage(progress: &Progress) -> String {
         LoadStage::Engine => format!("loading {}", engine(progress.engine)),
         LoadStage::Weights => {
             let total = Some(progress.total_bytes).filter(|&total| total > 0);
-            format!("downloading {}", format::progress(progress.loaded_bytes, total))
+            let bytes = format::progress(progress.loaded_bytes, total);
+            match progress.seconds_left {
+                Some(seconds) => format!("downloading {bytes} · {} left", format::rough_seconds(seconds)),
+                None => format!("downloading {bytes}"),
+            }
         }
         LoadStage::Model => "building the model".to_owned(),
         LoadStage::WarmUp => "warming up".to_owned(),
@@ -185,15 +192,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_download_shows_both_numbers() {
-        let status = EdgeStatus::Loading(Progress {
+    fn a_download_shows_bytes_and_once_they_are_known_seconds() {
+        let progress = Progress {
             stage: LoadStage::Weights,
             engine: EngineKind::Simd,
             loaded_bytes: 1_200_000,
             total_bytes: 2_400_000,
-        });
+            seconds_left: None,
+        };
+        let status = EdgeStatus::Loading(progress.clone());
         assert_eq!(status.headline(), "downloading 1.2 of 2.4 MB");
         assert_eq!(status.fraction(), Some(0.5));
+        let status = EdgeStatus::Loading(Progress { seconds_left: Some(3.2), ..progress });
+        assert_eq!(status.headline(), "downloading 1.2 of 2.4 MB · 4 s left");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod debian;
 mod engines;
 mod eval;
 mod fuzz;
+mod offline;
 mod page;
 mod precompress;
 mod progress;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    engines,
+    engines, offline,
     precompress::{self, Sizes},
     progress::Step,
     tools::Tools,
@@ -59,6 +59,7 @@ pub(crate) fn build(tools: &Tools) -> Result<()> {
         remedy: "mend what the compiler names; `cargo xtask check` shows it with colours",
     }
     .run(tools.trunk()?.args(["build", "--offline", release]).env("NO_COLOR", "true"))?;
+    offline::write_service_worker(&dist)?;
     precompress::compress(&dist)?;
     report_sizes(&dist)?;
     Ok(fs::write(dist.join(STAMP), stamp)?)

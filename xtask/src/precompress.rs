@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 
 /// What is worth compressing; pictures and sound are compressed already.
-const EXTENSIONS: [&str; 7] = ["wasm", "js", "css", "html", "json", "svg", "txt"];
+const EXTENSIONS: [&str; 8] = ["wasm", "js", "css", "html", "json", "svg", "txt", "webmanifest"];
 /// Below this a compressed copy saves no packet.
 const MIN_BYTES: u64 = 1024;
 /// Between 9 and 11 brotli gains 5 % and takes ten times as long.

@@ -4,9 +4,11 @@
 //! Samples and cards are chosen so that both shipped models are right about them; the right answers come with
 //! the evaluation files.
 
+mod ladder;
 mod risk;
 mod settling;
 mod uplink;
+mod visits;
 
 use std::time::Duration;
 

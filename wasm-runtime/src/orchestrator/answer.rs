@@ -107,14 +107,28 @@ impl Answer {
         self.is_complete = true;
     }
 
-    /// All tokens in order: those settled, and behind them what is proposed.
-    pub(super) fn tokens(&self, edge: Option<&EdgeText>) -> Vec<AnswerToken> {
+    fn settled_tokens(&self) -> Vec<AnswerToken> {
         let settled = |(settled, replaced): &(SettledToken, Option<String>)| AnswerToken {
             text: settled.token.text.clone(),
             probability: settled.token.probability,
             state: TokenState::Settled { origin: settled.origin, replaced: replaced.clone() },
         };
-        let mut tokens: Vec<AnswerToken> = self.settled.iter().map(settled).collect();
+        self.settled.iter().map(settled).collect()
+    }
+
+    /// What stands, and behind it the edge's words, which nobody verifies any more.
+    pub(super) fn gone_on(&self, edge: &EdgeText) -> Vec<AnswerToken> {
+        let mut tokens = self.settled_tokens();
+        if edge.agrees_with(&self.ids()) {
+            let rest: Vec<&Token> = (tokens.len()..).map_while(|position| edge.token(position)).collect();
+            tokens.extend(standing_alone(rest.into_iter()));
+        }
+        tokens
+    }
+
+    /// All tokens in order: those settled, and behind them what is proposed.
+    pub(super) fn tokens(&self, edge: Option<&EdgeText>) -> Vec<AnswerToken> {
+        let mut tokens = self.settled_tokens();
         if self.is_complete {
             return tokens;
         }

@@ -323,14 +323,27 @@ impl OneRequest {
         self.cloud_receipt = Some(receipt);
     }
 
-    /// The cloud will not answer. An edge answer that stands goes on standing, unverified.
+    /// The cloud will not answer. An edge answer that stands goes on standing, unverified; one that the cloud had begun is
+    /// finished by the edge, where it can.
     pub fn cloud_failed(&mut self, knowledge: &mut Knowledge) -> Vec<Effect> {
         if self.shadow == Some(ShadowCheck::Pending) {
             self.shadow = Some(ShadowCheck::Failed);
         }
         self.present.target = None;
         self.note_that_the_cloud_is_away(knowledge);
-        self.release_edge().into_iter().collect()
+        let mut effects = Vec::new();
+        if self.lost_its_cloud() && !self.edge_is_released {
+            // What the cloud has settled stands; the edge writes on behind it.
+            effects.extend(self.edge.adopt(&self.answer.standing()).map(Effect::CorrectEdge));
+        }
+        effects.extend(self.release_edge());
+        effects
+    }
+
+    /// Whether the cloud was asked and lost, and the edge has the rest of the answer.
+    pub fn lost_its_cloud(&self) -> bool {
+        let is_alone = self.strategy == Some(Strategy::EdgeOnly) && !self.stands;
+        is_alone && self.was_asked && self.present.target.is_none()
     }
 
     /// The session was cut and the question sent again: what was settled is void.
@@ -347,6 +360,9 @@ impl OneRequest {
         }
         match self.strategy() {
             None => false,
+            Some(Strategy::EdgeOnly) if self.lost_its_cloud() && self.answer.len() > 0 => {
+                self.edge.has_ended() || self.present.edge_parameters.is_none()
+            }
             Some(Strategy::EdgeOnly) => self.edge_receipt.is_some(),
             Some(_) => self.cloud_receipt.is_some(),
         }
@@ -354,6 +370,9 @@ impl OneRequest {
 
     /// The answer as it stands, each token with its state.
     pub fn answer(&self) -> Vec<AnswerToken> {
+        if self.lost_its_cloud() && self.answer.len() > 0 {
+            return self.answer.gone_on(&self.edge);
+        }
         let alone = self.strategy() == Some(Strategy::EdgeOnly);
         match self.edge.own() {
             Some(own) if alone => standing_alone(own.tokens.iter()),

@@ -369,6 +369,47 @@ fn without_the_cloud_the_edge_s_answer_counts() {
     assert_eq!(receipt.strategy, Strategy::EdgeOnly);
 }
 
+/// The edge agrees with what is settled, or differs from it; either way it writes the rest.
+#[test]
+fn what_the_cloud_has_begun_the_edge_finishes_unverified() {
+    for second in [(11, " red"), (21, " blue")] {
+        let mut knowledge = knowledge();
+        let mut request = OneRequest::new(terms([false, false], Policy::Msao));
+        request.plan(scores(0.9, 0.9), present(true), &mut knowledge).unwrap();
+        request.ask(media(), &[]).unwrap();
+        request.asked();
+        edge_writes(&mut request, &mut knowledge, (0, 0), &[(10, "a"), (11, " red"), (12, " star")]);
+        request.edge_done(0, Receipt::default(), &mut knowledge);
+        request.settled(0, vec![stands(10, "a", ACCEPTED)], 0, &mut knowledge);
+        let corrected = (TokenSource::Target, TokenFate::Corrected);
+        let (fate, revision) = if second.0 == 11 { (ACCEPTED, 0) } else { (corrected, 1) };
+        let told = request.settled(1, vec![stands(second.0, second.1, fate)], revision, &mut knowledge);
+
+        let effects = [told, request.cloud_failed(&mut knowledge)].concat();
+        assert!(request.lost_its_cloud());
+        assert!(effects.contains(&Effect::ReleaseEdge), "{effects:?}");
+        let correction = effects.iter().find_map(|effect| match effect {
+            Effect::CorrectEdge(correction) => Some(correction.clone()),
+            _ => None,
+        });
+        assert_eq!(correction.is_some(), second.0 == 21, "{effects:?}");
+        if let Some(Correction { revision, start, tokens }) = correction {
+            assert_eq!((start, tokens), (1, vec![21]));
+            assert!(!request.is_complete(), "the rest is to come");
+            assert_eq!(text(&request), "a blue");
+            edge_writes(&mut request, &mut knowledge, (revision, 2), &[(12, " star")]);
+            request.redrafted(revision);
+        }
+        assert!(request.is_complete());
+        assert_eq!(text(&request), format!("a{} star", second.1));
+        let last = shown(&request).pop().unwrap().1;
+        assert!(
+            matches!(last, TokenState::Settled { origin, .. } if origin.fate == TokenFate::Unverified),
+            "{last:?}"
+        );
+    }
+}
+
 #[test]
 fn nothing_is_decided_anew_once_only_the_end_is_open() {
     let mut knowledge = knowledge();

@@ -82,6 +82,7 @@ fn phase_name(phase: &Phase) -> &'static str {
         Phase::Waiting => "waiting",
         Phase::Writing => "writing",
         Phase::Overtaken => "corrected",
+        Phase::Unverified => "unverified",
         Phase::Finished(FinishReason::Cancelled) => "stopped",
         Phase::Finished(_) => "done",
         Phase::Failed(_) => "failed",
@@ -94,6 +95,10 @@ fn note(answer: &Answer) -> Option<(bool, String)> {
         Phase::NotAsked(reason) => Some((false, reason.clone())),
         Phase::Failed(message) => Some((true, message.clone())),
         Phase::Overtaken => Some((false, "Corrected by the cloud while writing.".to_owned())),
+        Phase::Unverified => Some((
+            false,
+            "The cloud was lost before it was done: this device wrote the rest, unverified.".to_owned(),
+        )),
         Phase::Finished(FinishReason::Cancelled) => Some((false, "Stopped.".to_owned())),
         Phase::Finished(FinishReason::Length) => {
             Some((false, "Cut at the longest answer allowed.".to_owned()))

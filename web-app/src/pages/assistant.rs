@@ -8,12 +8,14 @@ use crate::{
         about::{About, Welcome},
         cards::CardsDialog,
         gallery::GalleryDialog,
+        happened::{HappenedLines, HappenedList},
         header::PageHeader,
         microphone::Microphone,
         notices::NoticeList,
         policy::Switches,
         prompt::PromptBox,
         stage::Stage,
+        storage::StorageDialog,
         turn::TurnView,
     },
     state::{Side, use_page},
@@ -26,6 +28,7 @@ pub(crate) fn Assistant() -> impl IntoView {
     let dragging = RwSignal::new(false);
     let show_cards = RwSignal::new(false);
     let show_gallery = RwSignal::new(false);
+    let show_storage = RwSignal::new(false);
     let add = move |files: Vec<File>| {
         spawn_local(page.draft.add_files(files, page.limits.get_untracked(), page.notices));
     };
@@ -82,10 +85,16 @@ pub(crate) fn Assistant() -> impl IntoView {
             <footer class="page-footer">
                 <Switches />
                 <About />
+                <HappenedList />
+                <button type="button" class="quiet" data-testid="open-storage" on:click=move |_| show_storage.set(true)>
+                    "What this device keeps"
+                </button>
             </footer>
+            <HappenedLines />
             <NoticeList />
             <GalleryDialog open=show_gallery />
             <CardsDialog open=show_cards />
+            <StorageDialog open=show_storage />
             <div class="sr-only" role="status" data-testid="announce-edge">{page.announcement(Side::Edge)}</div>
             <div class="sr-only" role="status" data-testid="announce-cloud">{page.announcement(Side::Cloud)}</div>
             <div class="drop-hint" aria-hidden="true">"Drop pictures or a sound"</div>

@@ -36,6 +36,7 @@ impl PageState {
             engine: if engine == EnginePreference::Webgpu { EngineKind::Webgpu } else { EngineKind::Simd },
             loaded_bytes: 0,
             total_bytes: 0,
+            seconds_left: None,
         }));
         let options =
             EdgeOptions { engine_url: ENGINE_URL.to_owned(), weights_url: WEIGHTS_URL.to_owned(), engine };

@@ -6,7 +6,10 @@ use msao_protocol::RequestId;
 use msao_runtime::{cloud_events::CloudEvent, messages::WorkerEvent, scored::Scored};
 
 use super::{PageState, Side, Turn, now_ms};
-use crate::status::{CloudStatus, EdgeReady, EdgeStatus};
+use crate::{
+    ladder::Step,
+    status::{CloudStatus, EdgeReady, EdgeStatus},
+};
 
 impl PageState {
     pub(super) fn on_edge(self, event: WorkerEvent) {
@@ -17,31 +20,40 @@ impl PageState {
                 }
                 _ => *status = EdgeStatus::Loading(progress),
             }),
-            WorkerEvent::Ready(ready) => self.edge.set(EdgeStatus::Ready(EdgeReady {
-                engine: ready.engine,
-                adapter: ready.adapter,
-                model: ready.model,
-                parameters: ready.parameters,
-                has_probe: ready.has_probe,
-                trying_other: false,
-            })),
-            WorkerEvent::EngineChanged(change) => self.edge.update(|status| {
-                if let EdgeStatus::Ready(ready) = status {
-                    ready.engine = change.to;
-                    ready.adapter = change.adapter;
-                    ready.trying_other = false;
-                }
-            }),
-            WorkerEvent::Measured(measured) => self.edge.update(|status| {
-                if let EdgeStatus::Ready(ready) = status {
-                    ready.trying_other = false;
-                    if measured.chosen != ready.engine {
-                        ready.engine = measured.chosen;
-                        ready.adapter =
-                            (measured.chosen == EngineKind::Webgpu).then_some(measured.adapter).flatten();
+            WorkerEvent::Ready(ready) => {
+                self.tell_ready(&ready);
+                self.edge.set(EdgeStatus::Ready(EdgeReady {
+                    engine: ready.engine,
+                    adapter: ready.adapter,
+                    model: ready.model,
+                    parameters: ready.parameters,
+                    has_probe: ready.has_probe,
+                    trying_other: false,
+                }));
+            }
+            WorkerEvent::EngineChanged(change) => {
+                self.tell_change(&change);
+                self.edge.update(|status| {
+                    if let EdgeStatus::Ready(ready) = status {
+                        ready.engine = change.to;
+                        ready.adapter = change.adapter;
+                        ready.trying_other = false;
                     }
-                }
-            }),
+                });
+            }
+            WorkerEvent::Measured(measured) => {
+                self.tell_measured(&measured);
+                self.edge.update(|status| {
+                    if let EdgeStatus::Ready(ready) = status {
+                        ready.trying_other = false;
+                        if measured.chosen != ready.engine {
+                            ready.engine = measured.chosen;
+                            ready.adapter =
+                                (measured.chosen == EngineKind::Webgpu).then_some(measured.adapter).flatten();
+                        }
+                    }
+                });
+            }
             WorkerEvent::Scored { request_id, scored } => {
                 if let Some(turn) = self.turn_of(request_id) {
                     self.note_look(&turn);
@@ -65,6 +77,7 @@ impl PageState {
             WorkerEvent::Redrafted { request_id, revision } => {
                 if let Some(turn) = self.turn_of(request_id) {
                     self.tell(&turn, |running, _| running.request.redrafted(revision));
+                    self.end_unverified(&turn);
                 }
             }
             WorkerEvent::Released { request_id, receipt } => {
@@ -74,11 +87,13 @@ impl PageState {
                         running.request.edge_released(receipt);
                         Vec::new()
                     });
+                    self.end_unverified(&turn);
                 }
             }
             WorkerEvent::Error(failure) => match failure.request_id {
                 Some(request_id) => self.fail(request_id, Side::Edge, &failure.message),
                 None => {
+                    self.happened.tell(Step::EdgeLost { why: failure.message.clone() });
                     self.edge.set(EdgeStatus::Failed(failure.message.clone()));
                     self.fail_edge_answers(&failure.message);
                 }
@@ -96,12 +111,15 @@ impl PageState {
             }),
             CloudEvent::Connected { model, limits, .. } => {
                 self.limits.set(limits);
+                self.tell_cloud_back();
                 self.cloud.set(CloudStatus::Connected(model));
                 self.control_risk();
             }
-            CloudEvent::Disconnected { reason, retry_in_ms } => self
-                .cloud
-                .set(CloudStatus::Away { reason, retry_at_ms: Some(now_ms() + f64::from(retry_in_ms)) }),
+            CloudEvent::Disconnected { reason, retry_in_ms } => {
+                self.tell_cloud_lost();
+                let retry_at_ms = Some(now_ms() + f64::from(retry_in_ms));
+                self.cloud.set(CloudStatus::Away { reason, retry_at_ms });
+            }
             CloudEvent::RoundTrip { rtt_ms } => {
                 self.knowledge.update_value(|knowledge| knowledge.round_trip(now_ms(), rtt_ms));
             }

@@ -7,13 +7,16 @@ mod asking;
 mod clients;
 mod draft;
 mod events;
+mod happened;
 mod notices;
 mod outcome;
 mod performing;
 mod planning;
 mod risk;
 mod running;
+mod storage;
 mod turn;
+mod visits;
 
 use leptos::prelude::*;
 use msao_planner::confidence::JudgedPair;
@@ -23,9 +26,12 @@ use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlVideoElement};
 
 pub(crate) use draft::{CLIP_FRAMES, Draft};
+pub(crate) use happened::Happened;
 pub(crate) use notices::Notices;
 use running::Locks;
+pub(crate) use storage::Storage;
 pub(crate) use turn::{Asked, Side, Turn};
+pub(crate) use visits::InstallOffer;
 
 use crate::{
     media::fetch::FetchError,
@@ -46,6 +52,12 @@ pub(crate) struct PageState {
     pub(crate) draft: Draft,
     /// Messages about inputs.
     pub(crate) notices: Notices,
+    /// What happened to the models and the page meanwhile.
+    pub(crate) happened: Happened,
+    /// What this device keeps.
+    pub(crate) storage: Storage,
+    /// The browser's offer to install the page.
+    pub(crate) install: InstallOffer,
     /// The engine on this device.
     pub(crate) edge: RwSignal<EdgeStatus>,
     /// The session with the cloud.
@@ -98,6 +110,9 @@ impl PageState {
         let state = Self {
             draft: Draft::new(),
             notices: Notices::new(),
+            happened: Happened::new(),
+            storage: Storage::new(),
+            install: InstallOffer::new(),
             edge: RwSignal::new(EdgeStatus::Off),
             cloud: RwSignal::new(CloudStatus::Connecting),
             limits: RwSignal::new(Limits::default()),
@@ -123,6 +138,7 @@ impl PageState {
         state.control_risk();
         state.load_edge();
         state.connect_cloud();
+        state.prepare_next_visit();
         state
     }
 

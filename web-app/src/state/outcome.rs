@@ -5,7 +5,10 @@ use msao_protocol::{FinishReason, Receipt, RequestId, ShadowCheck};
 use msao_runtime::{cloud_client::CloudClient, messages::EdgeDone, scored::Scored};
 
 use super::{PageState, Side, Turn, now_ms};
-use crate::answer::{Answer, Phase};
+use crate::{
+    answer::{Answer, Phase},
+    ladder::Step,
+};
 
 impl PageState {
     pub(super) fn finish_edge(self, done: EdgeDone) {
@@ -21,6 +24,8 @@ impl PageState {
             }
         });
         self.end(&turn, Side::Edge, finish_reason, &receipt);
+        self.end_unverified(&turn);
+        self.ask_for_persistence();
     }
 
     pub(super) fn finish_cloud(self, request_id: RequestId, reason: FinishReason, receipt: Receipt) {
@@ -57,11 +62,18 @@ impl PageState {
                     running.is_over = true;
                     running.request.cloud_failed(knowledge)
                 });
+                if self.lost_its_cloud(&turn) {
+                    if turn.answer(Side::Cloud).with_untracked(Answer::is_pending) {
+                        self.happened.tell(Step::CutInMidAnswer);
+                    }
+                    return self.end_unverified(&turn);
+                }
             }
             Side::Edge => {
                 // Whatever waited for the device goes on without it.
                 self.plan(&turn, Scored::default(), false);
                 self.tell(&turn, |running, knowledge| running.request.edge_failed(knowledge));
+                self.end_unverified(&turn);
             }
         }
         let was_pending = turn.answer(side).with_untracked(Answer::is_pending);
@@ -69,6 +81,21 @@ impl PageState {
         self.note_receipt(&turn);
         if was_pending {
             self.announce(&turn, side);
+        }
+    }
+
+    fn lost_its_cloud(self, turn: &Turn) -> bool {
+        turn.update(|running| running.request.lost_its_cloud()) == Some(true)
+    }
+
+    /// Ends an answer whose cloud was lost, once the device has written the rest of it.
+    pub(super) fn end_unverified(self, turn: &Turn) {
+        let cloud = turn.answer(Side::Cloud);
+        let is_whole = turn.update(|running| running.request.is_complete()) == Some(true);
+        if is_whole && self.lost_its_cloud(turn) && cloud.with_untracked(Answer::is_pending) {
+            cloud.update(|answer| answer.end_unverified(now_ms()));
+            self.note_receipt(turn);
+            self.announce(turn, Side::Cloud);
         }
     }
 
@@ -107,6 +134,10 @@ impl PageState {
         let said = turn.answer(side).with_untracked(|answer| match (&answer.phase, answer.final_text()) {
             (_, Some(text)) => Some(format!("{who}: {text}.")),
             (Phase::Failed(message), _) => Some(format!("{who}: {message}")),
+            (Phase::Unverified, _) => Some(format!(
+                "{}. The cloud was lost; this device wrote the rest, unverified.",
+                answer.text()
+            )),
             (Phase::Overtaken, _) => {
                 Some(format!("{who}: {}. Corrected by the cloud while writing.", answer.text()))
             }

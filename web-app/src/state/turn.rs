@@ -117,8 +117,9 @@ impl Turn {
         Some(Verdict::of(&edge, &cloud))
     }
 
-    /// The answer that counts: the cloud's if it is complete, else the device's.
+    /// The answer that counts: the cloud's if it is complete, or what the device made of it, else the device's own.
     pub(crate) fn best_text(&self) -> Option<String> {
-        self.cloud.with(Answer::final_text).or_else(|| self.edge.with(Answer::final_text))
+        let of_cloud = self.cloud.with(|answer| answer.final_text().or_else(|| answer.unverified_text()));
+        of_cloud.or_else(|| self.edge.with(Answer::final_text))
     }
 }
