@@ -25,6 +25,30 @@ const VENDOR_VARIABLE: &str = "MSAO_WEBGPU_VENDOR";
 /// Compiling every kernel on the software adapter takes a while.
 const SLOW: Duration = Duration::from_secs(300);
 
+/// In an engine's Worker: gets hold of its GPU, and does something to it behind the second token of an answer.
+const AT_THE_SECOND_TOKEN: &str = "{
+    const { requestDevice } = GPUAdapter.prototype;
+    let device;
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+        return (device = await requestDevice.apply(this, options));
+    };
+    const post = self.postMessage.bind(self);
+    let tokens = 0;
+    self.postMessage = (message, buffers) => {
+        post(message, buffers);
+        tokens += message.step ? 1 : 0;
+        if (message.step && tokens === 2) { DO_IT }
+    };
+}";
+/// The GPU is taken away, as by a driver that resets it.
+const LOSE_IT: &str = "device.destroy();";
+/// The GPU says that it has no memory left.
+const FILL_IT: &str = "device.dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror',
+    { error: new GPUOutOfMemoryError('forced by the test'), cancelable: true }));";
+/// In the Worker that chooses engines: the software adapter is called a GPU, so that it is measured.
+const NO_SOFTWARE: &str = "Object.defineProperty(GPUAdapter.prototype, 'info', { get: () =>
+    ({ vendor: 'test', architecture: 'gpu', description: 'called a GPU by the test', isFallbackAdapter: false }) });";
+
 fn visitor() -> Visitor {
     Visitor { webgpu: true, ..Visitor::default() }
 }
@@ -59,6 +83,50 @@ fn webgpu_answers_rightly_when_it_is_asked_for() -> Result<()> {
         let (first, speed) = (shown(&mut app, "first-token")?, shown(&mut app, "speed")?);
         eprintln!("adapter of {vendor}: first token after {first}, {speed}; {:?}", turn.edge.text);
         Ok(())
+    })
+}
+
+#[test]
+fn a_gpu_that_is_lost_or_full_in_mid_answer_leaves_it_to_simd() -> Result<()> {
+    let server = Server::shared()?;
+    let sample = evaluation::sample(LONG)?;
+    for (what, said) in [(LOSE_IT, "the GPU was lost"), (FILL_IT, "memory is full")] {
+        scenario::run("gpu-lost", &visitor(), |tab| {
+            tab.inject_into_workers("engine.js", &AT_THE_SECOND_TOKEN.replace("DO_IT", what))?;
+            let mut app = App::open(tab, &server, Engine::Webgpu)?;
+            app.pick(&sample)?;
+            let turn = app.ask()?;
+            turn.cloud.expect("cloud", &sample.answer)?;
+            ensure!(!turn.edge.text.is_empty() && turn.edge.state != "failed", "it is lost: {turn:?}");
+            let line = format!("{}[data-step=\"engine-replaced\"]", by_id("happened-line"));
+            app.tab.wait_for(&line, SLOW)?;
+            let told = app.tab.text(&line)?;
+            ensure!(told.contains("WebGPU stopped") && told.contains(said), "the page says {told:?}");
+            app.tab.screenshot("gpu-lost")?;
+            let headline = app.tab.text(&by_id("edge-headline"))?;
+            ensure!(headline.contains("SIMD"), "another engine answers: {headline:?}");
+            app.pick(&sample)?;
+            app.ask()?.expect_both(&sample.answer)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_gpu_that_is_slower_is_measured_and_left_alone_with_a_word() -> Result<()> {
+    let server = Server::shared()?;
+    let sample = evaluation::sample(PLAIN)?;
+    scenario::run("gpu-slow", &visitor(), |tab| {
+        tab.inject_into_workers("worker.js", NO_SOFTWARE)?;
+        let mut app = App::open(tab, &server, Engine::Auto)?;
+        app.pick(&sample)?;
+        app.ask()?.expect_both(&sample.answer)?;
+        // Every shape runs once in software before anything is measured.
+        app.tab.wait_for(&format!("{}[data-step=\"webgpu-slower\"]", by_id("happened-line")), 4 * SLOW)?;
+        let headline = app.tab.text(&by_id("edge-headline"))?;
+        ensure!(headline.contains("SIMD"), "the slower engine answers: {headline:?}");
+        app.pick(&sample)?;
+        app.ask()?.expect_both(&sample.answer)
     })
 }
 

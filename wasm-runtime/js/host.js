@@ -15,12 +15,18 @@ import { fetchCheckpoint } from "./weights.js";
 const MOST_ATTEMPTS = 2;
 /** Engines lost one after the other, without an answer between, after which none is started any more. */
 const MOST_LOSSES = 3;
+/** A WebGPU engine that needs so many times as long for a token as SIMD did, so many answers in a row, is given up. */
+const SLOWER = 2;
+const SLOW_ANSWERS = 3;
 /** Quiet time before WebGPU is tried in the background. */
 const IDLE_MS = 1000;
 /** Shortest time between two reports of downloaded bytes. */
 const PROGRESS_INTERVAL_MS = 50;
 
-/** @typedef {{ handle: EngineHandle, adapter: object | null, details: any }} RunningEngine */
+/**
+ * `simdStepMs`: where SIMD was measured beside it, its time for a token.
+ * @typedef {{ handle: EngineHandle, adapter: object | null, details: any, simdStepMs?: number }} RunningEngine
+ */
 
 export class EngineHost {
   /** @type {RunningEngine | null} */
@@ -40,6 +46,8 @@ export class EngineHost {
   #lastWork = 0;
   /** Engines lost since the last answer. */
   #losses = 0;
+  /** Answers in a row that were slower than SIMD. */
+  #slowAnswers = 0;
 
   /** @param {(event: object, transfer?: ArrayBuffer[]) => void} post */
   constructor(post) {
@@ -184,6 +192,7 @@ export class EngineHost {
     try {
       await question.run(engine.handle);
       this.#losses = 0;
+      this.#watchPace(engine, question.stepMs);
     } catch (error) {
       const isLost = error.code === "engine_failed" && !this.#closed;
       if (isLost && question.cancelled) {
@@ -227,6 +236,36 @@ export class EngineHost {
     }
     const isSimd = failed.handle.kind === "simd";
     this.#changed(failed, "failed", `${cause.message}; ${isSimd ? "it was started again" : "Wasm SIMD has taken over"}`);
+  }
+
+  /** A GPU can become slow after it was chosen, as when others use it or it is hot. */
+  #watchPace(engine, stepMs) {
+    if (stepMs === undefined || engine.simdStepMs === undefined) {
+      return;
+    }
+    this.#slowAnswers = stepMs > SLOWER * engine.simdStepMs ? this.#slowAnswers + 1 : 0;
+    if (this.#slowAnswers >= SLOW_ANSWERS) {
+      this.#slowAnswers = 0;
+      // Without SIMD, slow answers are better than none.
+      this.#stepDown(engine).catch(() => undefined);
+    }
+  }
+
+  /** In the background: starts SIMD and moves to it. */
+  async #stepDown(slow) {
+    const simd = await this.#start("simd", null);
+    await this.#alone(async () => {
+      if (this.#engine !== slow) {
+        simd.handle.dispose();
+        return;
+      }
+      this.#engine = simd;
+      slow.handle.dispose();
+      const message = "WebGPU has become slower than Wasm SIMD on this device";
+      this.#changed(slow, "slower", message);
+      const verdict = { simd: null, webgpu: null, chosen: "simd", failure: message };
+      await rememberVerdict(slow.adapter, this.fingerprint, verdict);
+    });
   }
 
   /** In the background: tries WebGPU, and moves to it if it is clearly faster. */
@@ -273,7 +312,7 @@ export class EngineHost {
     await rememberVerdict(candidate.adapter, this.fingerprint, verdict);
     this.post({ type: "measured", ...verdict, adapter: candidate.adapter });
     if (chosen === "webgpu") {
-      this.#engine = candidate;
+      this.#engine = { ...candidate, simdStepMs: simd.decode_step_ms };
       current.handle.dispose();
       this.#changed(current, "faster", "WebGPU was measured to be clearly faster on this device");
     } else {

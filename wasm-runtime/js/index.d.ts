@@ -27,7 +27,7 @@ export interface LoadProgress {
 export interface EngineChange {
   from: EngineKind;
   to: EngineKind;
-  reason: "faster" | "failed";
+  reason: "faster" | "failed" | "slower";
   /** For people. */
   message: string;
 }

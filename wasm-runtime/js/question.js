@@ -10,6 +10,8 @@ import { buffersOf } from "./buffers.js";
 import { EngineError } from "./engines.js";
 
 const NOTHING = { modalities: [], prompt_tokens: 0, completion_tokens: 0, tokens: [], flops: 0 };
+/** Shorter answers say nothing about an engine's pace. */
+const TELLING_TOKENS = 4;
 const NO_DRAFTS = { rounds: 0, proposed_drafts: 0, accepted_drafts: 0 };
 
 export class Question {
@@ -29,6 +31,8 @@ export class Question {
   #isDone = false;
   /** Why it cannot be answered, whatever the engine. @type {EngineError | undefined} */
   failure;
+  /** Milliseconds of a token of the first answer; `undefined` where it is too short to tell. @type {number | undefined} */
+  stepMs;
 
   /**
    * @param {any} request an `ask`
@@ -136,6 +140,8 @@ export class Question {
   #done({ text, finish_reason, receipt, engine, revision }) {
     if (!this.#isDone) {
       this.#isDone = true;
+      const decode = receipt.spans.find(({ kind }) => kind === "decode");
+      this.stepMs = receipt.completion_tokens >= TELLING_TOKENS ? decode?.ms / receipt.completion_tokens : undefined;
       this.#tell({ type: "done", text, finish_reason, receipt, engine, revision });
     }
   }

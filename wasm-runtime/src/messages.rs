@@ -312,6 +312,8 @@ pub enum EngineChangeReason {
     Faster,
     /// The old one failed, for example because the GPU was lost. The new one may be of the same kind, started again.
     Failed,
+    /// WebGPU was faster when it was measured, and answer after answer is slower now.
+    Slower,
 }
 
 /// Outcome of timing the engines.

@@ -20,6 +20,8 @@ pub enum Step {
     },
     /// WebGPU was measured in the background and is not clearly faster.
     WebgpuSlower,
+    /// WebGPU answered, and is slower than SIMD now.
+    WebgpuBecameSlow,
     /// WebGPU was tried in the background and cannot be used.
     WebgpuUnusable {
         /// What happened, in the engine's words.
@@ -88,6 +90,9 @@ impl Step {
             Self::WebgpuSlower => {
                 "WebGPU was tried and is not faster on this device; SIMD goes on answering.".to_owned()
             }
+            Self::WebgpuBecameSlow => {
+                "WebGPU has become slower than SIMD on this device; SIMD answers from here on.".to_owned()
+            }
             Self::WebgpuUnusable { why } => {
                 format!("WebGPU cannot be used on this device; SIMD goes on answering. ({})", first_words(why))
             }
@@ -130,6 +135,7 @@ impl Step {
         match self {
             Self::EngineReplaced { .. } => "engine-replaced",
             Self::WebgpuSlower => "webgpu-slower",
+            Self::WebgpuBecameSlow => "webgpu-became-slow",
             Self::WebgpuUnusable { .. } => "webgpu-unusable",
             Self::EdgeLost { .. } => "edge-lost",
             Self::CloudLost { .. } => "cloud-lost",

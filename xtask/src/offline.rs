@@ -44,8 +44,8 @@ impl When {
             return None;
         }
         Some(match folder.split('/').next().unwrap_or_default() {
-            // Too large for those whose browser has no use for it.
-            "engine" if folder == "engine/webgpu" => Self::Used,
+            // The engine that answers first comes with the page. Others are large, and not for every browser or page.
+            "engine" if !matches!(folder, "engine" | "engine/simd") => Self::Used,
             "gallery" if name != "gallery.json" => Self::Soon,
             "cards" => Self::Soon,
             _ => Self::First,

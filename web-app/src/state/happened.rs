@@ -110,6 +110,7 @@ impl PageState {
                 let EngineChange { from, to, message, .. } = change.clone();
                 self.happened.tell(Step::EngineReplaced { from, to, why: message });
             }
+            EngineChangeReason::Slower => self.happened.tell(Step::WebgpuBecameSlow),
             EngineChangeReason::Faster => self.keep_webgpu(),
         }
     }
