@@ -39,7 +39,8 @@ impl When {
     fn of(path: &str) -> Option<Self> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let extension = name.rsplit_once('.').map_or("", |(_stem, extension)| extension);
-        let is_for_people = matches!(extension, "gz" | "br" | "ts" | "md") || name.starts_with('.');
+        let is_for_people = matches!(extension, "gz" | "br" | "ts" | "md")
+            || path.split('/').any(|name| name.starts_with('.'));
         if is_for_people || path == WORKER || (folder == "engine" && extension == "json") {
             return None;
         }
@@ -103,7 +104,9 @@ mod tests {
         }
         assert_eq!(When::of("gallery/01.png"), Some(When::Soon));
         assert_eq!(When::of("engine/webgpu/msao_runtime_bg.wasm"), Some(When::Used));
-        for path in ["sw.js", "index.html.br", "engine/index.d.ts", "engine/sizes.json", ".made-from"] {
+        for path in
+            ["sw.js", "index.html.br", "engine/index.d.ts", "engine/sizes.json", ".made-from", ".stage/a.js"]
+        {
             assert_eq!(When::of(path), None, "{path}");
         }
     }

@@ -14,7 +14,10 @@ use msao_tests::{
 };
 use serde_json::json;
 
-use crate::{PLAIN, both_are_right, visits::wait_for_line};
+use crate::{
+    PLAIN, both_are_right,
+    visits::{wait_for_line, wait_for_the_worker},
+};
 
 /// A sample with an answer of many tokens, which both models are right about.
 const LONG: &str = "15-describe";
@@ -94,6 +97,8 @@ fn a_cloud_that_is_cut_off_in_mid_answer_leaves_the_rest_to_the_device() -> Resu
     scenario::run("cloud-cut", &Visitor::default(), |tab| {
         let alone = "policy=msao_without_speculation";
         let mut app = App::open_with(tab, &tap.site(), Engine::Simd, alone)?;
+        // Samples go over the same line.
+        wait_for_the_worker(app.tab)?;
         app.pick(&long)?;
         tap.go_down_after_settled(2);
         let turn = app.ask()?;

@@ -30,7 +30,7 @@ pub(crate) fn wait_for_line(app: &mut App, step: &str) -> Result<String> {
 }
 
 /// Waits until the page would open without a network.
-fn wait_for_the_worker(tab: &mut Tab) -> Result<()> {
+pub(crate) fn wait_for_the_worker(tab: &mut Tab) -> Result<()> {
     tab.evaluate("navigator.serviceWorker.ready.then(() => 1)")?;
     let soon = "caches.open('msao-page-v1').then((cache) => cache.keys())
         .then((keys) => keys.some(({ url }) => url.includes('/gallery/') && url.includes('.wav')))";
