@@ -19,6 +19,7 @@ use msao_protocol::{Ask, Attach, Draft, ErrorReport, RequestId, Speculation};
 use crate::{
     RuntimeError,
     cloud_events::{CloudEvent, Traffic},
+    frame_log::FrameRecord,
     session::Session,
 };
 
@@ -41,6 +42,7 @@ pub struct CloudClient {
 struct Shared {
     session: RefCell<Session>,
     on_event: RefCell<Box<dyn FnMut(CloudEvent)>>,
+    on_frame: RefCell<Option<Box<dyn FnMut(FrameRecord)>>>,
 }
 
 impl CloudClient {
@@ -50,6 +52,7 @@ impl CloudClient {
         let shared = Rc::new(Shared {
             session: RefCell::new(Session::new(client)),
             on_event: RefCell::new(Box::new(on_event)),
+            on_frame: RefCell::new(None),
         });
         let (wake, woken) = mpsc::channel(1);
         wasm_bindgen_futures::spawn_local(run(url.into(), Rc::clone(&shared), woken));
@@ -105,6 +108,11 @@ impl CloudClient {
         self.shared.session.borrow().is_open()
     }
 
+    /// Lets somebody watch what crosses the network: kind and size of each frame, none of its content.
+    pub fn watch_frames(&self, on_frame: impl FnMut(FrameRecord) + 'static) {
+        *self.shared.on_frame.borrow_mut() = Some(Box::new(on_frame));
+    }
+
     /// Bytes that crossed the network so far.
     pub fn traffic(&self) -> Traffic {
         self.shared.session.borrow().traffic()
@@ -134,6 +142,18 @@ impl Shared {
     fn tell(&self, events: impl IntoIterator<Item = CloudEvent>) {
         for event in events {
             (self.on_event.borrow_mut())(event);
+        }
+    }
+
+    /// Tells what has crossed the network since the last time.
+    fn tell_crossed(&self) {
+        let mut on_frame = self.on_frame.borrow_mut();
+        let Some(on_frame) = on_frame.as_mut() else { return };
+        loop {
+            // In a statement of its own, so that no borrow of the session is held while the page is told.
+            let crossed = self.session.borrow_mut().take_crossed();
+            let Some(crossed) = crossed else { return };
+            on_frame(crossed);
         }
     }
 }
@@ -209,12 +229,14 @@ async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<
             if let Err(error) = sink.send(Message::Bytes(outgoing.bytes)).await {
                 return End::Cut(error.to_string());
             }
+            shared.tell_crossed();
             shared.tell(outgoing.event);
         }
         select! {
             message = stream.next() => match message {
                 Some(Ok(Message::Bytes(bytes))) => {
                     let events = shared.session.borrow_mut().received(&bytes, now_ms());
+                    shared.tell_crossed();
                     shared.tell(events);
                 }
                 Some(Ok(Message::Text(_))) => (),

@@ -26,6 +26,7 @@ pub mod engine;
 mod error;
 #[cfg(feature = "engine")]
 mod error_codes;
+pub mod frame_log;
 #[cfg(feature = "engine")]
 mod measure;
 pub mod messages;

@@ -48,6 +48,10 @@ pub struct ModalityScores {
     pub mas: MasReceipt,
     /// Which parts are kept.
     pub kept: KeptParts,
+    /// For each given picture, row by row on the edge's own grid of patches: the probability that a patch decides the
+    /// answer, given that the pictures matter. Empty for sound.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patch_probabilities: Vec<Vec<f32>>,
 }
 
 /// The kept squares of one frame.

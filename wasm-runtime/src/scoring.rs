@@ -136,6 +136,7 @@ impl Scorer {
                 frames: KeepMask::new(&is_kept),
                 ..KeptParts::default()
             },
+            patch_probabilities: scores.patches.iter().map(|patches| numbers(patches)).collect(),
         };
         (scores, frames)
     }
@@ -158,19 +159,28 @@ fn keep_windows(relevance: f32, recording: &Pcm, grid: Option<AudioGrid>) -> (Mo
             ..receipt(relevance, density(Kept::of(&[]), temporal))
         },
         kept: KeptParts { windows: KeepMask::new(&kept), ..KeptParts::default() },
+        patch_probabilities: Vec::new(),
     };
     (scores, KeptSound { grid, samples, windows: kept })
 }
 
 fn receipt(relevance: f32, density: f64) -> MasReceipt {
-    // What is no number counts as needed.
-    let relevance = if relevance.is_nan() { 1.0 } else { relevance };
+    let relevance = number(relevance);
     MasReceipt {
         relevance,
         density: density as f32,
         mas: mas(f64::from(relevance), density) as f32,
         ..MasReceipt::default()
     }
+}
+
+fn numbers(probabilities: &[f32]) -> Vec<f32> {
+    probabilities.iter().copied().map(number).collect()
+}
+
+/// What is no number counts as needed.
+fn number(probability: f32) -> f32 {
+    if probability.is_nan() { 1.0 } else { probability }
 }
 
 fn own_audio_grid(recording: &Pcm) -> AudioGrid {

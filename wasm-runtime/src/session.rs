@@ -19,6 +19,7 @@ use msao_protocol::{
 use crate::{
     ask_check::{check_ask, with_media},
     cloud_events::{CloudEvent, CloudFailure, CloudFailureCause, Traffic},
+    frame_log::{FrameKind, FrameLog, FrameRecord, Gist, GivenBytes, gist_of_received, gist_of_sent},
 };
 
 /// Failed attempts to connect after which waiting requests are given up.
@@ -38,6 +39,8 @@ pub struct Session {
     pending: Vec<Pending>,
     outbox: VecDeque<Queued>,
     traffic: Traffic,
+    /// Frames that nobody has taken note of yet.
+    crossed: FrameLog,
     /// Connection attempts since the session was last open.
     attempts: u32,
     ping: Ping,
@@ -56,6 +59,7 @@ pub struct Outgoing {
 struct Queued {
     bytes: Vec<u8>,
     cargo: Cargo,
+    gist: Gist,
 }
 
 /// What a frame carries, as far as measuring is concerned.
@@ -102,6 +106,7 @@ impl Session {
             pending: Vec::new(),
             outbox: VecDeque::new(),
             traffic: Traffic::default(),
+            crossed: FrameLog::default(),
             attempts: 0,
             ping: Ping::default(),
         }
@@ -115,6 +120,11 @@ impl Session {
     /// Bytes so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    /// The next frame that crossed, in order; each is told once. Those that nobody takes are forgotten in the end.
+    pub fn take_crossed(&mut self) -> Option<FrameRecord> {
+        self.crossed.take_first()
     }
 
     /// Takes a question: sends it if the session is open, else keeps it for when it is.
@@ -203,8 +213,9 @@ impl Session {
 
     /// The next frame, which is handed to a socket that stands at `now_ms`.
     pub fn next_frame(&mut self, now_ms: f64) -> Option<Outgoing> {
-        let Queued { bytes, cargo } = self.outbox.pop_front()?;
+        let Queued { bytes, cargo, gist } = self.outbox.pop_front()?;
         let frame_bytes = bytes.len() as u64;
+        self.crossed.push(FrameRecord::new(gist, bytes.len(), now_ms));
         self.traffic.sent_bytes += frame_bytes;
         let event = match cargo {
             Cargo::Media(request_id) => {
@@ -242,7 +253,11 @@ impl Session {
     pub fn received(&mut self, bytes: &[u8], now_ms: f64) -> Vec<CloudEvent> {
         self.traffic.received_bytes += bytes.len() as u64;
         self.ping.unanswered = 0;
-        match frame::decode(bytes) {
+        let message = frame::decode(bytes);
+        let unread = (FrameKind::Unreadable, None, GivenBytes::default());
+        let gist = message.as_ref().map_or(unread, gist_of_received);
+        self.crossed.push(FrameRecord::new(gist, bytes.len(), now_ms));
+        match message {
             Ok(message) => self.message(message, now_ms),
             Err(error) => vec![CloudEvent::Failed(unreadable(&error))],
         }
@@ -348,7 +363,7 @@ impl Session {
 
 /// `None` never comes, since `encode` cannot fail for the protocol's own types; it would be a missing frame.
 fn queued(message: &ClientMessage, cargo: Cargo) -> Option<Queued> {
-    Some(Queued { bytes: frame::encode(message).ok()?, cargo })
+    Some(Queued { bytes: frame::encode(message).ok()?, cargo, gist: gist_of_sent(message) })
 }
 
 /// `min(first * 2^(attempts - 1), longest)`; the first attempt after a working session waits the least.

@@ -363,3 +363,26 @@ proptest! {
         prop_assert_eq!(ends, (0..asked).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn every_frame_is_noted_with_its_size_until_somebody_takes_it() {
+    let mut session = Session::new("test");
+    session.connecting();
+    session.connected();
+    let hello: u64 = frames(&mut session, 3.0).iter().map(|outgoing| outgoing.bytes.len() as u64).sum();
+    receive(&mut session, &welcome());
+    session.ask(ask(1)).unwrap();
+    let asked: u64 = frames(&mut session, 8.0).iter().map(|outgoing| outgoing.bytes.len() as u64).sum();
+    receive(&mut session, &done(1));
+    session.received(b"no frame", 9.0);
+    let noted: Vec<_> = std::iter::from_fn(|| session.take_crossed()).collect();
+    let kinds: Vec<_> = noted.iter().map(|frame| frame.kind).collect();
+    use FrameKind::{Done, Hello, Question, Unreadable, Welcome};
+    assert_eq!(kinds, [Hello, Welcome, Question, Done, Unreadable]);
+    assert_eq!((noted[0].bytes, noted[0].at_ms), (hello, 3.0));
+    assert_eq!((noted[2].bytes, noted[2].request_id, noted[2].at_ms), (asked, Some(1), 8.0));
+    let (sent, received): (Vec<_>, Vec<_>) = noted.iter().partition(|frame| frame.kind.is_sent());
+    let bytes = |frames: &[&FrameRecord]| frames.iter().map(|frame| frame.bytes).sum::<u64>();
+    let traffic = session.traffic();
+    assert_eq!((bytes(&sent), bytes(&received)), (traffic.sent_bytes, traffic.received_bytes));
+}

@@ -57,6 +57,12 @@ pub fn operations(count: u64) -> String {
     }
 }
 
+/// Operations that may be negative: `−0.12 GFLOP`.
+pub fn signed_operations(count: i64) -> String {
+    let sign = if count < 0 { "−" } else { "" };
+    format!("{sign}{}", operations(count.unsigned_abs()))
+}
+
 /// Number of weights: `0.9 M`, `14 M`.
 pub fn parameters(count: u64) -> String {
     let millions = count as f64 / 1e6;
@@ -128,6 +134,7 @@ mod tests {
             [0, 42_000_000, 1_300_000_000, 24_000_000_000].map(operations),
             ["none", "0.042 GFLOP", "1.30 GFLOP", "24 GFLOP"]
         );
+        assert_eq!(signed_operations(-1_300_000_000), "−1.30 GFLOP");
     }
 
     #[test]

@@ -6,15 +6,19 @@
 //! `msao_runtime`'s two clients.
 
 pub mod answer;
+pub mod bench_results;
 pub mod format;
 pub mod input;
 pub mod ladder;
 pub mod mode;
+pub mod network;
 pub mod options;
+pub mod place;
 pub mod policy;
 pub mod receipt;
 pub mod risk;
 pub mod samples;
+pub mod series;
 pub mod standing;
 pub mod status;
 pub mod verdict;

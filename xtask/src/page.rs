@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What the page is made from.
-const INPUTS: [&str; 13] = [
+const INPUTS: [&str; 15] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
@@ -28,6 +28,8 @@ const INPUTS: [&str; 13] = [
     "wasm-runtime/pkg",
     "models/eval/gallery",
     "models/eval/cards",
+    "bench/plots",
+    "bench/results.json",
 ];
 /// Folders that Trunk copies, and which it misses if they are not there.
 const COPIED: [&str; 3] = ["wasm-runtime/pkg", "models/eval/gallery", "models/eval/cards"];

@@ -5,6 +5,7 @@
 //! the evaluation files.
 
 mod ladder;
+mod receipt;
 mod risk;
 mod settling;
 mod uplink;

@@ -51,6 +51,7 @@ pub(super) fn scores(vision: f32, audio: f32) -> Vec<ModalityScores> {
         modality,
         mas: MasReceipt { relevance, density: 0.5, mas: 1.0 - relevance * 0.5, ..MasReceipt::default() },
         kept: KeptParts::default(),
+        patch_probabilities: Vec::new(),
     };
     vec![one(Modality::Vision, vision), one(Modality::Audio, audio)]
 }

@@ -282,6 +282,9 @@ fn a_question_about_the_picture_keeps_some_squares_of_it() {
     let mas = vision.mas;
     assert_eq!((mas.kept_patches, mas.patches, mas.kept_frames, mas.frames), (kept, 36, 1, 1));
     assert!((mas.density - kept as f32 / 36.0).abs() < 1e-6);
+    let [patches] = &vision.patch_probabilities[..] else { panic!("{:?}", vision.patch_probabilities) };
+    assert_eq!(patches.len(), 64, "the edge's own grid");
+    assert!(patches.iter().all(|probability| (0.0..=1.0).contains(probability)));
     assert!((mas.mas - (1.0 - mas.relevance * mas.density)).abs() < 1e-6);
     assert!(of(&scored, Modality::Audio).mas.mas > 0.95);
     assert!(scored.audio.is_none(), "nobody will send it");

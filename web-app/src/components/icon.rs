@@ -7,12 +7,14 @@ use leptos::prelude::*;
 pub(crate) enum Icon {
     Camera,
     Cards,
+    Chart,
     Check,
     Clip,
     Close,
     Cloud,
     Copy,
     Device,
+    Down,
     File,
     Info,
     Locked,
@@ -25,6 +27,7 @@ pub(crate) enum Icon {
     Send,
     Stop,
     Unlocked,
+    Up,
     Warning,
 }
 
@@ -33,12 +36,14 @@ impl Icon {
         match self {
             Self::Camera => "M4 8h3l2-3h6l2 3h3v11H4zM12 16.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7z",
             Self::Cards => "M8 4h11v13H8zM5 8v12h11",
+            Self::Chart => "M4 4v16h16M8 15l4-5 3 3 5-7",
             Self::Check => "M5 12.5l4.5 4.5L19 7.5",
             Self::Clip => "M3 6h18v12H3zM8 6v12M16 6v12M3 12h18",
             Self::Close => "M6 6l12 12M18 6L6 18",
             Self::Cloud => "M7 18a4 4 0 0 1-.5-8A6 6 0 0 1 18 9.5a4.2 4.2 0 0 1-.5 8.5z",
             Self::Copy => "M9 9h11v11H9zM5 15H4V4h11v1",
             Self::Device => "M7 3h10v18H7zM11 18h2",
+            Self::Down => "M12 5v13M6 12.5l6 6 6-6",
             Self::File => "M6 3h8l4 4v14H6zM14 3v4h4M12 18v-6M9.5 14.5L12 12l2.5 2.5",
             Self::Info => "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 11v5M12 8v.01",
             Self::Locked => "M6 11h12v9H6zM8.5 11V7.5a3.5 3.5 0 0 1 7 0V11M12 14.5v2",
@@ -53,6 +58,7 @@ impl Icon {
             Self::Send => "M12 19V6M6 11.5L12 5.5l6 6",
             Self::Stop => "M7 7h10v10H7z",
             Self::Unlocked => "M6 11h12v9H6zM8.5 11V7a3.5 3.5 0 0 1 6.8-1.2M12 14.5v2",
+            Self::Up => "M12 19V6M6 11.5l6-6 6 6",
             Self::Warning => "M12 4l9 16H3zM12 10v4M12 17v.01",
         }
     }

@@ -68,7 +68,9 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
                     </button>
                 </div>
             </div>
-            {move || receipt().map(|receipt| view! { <ReceiptView receipt=receipt asked=shown.clone() /> })}
+            {move || receipt().map(|receipt| view! {
+                <ReceiptView receipt=receipt asked=shown.clone() request_id=turn.with_value(|turn| turn.request_id.get()) />
+            })}
         </article>
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod file;
 pub(crate) mod picture;
 pub(crate) mod prepare;
 pub(crate) mod recorder;
+pub(crate) mod save;
 pub(crate) mod sound;
 
 use wasm_bindgen::{JsCast, JsValue};

@@ -105,7 +105,14 @@ pub(crate) async fn encode_pixels(pixels: &RgbaPixels, kind: MediaKind) -> Resul
     Ok(Media { kind, bytes: bytes_of(&file).await? })
 }
 
-fn canvas(width: u32, height: u32) -> Result<(HtmlCanvasElement, CanvasRenderingContext2d), JsValue> {
+/// A canvas that is not on the page, and what draws on it.
+///
+/// # Errors
+/// What the browser throws.
+pub(super) fn canvas(
+    width: u32,
+    height: u32,
+) -> Result<(HtmlCanvasElement, CanvasRenderingContext2d), JsValue> {
     let document = web_sys::window().and_then(|window| window.document()).ok_or("no document")?;
     let canvas: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
     canvas.set_width(width);
@@ -123,6 +130,14 @@ async fn encode(canvas: &HtmlCanvasElement) -> Result<Media, JsValue> {
         (MediaKind::Jpeg, to_blob(canvas, "image/jpeg").await?)
     };
     Ok(Media { kind, bytes: bytes_of(&file).await? })
+}
+
+/// A canvas as a PNG file.
+///
+/// # Errors
+/// What the browser throws.
+pub(super) async fn png_of(canvas: &HtmlCanvasElement) -> Result<Vec<u8>, JsValue> {
+    bytes_of(&to_blob(canvas, mime(MediaKind::Png)).await?).await
 }
 
 async fn bytes_of(file: &Blob) -> Result<Vec<u8>, JsValue> {

@@ -16,6 +16,7 @@ use crate::{
         prompt::PromptBox,
         stage::Stage,
         storage::StorageDialog,
+        totals::{MoreFigures, TotalsBar},
         turn::TurnView,
     },
     state::{Side, use_page},
@@ -75,6 +76,7 @@ pub(crate) fn Assistant() -> impl IntoView {
                     <Show when=is_new>
                         <Welcome />
                     </Show>
+                    <TotalsBar />
                     <ol class="turns">
                         <For each=move || page.turns.get() key=|turn| turn.id let:turn>
                             <li><TurnView turn=turn /></li>
@@ -84,6 +86,7 @@ pub(crate) fn Assistant() -> impl IntoView {
             </main>
             <footer class="page-footer">
                 <Switches />
+                <MoreFigures />
                 <About />
                 <HappenedList />
                 <button type="button" class="quiet" data-testid="open-storage" on:click=move |_| show_storage.set(true)>

@@ -1,11 +1,13 @@
-//! The one page there is.
+//! The page's views: the conversation, and the dashboard. The conversation stays as it is behind the dashboard.
 
 mod assistant;
+mod dashboard;
 
-use leptos::{prelude::*, task::spawn_local};
+use leptos::{ev, prelude::*, task::spawn_local};
 
-use crate::{components::gallery::load_samples, state::PageState};
+use crate::{components::gallery::load_samples, place::View, state::PageState};
 use assistant::Assistant;
+use dashboard::Dashboard;
 
 /// Starts the page's state and shows the page.
 #[component]
@@ -16,5 +18,12 @@ pub fn App() -> impl IntoView {
     let page = PageState::start();
     provide_context(page);
     spawn_local(load_samples(page));
-    view! { <Assistant /> }
+    let asked_for = || View::of(&window().location().hash().unwrap_or_default());
+    let place = RwSignal::new(asked_for());
+    let moved = window_event_listener(ev::hashchange, move |_| place.set(asked_for()));
+    on_cleanup(move || moved.remove());
+    view! {
+        <div hidden=move || place.get() != View::Conversation><Assistant /></div>
+        <Show when=move || place.get() == View::Dashboard><Dashboard /></Show>
+    }
 }

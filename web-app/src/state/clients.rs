@@ -59,6 +59,7 @@ impl PageState {
         match asked_for.map_or_else(cloud_client::session_url, Ok) {
             Ok(url) => {
                 let client = CloudClient::connect(url, move |event| self.on_cloud(event));
+                client.watch_frames(move |frame| self.network.update(|log| log.push(frame)));
                 self.clients.update_value(|clients| clients.cloud = Some(client));
             }
             Err(error) => {

@@ -8,6 +8,7 @@ mod clients;
 mod draft;
 mod events;
 mod happened;
+mod measured;
 mod notices;
 mod outcome;
 mod performing;
@@ -21,7 +22,10 @@ mod visits;
 use leptos::prelude::*;
 use msao_planner::confidence::JudgedPair;
 use msao_protocol::{Limits, Policy};
-use msao_runtime::orchestrator::{Knowledge, RiskState};
+use msao_runtime::{
+    frame_log::FrameLog,
+    orchestrator::{Knowledge, RiskState},
+};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlVideoElement};
 
@@ -84,6 +88,8 @@ pub(crate) struct PageState {
     pub(crate) risk: RwSignal<Option<RiskState>>,
     /// What has come of the judged answers that are shipped.
     pub(crate) judged: RwSignal<JudgedAnswers>,
+    /// What crossed the network lately, whichever server it was.
+    pub(crate) network: RwSignal<FrameLog>,
     judged_pair: StoredValue<Option<JudgedPair>>,
     /// What is known about network, machines and models.
     knowledge: StoredValue<Knowledge>,
@@ -127,6 +133,7 @@ impl PageState {
             epsilon: RwSignal::new(options.epsilon),
             risk: RwSignal::new(None),
             judged: RwSignal::new(JudgedAnswers::Unread),
+            network: RwSignal::new(FrameLog::default()),
             judged_pair: StoredValue::new(None),
             knowledge: StoredValue::new(Knowledge::new(random_seed())),
             options: StoredValue::new(options),

@@ -3,7 +3,7 @@
 use leptos::{prelude::*, task::spawn_local};
 use msao_runtime::orchestrator::{Correction, Effect, Knowledge};
 
-use super::{PageState, Side, Turn, now_ms, running::Running};
+use super::{PageState, Side, Turn, measured::measured, now_ms, running::Running};
 
 impl PageState {
     /// Tells the request something, does what follows from it and shows what it has come to.
@@ -101,7 +101,7 @@ impl PageState {
 
     /// Brings the turn's receipt up to date.
     pub(super) fn note_receipt(self, turn: &Turn) {
-        let receipt = turn.update(|running| running.receipt()).flatten();
+        let receipt = turn.update(|running| measured(turn, running)).flatten();
         if turn.receipt.with_untracked(|before| *before != receipt) {
             turn.receipt.set(receipt);
         }

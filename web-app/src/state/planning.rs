@@ -45,9 +45,12 @@ impl PageState {
         }
         let parameters = self.edge_parameters();
         let scores = scored.modalities.clone();
+        let patch_probabilities =
+            scores.iter().flat_map(|scores| scores.patch_probabilities.clone()).collect();
         let mut no_plan = None;
         let mut excuse = None;
         self.tell(turn, |running, knowledge| {
+            running.patch_probabilities = patch_probabilities;
             running.scored = scored;
             let present =
                 Present { edge_parameters: edge_ready.then_some(parameters), target: running.target.clone() };

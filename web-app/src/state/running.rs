@@ -7,7 +7,10 @@ use msao_runtime::{
 };
 
 use super::Asked;
-use crate::{receipt::TurnReceipt, standing::Standing};
+use crate::{
+    receipt::{Timing, TurnReceipt},
+    standing::Standing,
+};
 
 /// Tokens of the longest answer asked for: the models' descriptions end well below.
 pub(super) const MAX_NEW_TOKENS: u32 = 96;
@@ -57,6 +60,8 @@ pub(super) struct Running {
     /// Some of the time was spent waiting by design or for a second attempt: it says nothing about the network.
     pub(super) is_held_up: bool,
     whole_tokens: [u32; 2],
+    /// How much each patch of each picture matters, by the scores.
+    pub(super) patch_probabilities: Vec<Vec<f32>>,
     /// The device's receipt.
     pub(super) edge: Option<Receipt>,
     /// The server's receipt.
@@ -110,6 +115,7 @@ impl Running {
             sent: None,
             is_held_up: false,
             whole_tokens,
+            patch_probabilities: Vec::new(),
             edge: None,
             cloud: None,
         }
@@ -133,6 +139,9 @@ impl Running {
             whole_tokens: self.whole_tokens,
             edge: self.edge.clone(),
             cloud: self.cloud.clone(),
+            patch_probabilities: self.patch_probabilities.clone(),
+            target_parameters: self.target.as_ref().map(|target| target.parameters),
+            timing: Timing::default(),
         })
     }
 }

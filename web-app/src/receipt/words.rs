@@ -1,25 +1,12 @@
-//! The receipt of a question, device and cloud together, in words: what was looked at, what left the device, who wrote
-//! each token, where the milliseconds went.
+//! The receipt in words: what was looked at, what left the device, who wrote each token, where the milliseconds went.
 
 use msao_protocol::{
-    Modality, ModalityAction, ModalityPlanReceipt, PlanChange, PlanReceipt, Receipt, ShadowCheck, SpanKind,
-    TokenFate, TokenSource,
+    Modality, ModalityAction, ModalityPlanReceipt, PlanChange, Receipt, ShadowCheck, SpanKind, TokenFate,
+    TokenSource,
 };
 
+use super::TurnReceipt;
 use crate::{format, mode, policy};
-
-/// What is known about a question that was asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TurnReceipt {
-    /// What was decided, and what came of it.
-    pub plan: PlanReceipt,
-    /// Prompt tokens that all of vision and all of audio would be for the cloud.
-    pub whole_tokens: [u32; 2],
-    /// The device's own.
-    pub edge: Option<Receipt>,
-    /// The server's own.
-    pub cloud: Option<Receipt>,
-}
 
 /// A line of a list: what, and how much.
 pub type Line = (&'static str, String);
@@ -232,7 +219,8 @@ fn spans(receipt: &Receipt) -> String {
     if said.is_empty() { "under 1 ms".to_owned() } else { said.join(", ") }
 }
 
-fn span_word(kind: SpanKind) -> &'static str {
+/// What was done in a span.
+pub fn span_word(kind: SpanKind) -> &'static str {
     match kind {
         SpanKind::Queue => "queue",
         SpanKind::DecodeMedia => "decode files",
@@ -248,117 +236,12 @@ fn span_word(kind: SpanKind) -> &'static str {
     }
 }
 
-/// Which squares of each given frame left the device, row by row; the side of the grid with them. `None` where nothing
-/// scored the pictures.
-pub fn sent_squares(one: &ModalityPlanReceipt, frames: usize) -> Option<(u32, Vec<Vec<bool>>)> {
-    let kept_frames = one.kept.frames.kept();
-    let per_frame = one.kept.patches.parts().checked_div(kept_frames)?;
-    let side = per_frame.isqrt();
-    if side == 0 || side * side != per_frame {
-        return None;
-    }
-    let mut before = 0;
-    let squares = (0..frames as u32).map(|frame| {
-        let first = before * per_frame;
-        let is_kept = one.kept.frames.is_kept(frame);
-        before += u32::from(is_kept);
-        (first..first + per_frame)
-            .map(|square| match one.action {
-                ModalityAction::Whole => true,
-                ModalityAction::Pruned => is_kept && one.kept.patches.is_kept(square),
-                ModalityAction::Drop | ModalityAction::Edge => false,
-            })
-            .collect()
-    });
-    Some((side, squares.collect()))
-}
-
 #[cfg(test)]
 mod tests {
-    use msao_protocol::{
-        AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityReceipt, PlanReason, Policy, PredictedCost,
-        Span, Strategy, TokenOrigin,
-    };
+    use msao_protocol::{AnswerMode, PlanReason, Strategy};
 
     use super::*;
-
-    fn pruned() -> ModalityPlanReceipt {
-        ModalityPlanReceipt {
-            modality: Modality::Vision,
-            action: ModalityAction::Pruned,
-            locked: false,
-            mas: Some(MasReceipt {
-                relevance: 0.98,
-                density: 0.25,
-                mas: 0.76,
-                kept_patches: 1,
-                patches: 4,
-                kept_frames: 1,
-                frames: 2,
-                ..MasReceipt::default()
-            }),
-            kept: KeptParts {
-                patches: KeepMask::new(&[true, false, false, false]),
-                frames: KeepMask::new(&[false, true]),
-                windows: KeepMask::default(),
-            },
-            sent_bytes: 900,
-            cloud_only_bytes: 12_000,
-        }
-    }
-
-    fn receipt() -> TurnReceipt {
-        let origin = |source, fate| TokenOrigin { source, fate };
-        TurnReceipt {
-            plan: PlanReceipt {
-                policy: Policy::Msao,
-                mode: AnswerMode::Verified,
-                strategy: Strategy::Distributed { draft_tokens: 4, pipelined: false },
-                reason: PlanReason::Cheapest,
-                predicted: PredictedCost::default(),
-                edge_confidence: None,
-                changes: Vec::new(),
-                shadow: None,
-                modalities: vec![pruned()],
-                tokens: vec![
-                    origin(TokenSource::EdgeDraft, TokenFate::Accepted),
-                    origin(TokenSource::Target, TokenFate::Corrected),
-                ],
-                rounds: 1,
-                proposed_drafts: 4,
-                accepted_drafts: 1,
-                edge_flops: 40_000_000,
-                cloud_flops: 0,
-            },
-            whole_tokens: [72, 0],
-            edge: Some(Receipt {
-                spans: vec![
-                    Span { kind: SpanKind::Encode, ms: 12.0 },
-                    Span { kind: SpanKind::Score, ms: 0.1 },
-                ],
-                ..Receipt::default()
-            }),
-            cloud: Some(Receipt {
-                modalities: vec![ModalityReceipt {
-                    modality: Modality::Vision,
-                    bytes: 900,
-                    prompt_tokens: 1,
-                }],
-                ..Receipt::default()
-            }),
-        }
-    }
-
-    #[test]
-    fn the_squares_that_left_are_those_of_the_kept_frames() {
-        let (side, frames) = sent_squares(&pruned(), 2).unwrap();
-        assert_eq!(side, 2);
-        assert_eq!(frames, [vec![false; 4], vec![true, false, false, false]]);
-        let dropped = ModalityPlanReceipt { action: ModalityAction::Drop, ..pruned() };
-        assert!(sent_squares(&dropped, 2).unwrap().1.concat().iter().all(|sent| !sent));
-        let unscored = ModalityPlanReceipt { kept: KeptParts::default(), ..pruned() };
-        assert_eq!(sent_squares(&unscored, 1), None);
-    }
+    use crate::receipt::fixtures::{pruned, receipt};
 
     #[test]
     fn what_left_is_said_first() {
