@@ -69,12 +69,19 @@ impl BenchResults {
 }
 
 impl Interval {
-    /// Value and interval, written by `words`.
+    /// Value and interval, written by `words`; a unit that all three share is said once: `477 ms (466–489)`.
     pub fn words(self, words: impl Fn(f64) -> String) -> String {
+        let value = words(self.value);
         if self.low == self.high {
-            return words(self.value);
+            return value;
         }
-        format!("{} ({}–{})", words(self.value), words(self.low), words(self.high))
+        let (low, high) = (words(self.low), words(self.high));
+        let unit = |words: &str| words.rsplit_once(' ').map(|(_, unit)| unit.to_owned());
+        let number = |words: &str| words.rsplit_once(' ').map_or(words, |(number, _)| number).to_owned();
+        let is_one = unit(&low) == unit(&high);
+        let low = if is_one { number(&low) } else { low };
+        let high = if is_one && unit(&high) == unit(&value) { number(&high) } else { high };
+        format!("{value} ({low}–{high})")
     }
 }
 
@@ -97,12 +104,23 @@ impl PolicyResult {
 
     /// The policy in words.
     pub fn label(&self) -> String {
-        let words = self.policy.replace('_', " ");
         match self.policy.as_str() {
+            "edge_only" => "Device only".to_owned(),
+            "cloud_only" => "Cloud only".to_owned(),
+            "co_located" => "Drafts on the server".to_owned(),
+            "distributed" => "Drafts on the device".to_owned(),
+            "layer_split" => "Model split by layers".to_owned(),
             "msao" => "MSAO, verified".to_owned(),
             "msao_risk" => "MSAO, risk-controlled".to_owned(),
-            _ => words.replace("msao", "MSAO"),
+            "msao_without_mas" => "MSAO without MAS".to_owned(),
+            "msao_without_speculation" => "MSAO without drafts".to_owned(),
+            other => other.replace('_', " "),
         }
+    }
+
+    /// Whether it is the method itself, neither a baseline nor an ablation.
+    pub fn is_the_method(&self) -> bool {
+        matches!(self.policy.as_str(), "msao" | "msao_risk")
     }
 }
 
@@ -170,6 +188,16 @@ mod tests {
         assert_eq!(network_words("lte:1"), "lte, recorded style");
         assert_eq!(network_words("odd"), "odd");
         let labels: Vec<_> = shipped().on("20ms-200mbit").map(PolicyResult::label).collect();
-        assert!(labels.contains(&"MSAO without mas".to_owned()) && labels.contains(&"cloud only".to_owned()));
+        assert!(labels.contains(&"MSAO without MAS".to_owned()) && labels.contains(&"Cloud only".to_owned()));
+        assert!(labels.iter().all(|label| !label.starts_with(char::is_lowercase)), "{labels:?}");
+    }
+
+    #[test]
+    fn a_shared_unit_is_said_once() {
+        let interval = Interval { value: 477.0, low: 466.0, high: 1_489.0 };
+        assert_eq!(interval.words(format::duration_ms), "477 ms (466 ms–1.49 s)");
+        assert_eq!(Interval { high: 489.0, ..interval }.words(format::duration_ms), "477 ms (466–489)");
+        let certain = Interval { value: 1.0, low: 1.0, high: 1.0 };
+        assert_eq!(certain.words(format::duration_ms), "1 ms");
     }
 }

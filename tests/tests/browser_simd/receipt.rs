@@ -96,10 +96,19 @@ fn a_receipt_draws_saves_and_pictures_its_own_figures() -> Result<()> {
         let drawn = count(app.tab, &format!("{} .kept", by_id("receipt-kept")))?;
         let crossed = kept_squares(&tap)?;
         ensure!(drawn == crossed, "{drawn} squares are drawn as sent, {crossed} crossed the line");
+        let patches = receipt["patch_probabilities"][0].as_array().map_or(0, Vec::len) as u64;
+        let heated = count(app.tab, &format!("{} .heat", by_id("receipt-heat")))?;
+        ensure!(heated == patches && patches > 0, "{heated} patches are drawn, the probe judged {patches}");
         let tokens = receipt["plan"]["tokens"].as_array().map_or(0, Vec::len) as u64;
         let letters = count(app.tab, &format!("{} .authors i", by_id("receipt-authors")))?;
         ensure!(letters == tokens && tokens > 0, "{letters} letters for {tokens} tokens");
         ensure!(count(app.tab, &format!("{} i", by_id("receipt-waterfall")))? > 2, "no bars are drawn");
+        let spared = data(app.tab, "receipt-work", "spared")?;
+        ensure!(
+            spared == receipt["spared_flops"].to_string(),
+            "{spared} saved, but {}",
+            receipt["spared_flops"]
+        );
 
         let (name, picture) = saved(&mut app, "save-picture")?;
         ensure!(name.ends_with(".png"), "the picture is called {name}");

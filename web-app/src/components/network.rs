@@ -37,7 +37,7 @@ pub(crate) fn RequestFrames(request_id: RequestId) -> impl IntoView {
 #[component]
 fn FrameTable(#[prop(into)] frames: Signal<Vec<FrameRecord>>) -> impl IntoView {
     view! {
-        <div class="table-scroll">
+        <div class="table-scroll" tabindex="0" role="region" aria-label="Messages">
             <table class="frames">
                 <thead><tr>
                     <th scope="col">"At"</th><th scope="col">"Way"</th><th scope="col">"What"</th>

@@ -6,7 +6,6 @@ use crate::{
     components::{
         dashboard::{BenchSection, ChartView},
         icon::{Icon, IconView},
-        network::NetworkButton,
         receipt::SaveReceipts,
         totals::{TotalsList, totals_of},
     },
@@ -47,7 +46,6 @@ pub(crate) fn Dashboard() -> impl IntoView {
                     <p>"This conversation so far, and what the bench measured."</p>
                 </div>
                 <nav class="more-figures" aria-label="Figures">
-                    <NetworkButton />
                     <a class="secondary" href=back data-testid="close-dashboard">"Back to the conversation"</a>
                 </nav>
             </header>

@@ -74,7 +74,7 @@ fn Results(results: BenchResults) -> impl IntoView {
                 {options.collect_view()}
             </select>
         </label>
-        <div class="table-scroll">
+        <div class="table-scroll" tabindex="0" role="region" aria-label="Policies">
             <table class="bench-table" data-testid="bench-table">
                 <caption>{move || format!("{} questions over {}", requests(), network_words(&chosen.get()))}</caption>
                 <thead><tr>
@@ -93,7 +93,7 @@ fn Results(results: BenchResults) -> impl IntoView {
 
 fn row_view(result: &PolicyResult) -> impl IntoView + use<> {
     view! {
-        <tr class:own=result.policy.starts_with("msao") data-policy=result.policy.clone()>
+        <tr class:own=result.is_the_method() data-policy=result.policy.clone()>
             <th scope="row">{result.label()}</th>
             {result.cells().into_iter().map(|cell| view! { <td>{cell}</td> }).collect_view()}
         </tr>

@@ -29,7 +29,7 @@ pub(super) fn authors_view(tokens: &[TokenOrigin]) -> Option<impl IntoView + use
     let corrected = tokens.iter().filter(|token| token.fate == TokenFate::Corrected).count();
     Some(view! {
         <section class="receipt-part" data-testid="receipt-authors">
-            <h4>"Who wrote which token"</h4>
+            <h3>"Who wrote which token"</h3>
             <div class="authors" role="img" aria-label=authors::sentence(tokens)>{strip.collect_view()}</div>
             <ul class="authors-legend">
                 {legend.collect_view()}

@@ -23,10 +23,15 @@ pub(super) fn maps_view(
     // Of a picture that does not matter no part does: what the probe says of its parts then means nothing.
     let heats = (heats.len() == frames && one.mas.is_some()).then_some(heats);
     let heat_map = heats.map(|heats| {
-        let alt = "How much each part of the picture mattered for this question: the covered parts most, \
-                   the framed ones more than half as much as the most";
+        let all: Vec<_> = heats.iter().flat_map(Heat::intensities).collect();
+        let hot = all.iter().filter(|intensity| **intensity > masks::HOT).count();
+        let alt = format!(
+            "How much each part of the picture mattered: {hot} of {} parts, the framed ones, mattered more than half as much \
+             as the one that mattered most",
+            all.len()
+        );
         let sheets = heats.iter().map(masks::heat_map).collect();
-        map_view(asked, sheets, "What mattered", alt.to_owned(), "receipt-heat", &[])
+        map_view(asked, sheets, "What mattered", alt, "receipt-heat", &[])
     });
     let squares = sent_squares(one, frames);
     let alt = match &squares {

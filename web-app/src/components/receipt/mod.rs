@@ -44,7 +44,7 @@ pub(crate) fn ReceiptView(receipt: TurnReceipt, asked: Arc<Asked>, request_id: R
                 </dl>
             </section>
             <section class="receipt-part">
-                <h4>"Network" <span>"what crossed it for this question"</span></h4>
+                <h3>"Network" <span>"what crossed it for this question"</span></h3>
                 <RequestFrames request_id=request_id />
             </section>
             <section class="receipt-part">
@@ -68,8 +68,8 @@ fn modality_view(receipt: &TurnReceipt, one: &ModalityPlanReceipt, asked: &Asked
     let bar = move |bytes: u64| format!("{:.2}%", bytes as f64 / most * 100.0);
     view! {
         <section class="modality receipt-part" data-testid=testid data-action=words::action_name(one.action)>
-            <h4>{name} <span>{words::action(one)}</span>
-                {one.locked.then(|| view! { <IconView icon=Icon::Locked /> })}</h4>
+            <h3>{name} <span>{words::action(one)}</span>
+                {one.locked.then(|| view! { <IconView icon=Icon::Locked /> })}</h3>
             <div class="looked-at">
                 {gauge::gauge_view(one, testid)}
                 {pictures}
@@ -77,15 +77,15 @@ fn modality_view(receipt: &TurnReceipt, one: &ModalityPlanReceipt, asked: &Asked
                 <dl class="bytes">
                     <div class="bytes-row">
                         <dt>"Sent"</dt>
-                        <dd data-testid=format!("{testid}-sent") data-bytes=one.sent_bytes.to_string()>
-                            <i class="bytes-bar sent" style:width=bar(one.sent_bytes)></i>
+                        <dd class="measured" data-testid=format!("{testid}-sent") data-bytes=one.sent_bytes.to_string()>
+                            <span><i class="bytes-bar sent" style:width=bar(one.sent_bytes)></i></span>
                             {format::bytes(one.sent_bytes)}
                         </dd>
                     </div>
                     <div class="bytes-row">
                         <dt>"Cloud only"</dt>
-                        <dd data-testid=format!("{testid}-whole") data-bytes=one.cloud_only_bytes.to_string()>
-                            <i class="bytes-bar whole" style:width=bar(one.cloud_only_bytes)></i>
+                        <dd class="measured" data-testid=format!("{testid}-whole") data-bytes=one.cloud_only_bytes.to_string()>
+                            <span><i class="bytes-bar whole" style:width=bar(one.cloud_only_bytes)></i></span>
                             {format::bytes(one.cloud_only_bytes)}
                         </dd>
                     </div>

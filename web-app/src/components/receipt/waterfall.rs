@@ -41,7 +41,7 @@ pub(super) fn waterfall_view(receipt: &TurnReceipt) -> Option<impl IntoView + us
     });
     Some(view! {
         <section class="receipt-part" data-testid="receipt-waterfall" data-total-ms=format!("{total_ms:.1}")>
-            <h4>"Time" <span>{format::duration_ms(total_ms)}</span></h4>
+            <h3>"Time" <span>{format::duration_ms(total_ms)}</span></h3>
             <div class="waterfall" role="img" aria-label=alt>
                 {waterfall.lanes.iter().map(|lane| lane_view(lane, total_ms)).collect_view()}
                 <div class="lane axis">

@@ -17,8 +17,8 @@ pub(super) fn work_view(receipt: &TurnReceipt) -> Option<impl IntoView + use<>> 
         view! {
             <div class="bytes-row">
                 <dt>{label}</dt>
-                <dd>
-                    <i class=format!("bytes-bar {class}") style:width=bar(u64::try_from(flops).unwrap_or(0))></i>
+                <dd class="measured">
+                    <span><i class=format!("bytes-bar {class}") style:width=bar(u64::try_from(flops).unwrap_or(0))></i></span>
                     {format::signed_operations(flops)}
                 </dd>
             </div>
@@ -27,7 +27,7 @@ pub(super) fn work_view(receipt: &TurnReceipt) -> Option<impl IntoView + use<>> 
     let signed = |flops: u64| i64::try_from(flops).unwrap_or(i64::MAX);
     Some(view! {
         <section class="receipt-part" data-testid="receipt-work" data-spared=spared.map(|flops| flops.to_string())>
-            <h4>"Work" <span>"floating-point operations; saved is an estimate, and a low one"</span></h4>
+            <h3>"Work" <span>"floating-point operations; saved is an estimate, and a low one"</span></h3>
             <dl class="bytes wide">
                 {row("This device", "device", signed(edge))}
                 {row("Cloud", "sent", signed(cloud))}

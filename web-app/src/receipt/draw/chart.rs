@@ -6,14 +6,14 @@ use crate::{
     series::{Chart, Line, Series},
 };
 
-const WIDTH: f64 = 340.0;
-const HEIGHT: f64 = 170.0;
-const LEFT: f64 = 58.0;
+const WIDTH: f64 = 520.0;
+const HEIGHT: f64 = 190.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
-/// The chart, on a sheet of 340 by 170. The first line is full with round marks, the second one dashed with square ones.
+/// The chart, on a sheet of 520 by 190. The first line is full with round marks, the second one dashed with square ones.
 pub fn chart(series: &Series) -> Sheet {
     let mut sheet = Sheet::new(WIDTH, HEIGHT);
     let axes = Chart::of(series);
@@ -36,7 +36,7 @@ pub fn chart(series: &Series) -> Sheet {
     }
     let (from, to) = axes.times_s;
     sheet.text((LEFT, HEIGHT - 6.0), "tick", &format::seconds(from.max(0.0)));
-    sheet.text((WIDTH - RIGHT - 44.0, HEIGHT - 6.0), "tick", &format::seconds(to.max(0.0)));
+    sheet.text((WIDTH - RIGHT - 52.0, HEIGHT - 6.0), "tick", &format::seconds(to.max(0.0)));
     sheet
 }
 

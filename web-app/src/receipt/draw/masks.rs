@@ -8,13 +8,16 @@ const SIDE: f64 = 100.0;
 /// How much of the picture the hottest patch hides.
 const HOTTEST: f32 = 0.82;
 
+/// Patches are framed that matter more than this share of what the hottest one does.
+pub const HOT: f32 = 0.5;
+
 /// Patches that mattered more are covered more; the hottest ones are framed.
 pub fn heat_map(heat: &Heat) -> Sheet {
     let mut sheet = Sheet::new(SIDE, SIDE);
     for (index, intensity) in heat.intensities().into_iter().enumerate() {
         let area = cell(index, heat.side);
         sheet.veil(area, "heat", intensity * HOTTEST);
-        if intensity > 0.5 {
+        if intensity > HOT {
             sheet.rect(area, "hot");
         }
     }

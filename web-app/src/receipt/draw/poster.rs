@@ -126,7 +126,9 @@ fn waterfall(sheet: &mut Sheet, waterfall: &Waterfall, top: f64) -> f64 {
         for bar in &lane.bars {
             let width = bar.ms / waterfall.total_ms * room;
             sheet.rect((at(bar.start_ms), y, width.max(1.0), 20.0), class);
-            sheet.path(&format!("M {:.1} {y:.1} v 20", at(bar.end_ms())), "gap");
+            if lane.place != Place::Network {
+                sheet.path(&format!("M {:.1} {y:.1} v 20", at(bar.end_ms())), "gap");
+            }
             if let Some(word) = bar.kind.map(words::span_word).filter(|word| width > word.len() as f64 * 7.0)
             {
                 sheet.text((at(bar.start_ms) + 4.0, y + 14.0), "on-dark", word);
