@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::format;
+use crate::{format, receipt::draw::escaped};
 
 /// Bytes of the file at most.
 pub const MOST_BYTES: usize = 2_000_000;
@@ -65,6 +65,24 @@ impl BenchResults {
     /// The policies over one network, in the file's order.
     pub fn on<'a>(&'a self, network: &'a str) -> impl Iterator<Item = &'a PolicyResult> {
         self.policies.iter().filter(move |result| result.network == network)
+    }
+
+    /// The policies over one network as a table in HTML.
+    pub fn markup(&self, network: &str) -> String {
+        let requests = self.on(network).map(|result| result.requests).max().unwrap_or(0);
+        let heads: String =
+            COLUMNS.iter().map(|column| format!(r#"<th scope="col">{column}</th>"#)).collect();
+        let row = |result: &PolicyResult| {
+            let class = if result.is_the_method() { r#" class="own""# } else { "" };
+            let cells: String = result.cells().iter().map(|cell| format!("<td>{cell}</td>")).collect();
+            let (policy, label) = (escaped(&result.policy), escaped(&result.label()));
+            format!(r#"<tr{class} data-policy="{policy}"><th scope="row">{label}</th>{cells}</tr>"#)
+        };
+        let rows: String = self.on(network).map(row).collect();
+        let network = escaped(&network_words(network));
+        format!(
+            r#"<table class="bench-table" data-testid="bench-table"><caption>{requests} questions over {network}</caption><thead><tr><th scope="col">Policy</th>{heads}</tr></thead><tbody>{rows}</tbody></table>"#
+        )
     }
 }
 
@@ -148,6 +166,24 @@ pub fn plots(network: &str) -> [(&'static str, String); 2] {
         ("Bytes against right answers", format!("bench/plots/bytes-accuracy-{file}.svg")),
         ("Share of answers by latency", format!("bench/plots/latency-cdf-{file}.svg")),
     ]
+}
+
+/// The plots of all networks together.
+const ALL_NETWORKS: [(&str, &str); 2] = [
+    ("Latency of each policy over each network", "bench/plots/latency.svg"),
+    ("Sessions a second", "bench/plots/throughput.svg"),
+];
+
+/// The plots of a network and those of all, in HTML; each is fetched when it comes into view.
+pub fn plots_markup(network: &str) -> String {
+    let all = ALL_NETWORKS.map(|(title, url)| (title, url.to_owned()));
+    let figure = |(title, url): (&str, String)| {
+        let url = escaped(&url);
+        format!(
+            r#"<figure class="plot"><figcaption>{title}</figcaption><img src="{url}" alt="{title}: a plot of the figures in the table" loading="lazy" width="600" height="400"></figure>"#
+        )
+    };
+    plots(network).into_iter().chain(all).map(figure).collect()
 }
 
 #[cfg(test)]

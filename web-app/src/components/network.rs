@@ -2,15 +2,14 @@
 
 use leptos::prelude::*;
 use msao_protocol::RequestId;
-use msao_runtime::frame_log::FrameRecord;
 
 use super::{
     dialog::Dialog,
     icon::{Icon, IconView},
 };
 use crate::{
-    format,
-    network::{self, Crossed},
+    network::Crossed,
+    receipt::markup,
     state::{Turn, use_page},
 };
 
@@ -24,43 +23,8 @@ pub(crate) fn RequestFrames(request_id: RequestId) -> impl IntoView {
         <div class="crossed" data-testid="request-network" data-sent-bytes=move || crossed().sent_bytes.to_string()
             data-received-bytes=move || crossed().received_bytes.to_string()>
             <p>{move || crossed().sentence()}</p>
-            <Show when=move || frames.with(|frames| !frames.is_empty())>
-                <details class="as-table">
-                    <summary>"Each message"</summary>
-                    <FrameTable frames=frames />
-                </details>
-            </Show>
+            <div inner_html=move || frames.with(|frames| markup::frames::table(frames))></div>
         </div>
-    }
-}
-
-#[component]
-fn FrameTable(#[prop(into)] frames: Signal<Vec<FrameRecord>>) -> impl IntoView {
-    view! {
-        <div class="table-scroll" tabindex="0" role="region" aria-label="Messages">
-            <table class="frames">
-                <thead><tr>
-                    <th scope="col">"At"</th><th scope="col">"Way"</th><th scope="col">"What"</th>
-                    <th scope="col">"Bytes"</th><th scope="col">"Yours in it"</th>
-                </tr></thead>
-                <tbody>{move || frames.with(|frames| frames.iter().map(frame_view).collect_view())}</tbody>
-            </table>
-        </div>
-    }
-}
-
-fn frame_view(frame: &FrameRecord) -> impl IntoView + use<> {
-    let (icon, way) = if frame.kind.is_sent() { (Icon::Up, "sent") } else { (Icon::Down, "came") };
-    let own = network::given_words(frame);
-    view! {
-        <tr data-testid="frame" data-kind=network::kind_name(frame.kind) data-bytes=frame.bytes.to_string()
-            data-sent=frame.kind.is_sent().to_string()>
-            <td>{network::when(frame)}</td>
-            <td class="way"><IconView icon=icon /> {way}</td>
-            <td>{network::kind_words(frame.kind)}</td>
-            <td>{format::bytes(frame.bytes)}</td>
-            <td>{if own.is_empty() { "–".to_owned() } else { own }}</td>
-        </tr>
     }
 }
 
@@ -98,7 +62,7 @@ fn Panel() -> impl IntoView {
                 <li>
                     <h3>"Upkeep"</h3>
                     <p>{move || upkeep.with(|frames| Crossed::of(frames)).sentence()}</p>
-                    <details class="as-table"><summary>"Each message"</summary><FrameTable frames=upkeep /></details>
+                    <div inner_html=move || upkeep.with(|frames| markup::frames::table(frames))></div>
                 </li>
             </ul>
             <p class="hint">

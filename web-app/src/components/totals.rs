@@ -34,12 +34,7 @@ pub(crate) fn TotalsBar() -> impl IntoView {
 /// The figures as a list.
 #[component]
 pub(crate) fn TotalsList(totals: Memo<Totals>) -> impl IntoView {
-    let line = |(name, label, value): (&'static str, &'static str, String)| {
-        view! { <div><dt>{label}</dt><dd data-testid=format!("totals-{name}")>{value}</dd></div> }
-    };
-    view! {
-        <dl class="totals-list">{move || totals.with(|totals| totals.lines().into_iter().map(line).collect_view())}</dl>
-    }
+    view! { <dl class="totals-list" inner_html=move || totals.with(Totals::markup)></dl> }
 }
 
 /// The ways to the network panel and the dashboard.

@@ -4,12 +4,13 @@ use leptos::{html, prelude::*};
 
 use crate::{
     components::{
-        dashboard::{BenchSection, ChartView},
+        dashboard::BenchSection,
         icon::{Icon, IconView},
         receipt::SaveReceipts,
         totals::{TotalsList, totals_of},
     },
     place::View,
+    receipt::markup,
     series,
     state::use_page,
 };
@@ -31,7 +32,7 @@ pub(crate) fn Dashboard() -> impl IntoView {
     let charts = move || {
         let receipts = page.receipts();
         let series = series::of(receipts.iter().map(|(_, receipt)| receipt));
-        series.into_iter().map(|series| view! { <ChartView series=series /> }).collect_view()
+        series.iter().map(markup::chart::figure).collect::<String>()
     };
     let files = move || {
         let receipts = page.receipts();
@@ -57,7 +58,7 @@ pub(crate) fn Dashboard() -> impl IntoView {
                         <IconView icon=Icon::Info />
                         "FLOPs saved: the tokens that the cloud did not have to read or write, at two operations a weight; its encoders are not counted."
                     </p>
-                    <div class="charts">{charts}</div>
+                    <div class="charts" inner_html=charts></div>
                     {files}
                 </section>
                 <BenchSection />

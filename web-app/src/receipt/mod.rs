@@ -7,6 +7,7 @@ pub mod draw;
 pub mod export;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod markup;
 pub mod saved;
 pub mod squares;
 pub mod totals;

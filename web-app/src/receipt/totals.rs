@@ -87,6 +87,14 @@ impl Totals {
             ),
         ]
     }
+
+    /// The figures as rows of a list in HTML.
+    pub fn markup(&self) -> String {
+        let row = |(name, label, value)| {
+            format!(r#"<div><dt>{label}</dt><dd data-testid="totals-{name}">{value}</dd></div>"#)
+        };
+        self.lines().into_iter().map(row).collect()
+    }
 }
 
 /// The middle value, or the mean of the two middle ones.

@@ -3,18 +3,12 @@
 use leptos::{prelude::*, task::spawn_local};
 
 use crate::{
-    bench_results::{BenchResults, COLUMNS, MOST_BYTES, PolicyResult, network_words, plots},
+    bench_results::{BenchResults, MOST_BYTES, network_words, plots_markup},
     media::fetch::{self, FetchError},
 };
 
 /// Where the results lie, beside the page.
 const RESULTS_URL: &str = "bench/results.json";
-/// The plots of all networks together.
-const ALL_NETWORKS: [(&str, &str); 2] = [
-    ("Latency of each policy over each network", "bench/plots/latency.svg"),
-    ("Sessions a second", "bench/plots/throughput.svg"),
-];
-
 /// The results, fetched when they are shown for the first time.
 #[component]
 pub(crate) fn BenchSection() -> impl IntoView {
@@ -59,14 +53,8 @@ fn Results(results: BenchResults) -> impl IntoView {
         view! { <option value=network>{words}</option> }
     });
     let results = StoredValue::new(results);
-    let rows = move || {
-        let network = chosen.get();
-        results.with_value(|results| results.on(&network).map(row_view).collect_view())
-    };
-    let requests = move || {
-        let network = chosen.get();
-        results.with_value(|results| results.on(&network).map(|result| result.requests).max().unwrap_or(0))
-    };
+    let table = move || results.with_value(|results| results.markup(&chosen.get()));
+    let shown_plots = move || plots_markup(&chosen.get());
     view! {
         <label class="bench-choice">
             "Network "
@@ -74,38 +62,7 @@ fn Results(results: BenchResults) -> impl IntoView {
                 {options.collect_view()}
             </select>
         </label>
-        <div class="table-scroll" tabindex="0" role="region" aria-label="Policies">
-            <table class="bench-table" data-testid="bench-table">
-                <caption>{move || format!("{} questions over {}", requests(), network_words(&chosen.get()))}</caption>
-                <thead><tr>
-                    <th scope="col">"Policy"</th>
-                    {COLUMNS.into_iter().map(|column| view! { <th scope="col">{column}</th> }).collect_view()}
-                </tr></thead>
-                <tbody>{rows}</tbody>
-            </table>
-        </div>
-        <div class="plots">
-            {move || plots(&chosen.get()).into_iter().map(|(title, url)| plot_view(title, url)).collect_view()}
-            {ALL_NETWORKS.into_iter().map(|(title, url)| plot_view(title, url.to_owned())).collect_view()}
-        </div>
-    }
-}
-
-fn row_view(result: &PolicyResult) -> impl IntoView + use<> {
-    view! {
-        <tr class:own=result.is_the_method() data-policy=result.policy.clone()>
-            <th scope="row">{result.label()}</th>
-            {result.cells().into_iter().map(|cell| view! { <td>{cell}</td> }).collect_view()}
-        </tr>
-    }
-}
-
-/// A plot is fetched when it comes into view.
-fn plot_view(title: &'static str, url: String) -> impl IntoView {
-    view! {
-        <figure class="plot">
-            <figcaption>{title}</figcaption>
-            <img src=url alt=format!("{title}: a plot of the figures in the table") loading="lazy" width="600" height="400" />
-        </figure>
+        <div class="table-scroll" tabindex="0" role="region" aria-label="Policies" inner_html=table></div>
+        <div class="plots" inner_html=shown_plots></div>
     }
 }

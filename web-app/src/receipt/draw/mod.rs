@@ -96,8 +96,8 @@ impl Sheet {
     }
 }
 
-/// Words as they stand in XML.
-fn escaped(words: &str) -> String {
+/// Words as they stand in XML and HTML, attributes included.
+pub fn escaped(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
