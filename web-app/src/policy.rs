@@ -55,8 +55,9 @@ pub fn route(policy: Policy, conditions: Conditions) -> Result<Route, Refusal> {
     }
 }
 
-/// Why the cloud was not asked, for people; `needed` are the locked modalities.
-pub fn why_only_the_device(reason: PlanReason, locked: &[Modality]) -> String {
+/// Why the cloud was not asked, for people; `locked` are the modalities that are, `is_offline` says that the user wants
+/// no session.
+pub fn why_only_the_device(reason: PlanReason, locked: &[Modality], is_offline: bool) -> String {
     match reason {
         PlanReason::NeededModalityLocked => {
             let (what, is) = locked_words(locked);
@@ -65,6 +66,7 @@ pub fn why_only_the_device(reason: PlanReason, locked: &[Modality]) -> String {
                 if is == "are" { "them" } else { "it" }
             )
         }
+        PlanReason::CloudAway if is_offline => "You work offline. Nothing left this device.".to_owned(),
         PlanReason::CloudAway => "The server was away. Nothing left this device.".to_owned(),
         PlanReason::ByPolicy => "“Device only” is chosen. Nothing left this device.".to_owned(),
         PlanReason::Cheapest
@@ -182,12 +184,19 @@ mod tests {
 
     #[test]
     fn a_lock_is_named() {
-        let why = |locked: &[Modality]| why_only_the_device(PlanReason::NeededModalityLocked, locked);
+        let why = |locked: &[Modality]| why_only_the_device(PlanReason::NeededModalityLocked, locked, false);
         assert_eq!(
             why(&[Modality::Vision]),
             "The camera is locked to this device and this question needs it, so only the device answered."
         );
         assert!(why(&[Modality::Vision, Modality::Audio]).contains("are locked"));
         assert!(why(&[Modality::Audio]).starts_with("The microphone is locked"));
+    }
+
+    #[test]
+    fn working_offline_is_not_blamed_on_the_server() {
+        let why = |is_offline| why_only_the_device(PlanReason::CloudAway, &[], is_offline);
+        assert!(why(false).contains("server was away"));
+        assert!(why(true).contains("offline") && !why(true).contains("server"));
     }
 }

@@ -128,6 +128,8 @@ pub enum CloudStatus {
     Connecting,
     /// Open.
     Connected(ModelInfo),
+    /// Closed, because the user works offline.
+    Offline,
     /// The server is away.
     Away {
         /// What happened.
@@ -156,6 +158,7 @@ impl CloudStatus {
         match self {
             Self::Connecting => "connecting".to_owned(),
             Self::Connected(_) => "connected".to_owned(),
+            Self::Offline => "closed".to_owned(),
             Self::Away { retry_at_ms: None, .. } => "away · trying again".to_owned(),
             Self::Away { retry_at_ms: Some(at_ms), .. } => {
                 let left_s = ((at_ms - now_ms) / 1_000.0).ceil().max(0.0);
@@ -180,6 +183,7 @@ impl CloudStatus {
                     model.device
                 )
             }
+            Self::Offline => "You work offline: nothing leaves this device.".to_owned(),
             Self::Away { reason, .. } => reason.clone(),
         }
     }

@@ -90,6 +90,7 @@ fn CloudChip() -> impl IntoView {
         page.cloud.with(|status| match status {
             CloudStatus::Connecting => "loading",
             CloudStatus::Connected(_) => "ready",
+            CloudStatus::Offline => "off",
             CloudStatus::Away { .. } => "failed",
         })
     };

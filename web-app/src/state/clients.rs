@@ -53,12 +53,20 @@ impl PageState {
         self.fail_edge_answers("The model on this device was turned off.");
     }
 
-    /// Connects to the server, and goes on trying.
+    /// Connects to the server, and goes on trying; does nothing while the user works offline.
     pub(super) fn connect_cloud(self) {
+        if self.offline.get_untracked() {
+            return;
+        }
+        let session = self.next_cloud_session();
         let asked_for = self.options.with_value(|options| options.server.clone());
         match asked_for.map_or_else(cloud_client::session_url, Ok) {
             Ok(url) => {
-                let client = CloudClient::connect(url, move |event| self.on_cloud(event));
+                let client = CloudClient::connect(url, move |event| {
+                    if self.cloud_session.get_value() == session {
+                        self.on_cloud(event);
+                    }
+                });
                 client.watch_frames(move |frame| self.network.update(|log| log.push(frame)));
                 self.clients.update_value(|clients| clients.cloud = Some(client));
             }

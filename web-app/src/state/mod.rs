@@ -10,6 +10,7 @@ mod events;
 mod happened;
 mod measured;
 mod notices;
+mod offline;
 mod outcome;
 mod performing;
 mod planning;
@@ -66,6 +67,10 @@ pub(crate) struct PageState {
     pub(crate) edge: RwSignal<EdgeStatus>,
     /// The session with the cloud.
     pub(crate) cloud: RwSignal<CloudStatus>,
+    /// The user works offline: there is no session with the cloud, and none is tried. Changed by `work_offline` alone.
+    pub(crate) offline: RwSignal<bool>,
+    /// Counts sessions, so that what one that was given up still tells is not heard.
+    cloud_session: StoredValue<u32>,
     /// The server's budgets; the protocol's own until it has told them.
     pub(crate) limits: RwSignal<Limits>,
     /// Questions asked, in order.
@@ -121,6 +126,8 @@ impl PageState {
             install: InstallOffer::new(),
             edge: RwSignal::new(EdgeStatus::Off),
             cloud: RwSignal::new(CloudStatus::Connecting),
+            offline: RwSignal::new(false),
+            cloud_session: StoredValue::new(0),
             limits: RwSignal::new(Limits::default()),
             turns: RwSignal::new(Vec::new()),
             edge_announcement: RwSignal::new(String::new()),

@@ -59,7 +59,9 @@ impl PageState {
                     if running.request.strategy() == Some(Strategy::EdgeOnly)
                         && let Some(receipt) = running.request.receipt()
                     {
-                        excuse = Some(policy::why_only_the_device(receipt.reason, &running.locked));
+                        let is_offline = self.offline.get_untracked();
+                        excuse =
+                            Some(policy::why_only_the_device(receipt.reason, &running.locked, is_offline));
                     }
                     effects
                 }
