@@ -20,6 +20,7 @@ use crate::{
     RuntimeError,
     cloud_events::{CloudEvent, Traffic},
     frame_log::FrameRecord,
+    link::{DelayLine, EmulatedLink},
     session::Session,
 };
 
@@ -48,6 +49,15 @@ struct Shared {
 impl CloudClient {
     /// Begins to connect to `url`, such as `ws://localhost:8080/v1/session`. `on_event` hears everything.
     pub fn connect(url: impl Into<String>, on_event: impl FnMut(CloudEvent) + 'static) -> Self {
+        Self::connect_over(url, EmulatedLink::default(), on_event)
+    }
+
+    /// As [`Self::connect`], over a link that is made slower than it is.
+    pub fn connect_over(
+        url: impl Into<String>,
+        link: EmulatedLink,
+        on_event: impl FnMut(CloudEvent) + 'static,
+    ) -> Self {
         let client = concat!("msao-page/", env!("CARGO_PKG_VERSION"));
         let shared = Rc::new(Shared {
             session: RefCell::new(Session::new(client)),
@@ -55,7 +65,7 @@ impl CloudClient {
             on_frame: RefCell::new(None),
         });
         let (wake, woken) = mpsc::channel(1);
-        wasm_bindgen_futures::spawn_local(run(url.into(), Rc::clone(&shared), woken));
+        wasm_bindgen_futures::spawn_local(run(url.into(), link, Rc::clone(&shared), woken));
         Self { shared, wake: RefCell::new(wake) }
     }
 
@@ -166,11 +176,11 @@ enum End {
     Cut(String),
 }
 
-async fn run(url: String, shared: Rc<Shared>, mut woken: mpsc::Receiver<()>) {
+async fn run(url: String, link: EmulatedLink, shared: Rc<Shared>, mut woken: mpsc::Receiver<()>) {
     loop {
         let event = shared.session.borrow_mut().connecting();
         shared.tell([event]);
-        let reason = match hold_connection(&url, &shared, &mut woken).await {
+        let reason = match hold_connection(&url, link, &shared, &mut woken).await {
             End::Dropped => return,
             End::Cut(reason) => reason,
         };
@@ -207,7 +217,12 @@ fn open(url: &str) -> Result<WebSocket, String> {
         .and_then(|socket| WebSocket::try_from(socket).map_err(|error| error.to_string()))
 }
 
-async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<()>) -> End {
+async fn hold_connection(
+    url: &str,
+    link: EmulatedLink,
+    shared: &Shared,
+    woken: &mut mpsc::Receiver<()>,
+) -> End {
     let socket = match open(url) {
         Ok(socket) => socket,
         Err(reason) => return End::Cut(reason),
@@ -222,28 +237,39 @@ async fn hold_connection(url: &str, shared: &Shared, woken: &mut mpsc::Receiver<
     }
     shared.session.borrow_mut().connected();
 
+    let mut line = DelayLine::new(link);
     let mut ping = TimeoutFuture::new(PING_INTERVAL_MS).fuse();
     loop {
         loop {
             let Some(outgoing) = shared.session.borrow_mut().next_frame(now_ms()) else { break };
-            if let Err(error) = sink.send(Message::Bytes(outgoing.bytes)).await {
-                return End::Cut(error.to_string());
-            }
+            line.send(outgoing.bytes, now_ms());
             shared.tell_crossed();
             shared.tell(outgoing.event);
         }
+        while let Some(bytes) = line.next_up(now_ms()) {
+            if let Err(error) = sink.send(Message::Bytes(bytes)).await {
+                return End::Cut(error.to_string());
+            }
+        }
+        if let Some(bytes) = line.next_down(now_ms()) {
+            let events = shared.session.borrow_mut().received(&bytes, now_ms());
+            shared.tell_crossed();
+            shared.tell(events);
+            // What was heard may have made something to send.
+            continue;
+        }
+        // Without a frame on the link nothing is due before the next ping.
+        let due_ms = line.next_due_ms().map_or(f64::from(PING_INTERVAL_MS), |due_ms| due_ms - now_ms());
+        let mut due = TimeoutFuture::new(due_ms.max(0.0).ceil() as u32).fuse();
         select! {
             message = stream.next() => match message {
-                Some(Ok(Message::Bytes(bytes))) => {
-                    let events = shared.session.borrow_mut().received(&bytes, now_ms());
-                    shared.tell_crossed();
-                    shared.tell(events);
-                }
+                Some(Ok(Message::Bytes(bytes))) => line.receive(bytes, now_ms()),
                 Some(Ok(Message::Text(_))) => (),
                 Some(Err(error)) => return End::Cut(error.to_string()),
                 None => return End::Cut("the server closed the connection".to_owned()),
             },
             signal = woken.next() => if signal.is_none() { return End::Dropped },
+            () = due => (),
             () = ping => {
                 if let Err(reason) = shared.session.borrow_mut().tick() {
                     return End::Cut(reason.to_owned());

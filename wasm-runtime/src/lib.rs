@@ -27,6 +27,7 @@ mod error;
 #[cfg(feature = "engine")]
 mod error_codes;
 pub mod frame_log;
+pub mod link;
 #[cfg(feature = "engine")]
 mod measure;
 pub mod messages;

@@ -78,6 +78,28 @@ impl Answer {
         text.trim().to_owned()
     }
 
+    /// The part of it that stands, from its beginning: nothing that is only proposed.
+    pub fn settled_text(&self) -> String {
+        let stands = |token: &&AnswerToken| matches!(token.state, TokenState::Settled { .. });
+        let text: String = self.tokens.iter().take_while(stands).map(|token| token.text.as_str()).collect();
+        text.trim_start().to_owned()
+    }
+
+    /// What is going on, or how it ended, in a few words; `is_cloud` says whose answer it is.
+    pub fn headline(&self, is_cloud: bool) -> &'static str {
+        match (&self.phase, is_cloud) {
+            (Phase::NotAsked(_), _) => "No answer",
+            (Phase::Waiting, _) => "Waiting for the first word",
+            (Phase::Writing, true) => "The cloud is checking each word",
+            (Phase::Writing, false) => "Being written on this device",
+            (Phase::Overtaken, _) => "Corrected by the cloud",
+            (Phase::Finished(FinishReason::Cancelled), _) => "Stopped",
+            (Phase::Finished(_), true) => "Verified by the cloud",
+            (Phase::Finished(_), false) => "Answered on this device",
+            (Phase::Failed(_), _) => "Not finished",
+        }
+    }
+
     /// The text of a complete answer that was not cut short by the user.
     pub fn final_text(&self) -> Option<String> {
         matches!(self.phase, Phase::Finished(FinishReason::Stop | FinishReason::Length)).then(|| self.text())
@@ -171,6 +193,17 @@ impl Answer {
     }
 }
 
+/// Whether the cloud's answer is the one to read: it is, unless the cloud takes no part or has failed where the device
+/// has something to say.
+pub fn cloud_leads(edge: &Answer, cloud: &Answer) -> bool {
+    match cloud.phase {
+        Phase::NotAsked(_) => matches!(edge.phase, Phase::NotAsked(_)),
+        Phase::Failed(_) => edge.tokens.is_empty() && !edge.is_pending(),
+        Phase::Finished(FinishReason::Cancelled) if cloud.tokens.is_empty() => edge.tokens.is_empty(),
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use msao_protocol::{Span, SpanKind};
@@ -261,6 +294,36 @@ mod tests {
         assert_eq!(answer.final_text(), None, "it is compared with nothing");
         answer.fail("late", 3.0);
         assert_eq!((&answer.phase, answer.total_ms), (&Phase::Unverified, Some(2.0)));
+    }
+
+    #[test]
+    fn one_answer_leads_at_every_moment() {
+        let (mut edge, mut cloud) = (Answer::asked(0.0), Answer::asked(0.0));
+        assert!(cloud_leads(&edge, &cloud));
+        edge.push(0, token(" red"), 1.0);
+        assert!(cloud_leads(&edge, &cloud), "the device's words show there as proposals");
+        cloud.fail("the connection was cut", 2.0);
+        assert!(!cloud_leads(&edge, &cloud), "what the device says is better than nothing");
+        assert!(cloud_leads(&Answer::not_asked("off"), &cloud), "somebody has to say why");
+        assert!(!cloud_leads(&edge, &Answer::not_asked("away")));
+        let mut stopped = Answer::asked(0.0);
+        stopped.stop(1.0);
+        assert!(!cloud_leads(&edge, &stopped));
+    }
+
+    #[test]
+    fn what_is_only_proposed_does_not_stand() {
+        let shown = |text: &str, state| AnswerToken { text: text.into(), probability: 0.9, state };
+        let origin = TokenOrigin { source: TokenSource::EdgeDraft, fate: TokenFate::Accepted };
+        let mut answer = Answer::asked(0.0);
+        answer.show(
+            vec![
+                shown(" a", TokenState::Settled { origin, replaced: None }),
+                shown(" red", TokenState::Proposed(TokenSource::EdgeDraft)),
+            ],
+            1.0,
+        );
+        assert_eq!((answer.text().as_str(), answer.settled_text().as_str()), ("a red", "a"));
     }
 
     #[test]

@@ -7,7 +7,9 @@
 
 pub mod answer;
 pub mod bench_results;
+pub mod context;
 pub mod format;
+pub mod held;
 pub mod input;
 pub mod ladder;
 pub mod mode;
@@ -19,6 +21,9 @@ pub mod receipt;
 pub mod risk;
 pub mod samples;
 pub mod series;
+pub mod settings;
+pub mod shortcuts;
+pub mod spoken;
 pub mod standing;
 pub mod status;
 pub mod verdict;

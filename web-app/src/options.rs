@@ -1,10 +1,9 @@
-//! What the page's address asks for: `?engine=`, `?server=`, `?policy=`, `?mode=`, `?epsilon=` and
-//! `?delay_image_ms=`.
+//! What the page's address asks for, and behind it the settings that the browser keeps.
 
 use msao_planner::EngineKind;
 use msao_protocol::Policy;
 
-use crate::{mode, policy};
+use crate::{context::ContextChoice, mode, policy, settings};
 
 /// Longest delay of a picture.
 const MAX_DELAY_MS: u32 = 60_000;
@@ -24,6 +23,18 @@ pub struct Parameters<'a> {
     pub epsilon: Option<&'a str>,
     /// `delay_image_ms`
     pub delay_image_ms: Option<&'a str>,
+    /// `weights`
+    pub weights: Option<&'a str>,
+    /// `draft_tokens`
+    pub draft_tokens: Option<&'a str>,
+    /// `frugal`
+    pub frugal: Option<&'a str>,
+    /// `context`
+    pub context: Option<&'a str>,
+    /// `uplink_kbit_s`
+    pub uplink_kbit_s: Option<&'a str>,
+    /// `rtt_ms`
+    pub rtt_ms: Option<&'a str>,
 }
 
 /// Options of this visit.
@@ -41,6 +52,18 @@ pub struct PageOptions {
     pub epsilon: f32,
     /// Holds every picture back for so long after its question, to show what a slow uplink would do.
     pub delay_image_ms: Option<u32>,
+    /// Folder of the device's checkpoint, relative to the page; `None` means the shipped one.
+    pub weights: Option<String>,
+    /// Longest draft; `None` lets the planner choose.
+    pub draft_tokens: Option<u8>,
+    /// Send as little as possible, whatever time that takes.
+    pub frugal: bool,
+    /// When questions go on from the last answer.
+    pub context: ContextChoice,
+    /// Rate of an emulated uplink.
+    pub uplink_kbit_s: Option<u32>,
+    /// Milliseconds that an emulated link adds to the round trip.
+    pub rtt_ms: Option<u32>,
 }
 
 impl Default for PageOptions {
@@ -52,6 +75,12 @@ impl Default for PageOptions {
             risk_controlled: false,
             epsilon: mode::DEFAULT_EPSILON,
             delay_image_ms: None,
+            weights: None,
+            draft_tokens: None,
+            frugal: false,
+            context: ContextChoice::default(),
+            uplink_kbit_s: None,
+            rtt_ms: None,
         }
     }
 }
@@ -59,7 +88,7 @@ impl Default for PageOptions {
 impl PageOptions {
     /// Reads the parameters; what is not understood is left out and described.
     pub fn from_parameters(parameters: Parameters<'_>) -> (Self, Vec<String>) {
-        let Parameters { engine, server, policy, mode, epsilon, delay_image_ms } = parameters;
+        let Parameters { engine, server, policy, mode, epsilon, delay_image_ms, .. } = parameters;
         let mut notices = Vec::new();
         let engine = match engine {
             None | Some("" | "auto") => None,
@@ -130,7 +159,36 @@ impl PageOptions {
                 delay
             }
         };
-        (Self { engine, server, policy, risk_controlled, epsilon, delay_image_ms }, notices)
+        let fine = Self::fine(parameters, &mut notices);
+        (Self { engine, server, policy, risk_controlled, epsilon, delay_image_ms, ..fine }, notices)
+    }
+
+    /// Those that settings are more often made of than addresses.
+    fn fine(parameters: Parameters<'_>, notices: &mut Vec<String>) -> Self {
+        fn told<T: Default>(read: Result<T, String>, notices: &mut Vec<String>) -> T {
+            read.unwrap_or_else(|wrong| {
+                notices.push(format!("The address or the settings ask for {wrong}."));
+                T::default()
+            })
+        }
+        let Parameters { weights, draft_tokens, frugal, context, uplink_kbit_s, rtt_ms, .. } = parameters;
+        let choice = |written: &str| {
+            ContextChoice::from_name(written).ok_or_else(|| {
+                format!("the context “{}”; known are auto, on and off. auto is used", clip(written))
+            })
+        };
+        Self {
+            weights: told(settings::weights(weights.unwrap_or_default()), notices),
+            draft_tokens: told(settings::draft_tokens(draft_tokens.unwrap_or_default()), notices),
+            frugal: matches!(frugal, Some("on" | "1" | "true")),
+            context: told(
+                context.filter(|it| !it.is_empty()).map_or(Ok(ContextChoice::default()), choice),
+                notices,
+            ),
+            uplink_kbit_s: told(settings::uplink_kbit_s(uplink_kbit_s.unwrap_or_default()), notices),
+            rtt_ms: told(settings::rtt_ms(rtt_ms.unwrap_or_default()), notices),
+            ..Self::default()
+        }
     }
 }
 
@@ -156,6 +214,12 @@ mod tests {
             mode: Some(""),
             epsilon: Some(""),
             delay_image_ms: Some(""),
+            weights: Some(""),
+            draft_tokens: Some(""),
+            frugal: Some(""),
+            context: Some(""),
+            uplink_kbit_s: Some(""),
+            rtt_ms: Some(""),
         };
         assert_eq!(read(empty), (PageOptions::default(), vec![]));
     }
@@ -169,11 +233,20 @@ mod tests {
             mode: Some("risk_controlled"),
             epsilon: Some("0.02"),
             delay_image_ms: Some("500"),
+            weights: Some("weights/mine"),
+            draft_tokens: Some("4"),
+            frugal: Some("on"),
+            context: Some("on"),
+            uplink_kbit_s: Some("256"),
+            rtt_ms: Some("80"),
         });
         assert_eq!(options.engine, Some(EngineKind::Webgpu));
         assert_eq!(options.server.as_deref(), Some("ws://127.0.0.1:9/v1/session"));
         assert_eq!((options.policy, options.delay_image_ms), (Policy::CloudOnly, Some(500)));
         assert_eq!((options.risk_controlled, options.epsilon), (true, 0.02));
+        assert_eq!((options.weights.as_deref(), options.draft_tokens), (Some("weights/mine/"), Some(4)));
+        assert_eq!((options.frugal, options.context), (true, ContextChoice::Always));
+        assert_eq!((options.uplink_kbit_s, options.rtt_ms), (Some(256), Some(80)));
         assert!(notices.is_empty());
     }
 
@@ -186,9 +259,15 @@ mod tests {
             mode: Some("bold"),
             epsilon: Some("5"),
             delay_image_ms: Some("-1"),
+            weights: Some("https://example.org/"),
+            draft_tokens: Some("99"),
+            frugal: None,
+            context: Some("sometimes"),
+            uplink_kbit_s: Some("slow"),
+            rtt_ms: Some("-3"),
         });
         assert_eq!(options, PageOptions::default());
-        assert_eq!(notices.len(), 6);
+        assert_eq!(notices.len(), 11, "{notices:?}");
         assert!(notices[0].contains("cuda") && notices[2].contains("cloud_only"));
         assert!(notices[3].contains("risk_controlled") && notices[4].contains("0.001"));
     }

@@ -55,10 +55,21 @@ pub fn route(policy: Policy, conditions: Conditions) -> Result<Route, Refusal> {
     }
 }
 
-/// Why the cloud was not asked, for people; `locked` are the modalities that are, `is_offline` says that the user wants
-/// no session.
-pub fn why_only_the_device(reason: PlanReason, locked: &[Modality], is_offline: bool) -> String {
+/// What the user holds back, beside locked media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// There is to be no session with the cloud.
+    Session,
+    /// The words of questions are locked to the device.
+    Words,
+}
+
+/// Why the cloud was not asked, for people; `locked` are the modalities that are, `held` what the user holds back.
+pub fn why_only_the_device(reason: PlanReason, locked: &[Modality], held: Option<Held>) -> String {
     match reason {
+        _ if held == Some(Held::Words) => {
+            "Your words are locked to this device, so only the device answered. Nothing left it.".to_owned()
+        }
         PlanReason::NeededModalityLocked => {
             let (what, is) = locked_words(locked);
             format!(
@@ -66,7 +77,9 @@ pub fn why_only_the_device(reason: PlanReason, locked: &[Modality], is_offline: 
                 if is == "are" { "them" } else { "it" }
             )
         }
-        PlanReason::CloudAway if is_offline => "You work offline. Nothing left this device.".to_owned(),
+        PlanReason::CloudAway if held == Some(Held::Session) => {
+            "You work offline. Nothing left this device.".to_owned()
+        }
         PlanReason::CloudAway => "The server was away. Nothing left this device.".to_owned(),
         PlanReason::ByPolicy => "“Device only” is chosen. Nothing left this device.".to_owned(),
         PlanReason::Cheapest
@@ -150,9 +163,12 @@ pub fn reason_words(reason: PlanReason) -> &'static str {
     }
 }
 
-/// Why the device was not asked, for people.
-pub fn why_only_the_cloud(is_ready: bool, policy: Policy) -> &'static str {
+/// Why the device was not asked, for people; `goes_on` from the last answer.
+pub fn why_only_the_cloud(is_ready: bool, policy: Policy, goes_on: bool) -> &'static str {
     match (is_ready, policy) {
+        _ if goes_on => {
+            "This question goes on from the last answer; the model on this device answers single questions."
+        }
         (false, _) => "The model on this device was not ready.",
         (true, Policy::CloudOnly) => "“Cloud only” is chosen.",
         (true, _) => "The chosen policy does without the device.",
@@ -184,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_named() {
-        let why = |locked: &[Modality]| why_only_the_device(PlanReason::NeededModalityLocked, locked, false);
+        let why = |locked: &[Modality]| why_only_the_device(PlanReason::NeededModalityLocked, locked, None);
         assert_eq!(
             why(&[Modality::Vision]),
             "The camera is locked to this device and this question needs it, so only the device answered."
@@ -195,8 +211,12 @@ mod tests {
 
     #[test]
     fn working_offline_is_not_blamed_on_the_server() {
-        let why = |is_offline| why_only_the_device(PlanReason::CloudAway, &[], is_offline);
-        assert!(why(false).contains("server was away"));
-        assert!(why(true).contains("offline") && !why(true).contains("server"));
+        let why = |held| why_only_the_device(PlanReason::CloudAway, &[], held);
+        assert!(why(None).contains("server was away"));
+        let offline = why(Some(Held::Session));
+        assert!(offline.contains("offline") && !offline.contains("server"));
+        assert!(
+            why_only_the_device(PlanReason::ByPolicy, &[], Some(Held::Words)).contains("words are locked")
+        );
     }
 }

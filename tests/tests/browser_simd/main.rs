@@ -6,6 +6,8 @@
 
 mod ladder;
 mod receipt;
+mod accessibility;
+mod conversation;
 mod risk;
 mod settling;
 mod uplink;

@@ -19,10 +19,12 @@ use msao_planner::{
 };
 use msao_protocol::{ModelInfo, Receipt, Span, SpanKind, Strategy};
 
-use super::{look::Looking, standing::Confidence};
+use super::{
+    look::Looking,
+    preferences::{MAX_DRAFT_TOKENS, Preferences},
+    standing::Confidence,
+};
 
-/// Longest draft proposed.
-const MAX_DRAFT_TOKENS: u8 = 16;
 /// Weight of a new answer in a moving average.
 const AVERAGE_STEP: f64 = 0.1;
 /// Acceptance of the server's own drafts before there are any.
@@ -67,6 +69,8 @@ pub struct RoundTripOfAnswer {
 pub struct Knowledge {
     /// What is known about the edge's confidence.
     pub confidence: Confidence,
+    /// What the user wants.
+    pub preferences: Preferences,
     /// What looking at media takes and brings.
     pub(super) looking: Looking,
     live: LiveEstimates,
@@ -85,6 +89,7 @@ impl Knowledge {
     pub fn new(seed: u64) -> Self {
         Self {
             confidence: Confidence::default(),
+            preferences: Preferences::default(),
             looking: Looking::default(),
             live: LiveEstimates::new(Estimates::default()),
             co_located: AffineEstimator::new(AffineMs {
@@ -178,7 +183,7 @@ impl Knowledge {
     pub(super) fn draft_tokens(&mut self) -> u8 {
         let estimates = self.estimates();
         let round_ms = |length| distributed_round_ms(length, &estimates, WireSizes::default());
-        self.lengths.choose(round_ms, &mut self.rng).max(1)
+        self.lengths.choose(round_ms, &mut self.rng).clamp(1, self.preferences.longest())
     }
 
     /// What counts: this answer's latency, and while others wait for the server, what its work costs them. An answer of G
@@ -186,7 +191,8 @@ impl Knowledge {
     /// priced at the queue's wait over the operations of an answer. On an idle server it is free.
     fn weights(&self, estimates: &Estimates) -> Weights {
         let price = if self.answer_gflop > 0.0 { estimates.queue_ms / self.answer_gflop } else { 0.0 };
-        Weights { per_cloud_gflop: price, ..Weights::default() }
+        let per_uplink_kib = self.preferences.per_uplink_kib();
+        Weights { per_cloud_gflop: price, per_uplink_kib, ..Weights::default() }
     }
 
     /// A number in [0, 1) that is drawn for one decision.
@@ -209,7 +215,7 @@ impl Knowledge {
                 cloud_connected: target.is_some(),
                 co_located: target.is_some_and(|target| target.co_located_draft),
                 pipelining: true,
-                max_draft_tokens: MAX_DRAFT_TOKENS,
+                max_draft_tokens: self.preferences.longest(),
             },
             token_flops: TokenFlops {
                 edge,

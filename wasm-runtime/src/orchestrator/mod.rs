@@ -14,6 +14,7 @@
 //! | file | what happens there |
 //! |---|---|
 //! | `knowledge` | what a session has learnt about network, machines and models |
+//! | `preferences` | what the user wants plans to weigh |
 //! | `look` | whether the edge looks at the media before the cloud is asked |
 //! | `standing` | how sure the edge must be for its answer to stand alone |
 //! | `rounds` | the plan, and what is decided again at each step of the answer |
@@ -25,6 +26,7 @@ mod answer;
 mod edge_text;
 mod knowledge;
 mod look;
+mod preferences;
 mod receipt;
 mod rounds;
 mod standing;
@@ -43,6 +45,7 @@ pub use self::{
     answer::{AnswerToken, TokenState},
     edge_text::Correction,
     knowledge::{Knowledge, Present, RoundTripOfAnswer},
+    preferences::{MAX_DRAFT_TOKENS, Preferences},
     standing::{Confidence, RiskState},
 };
 use crate::scored::ModalityScores;

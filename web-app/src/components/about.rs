@@ -16,9 +16,9 @@ pub(crate) fn Welcome() -> impl IntoView {
             <p>
                 "Point the camera at a card, hold the microphone button and speak, or pick a sample. The answer of the model "
                 <em>"in this page"</em>
-                " comes first; the "
+                " shows first; the "
                 <em>"cloud"</em>
-                " gets only what the question needs, and confirms or corrects each word in place."
+                " gets only what the question needs, and verifies or corrects each word in place."
             </p>
             <SampleGrid most=FIRST_SAMPLES on_pick=|| () />
         </div>
@@ -36,7 +36,7 @@ pub(crate) fn About() -> impl IntoView {
             </p>
             <p>
                 <strong>"They do not know "</strong>
-                "people, rooms, news or other languages. Asked about those they still answer, and are wrong. They do not remember earlier questions."
+                "people, rooms, news or other languages. Asked about those they still answer, and are wrong. They have learned from single questions: what goes on from the last answer they get wrong half the time."
             </p>
             <p>
                 <strong>"What leaves this device: "</strong>

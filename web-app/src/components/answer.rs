@@ -1,52 +1,74 @@
-//! One side's answer: its tokens as they come, how sure the model was of each, and what it took.
+//! One side's answer: its tokens as they settle, how sure the model was of each, and what it took.
+//!
+//! Of the two sides one leads and is read; the other is behind a button below it.
 
 use leptos::prelude::*;
-use msao_protocol::{FinishReason, TokenFate, TokenSource};
-use msao_runtime::orchestrator::{AnswerToken, TokenState};
+use msao_protocol::FinishReason;
 
-use super::icon::{Icon, IconView};
+use super::{
+    icon::{Icon, IconView},
+    token::token_view,
+};
 use crate::{
     answer::{Answer, Phase},
     format,
     state::Side,
 };
 
-/// A column.
+/// An answer; `leads` where it is the one to read.
 #[component]
-pub(crate) fn AnswerColumn(side: Side, answer: RwSignal<Answer>) -> impl IntoView {
+pub(crate) fn AnswerView(
+    side: Side,
+    answer: RwSignal<Answer>,
+    #[prop(into)] leads: Signal<bool>,
+    turn_id: u32,
+) -> impl IntoView {
     let (name, class, testid, icon) = match side {
         Side::Edge => ("On this device", "answer edge", "edge-answer", Icon::Device),
         Side::Cloud => ("Cloud, verified", "answer cloud", "cloud-answer", Icon::Cloud),
     };
+    let is_cloud = side == Side::Cloud;
+    let is_open = RwSignal::new(false);
     let state = move || answer.with(|answer| phase_name(&answer.phase));
-    let has_tokens = move || answer.with(|answer| !answer.tokens.is_empty());
+    let has_tokens = Memo::new(move |_| answer.with(|answer| !answer.tokens.is_empty()));
+    let is_shown = move || leads.get() || is_open.get();
     let note = move || answer.with(note);
+    let body_id = format!("{testid}-{turn_id}");
+    let controls = body_id.clone();
     view! {
-        <div class=class role="group" aria-label=name data-testid=testid data-state=state>
-            <h3><IconView icon=icon /> {name}</h3>
-            <p class="text" class:hidden=move || !has_tokens() data-testid=format!("{testid}-text")>
-                {move || answer.with(|answer| answer.tokens.iter().enumerate().map(token_view).collect_view())}
-                <Show when=move || answer.with(|answer| answer.phase == Phase::Writing)>
-                    <span class="caret" aria-hidden="true"></span>
-                </Show>
-            </p>
-            <Show when=move || answer.with(|answer| answer.phase == Phase::Waiting)>
-                <p class="text waiting"><span class="dots" aria-hidden="true"><i></i><i></i><i></i></span>
-                    <span class="sr-only">"Waiting for the first word"</span></p>
+        <div class=class class:leads=leads role="group" aria-label=name data-testid=testid data-state=state
+            data-leads=move || leads.get().to_string()>
+            <Show when=move || leads.get()>
+                <div class="answer-head">
+                    <h3><IconView icon=icon /> {move || answer.with(|answer| answer.headline(is_cloud))}</h3>
+                    {is_cloud.then(|| view! { <Legend /> })}
+                </div>
             </Show>
+            <button type="button" class="quiet disclosure" data-testid=format!("{testid}-toggle")
+                class:hidden=move || leads.get() || !has_tokens.get() aria-controls=controls.clone()
+                aria-expanded=move || is_open.get().to_string() on:click=move |_| is_open.update(|open| *open = !*open)>
+                <IconView icon=icon /> {if is_cloud { "What the cloud had written" } else { "What this device wrote by itself" }}
+            </button>
+            <div class="answer-body" id=body_id.clone() class:hidden=move || !is_shown()>
+                <p class="text" class:hidden=move || !has_tokens.get() data-testid=format!("{testid}-text")>
+                    {move || answer.with(|answer| answer.tokens.iter().enumerate().map(token_view).collect_view())}
+                    <Show when=move || answer.with(|answer| answer.phase == Phase::Writing)>
+                        <span class="caret" aria-hidden="true"></span>
+                    </Show>
+                </p>
+                <Show when=move || answer.with(|answer| answer.phase == Phase::Waiting)>
+                    <p class="text waiting" aria-hidden="true">
+                        <span class="dots"><i></i><i></i><i></i></span>
+                    </p>
+                </Show>
+            </div>
             {move || note().map(|(is_error, text)| view! {
                 <p class="note" class:error=is_error data-testid=format!("{testid}-note")>
                     <Show when=move || is_error><IconView icon=Icon::Warning /></Show>
                     {text}
                 </p>
             })}
-            <Show when=move || side == Side::Cloud && has_tokens()>
-                <p class="legend" data-testid="legend">
-                    <span data-state="proposed">"proposed"</span> <span data-state="accepted">"verified"</span>
-                    <span data-state="corrected">"corrected"</span>
-                </p>
-            </Show>
-            <dl class="figures" class:hidden=move || matches!(state(), "not-asked")>
+            <dl class="figures" class:hidden=move || !is_shown() || answer.with(|answer| !is_over(answer))>
                 <Figure label="First token" testid=format!("{testid}-first-token")
                     value=move || answer.with(|answer| answer.first_token_ms.map(format::duration_ms)) />
                 <Figure label="Total" testid=format!("{testid}-total")
@@ -54,11 +76,25 @@ pub(crate) fn AnswerColumn(side: Side, answer: RwSignal<Answer>) -> impl IntoVie
                 <Figure label="Tokens/s" testid=format!("{testid}-speed")
                     value=move || answer.with(|answer| answer.tokens_per_s.map(format::tokens_per_s)) />
                 <Figure label="Sent" testid=format!("{testid}-sent")
-                    value=move || answer.with(|answer| settled(answer).then(|| format::bytes(answer.sent_bytes))) />
+                    value=move || answer.with(|answer| is_over(answer).then(|| format::bytes(answer.sent_bytes))) />
                 <Figure label="Received" testid=format!("{testid}-received")
-                    value=move || answer.with(|answer| settled(answer).then(|| format::bytes(answer.received_bytes))) />
+                    value=move || answer.with(|answer| is_over(answer).then(|| format::bytes(answer.received_bytes))) />
             </dl>
         </div>
+    }
+}
+
+/// What the marks of tokens mean; each differs by its line, not by colour alone.
+#[component]
+fn Legend() -> impl IntoView {
+    view! {
+        <p class="legend" data-testid="legend">
+            <span class="sr-only">"Marks: "</span>
+            <span data-state="proposed" data-source="edge_draft">"proposed here"</span> " "
+            <span data-state="proposed" data-source="partial_context">"before all had arrived"</span> " "
+            <span data-state="accepted">"verified"</span> " "
+            <span data-state="corrected">"corrected"</span>
+        </p>
     }
 }
 
@@ -72,8 +108,9 @@ fn Figure(label: &'static str, testid: String, #[prop(into)] value: Signal<Optio
     }
 }
 
-fn settled(answer: &Answer) -> bool {
-    !answer.is_pending()
+/// Nothing more is to come of an answer that was asked for.
+fn is_over(answer: &Answer) -> bool {
+    !answer.is_pending() && !matches!(answer.phase, Phase::NotAsked(_))
 }
 
 fn phase_name(phase: &Phase) -> &'static str {
@@ -94,7 +131,7 @@ fn note(answer: &Answer) -> Option<(bool, String)> {
     match &answer.phase {
         Phase::NotAsked(reason) => Some((false, reason.clone())),
         Phase::Failed(message) => Some((true, message.clone())),
-        Phase::Overtaken => Some((false, "Corrected by the cloud while writing.".to_owned())),
+        Phase::Overtaken => Some((false, "The cloud corrected this device while it was writing.".to_owned())),
         Phase::Unverified => Some((
             false,
             "The cloud was lost before it was done: this device wrote the rest, unverified.".to_owned(),
@@ -107,57 +144,5 @@ fn note(answer: &Answer) -> Option<(bool, String)> {
             Some((false, "The model gave no words.".to_owned()))
         }
         Phase::Waiting | Phase::Writing | Phase::Finished(_) => None,
-    }
-}
-
-/// A token, marked by what is known about it, and the draft that it replaced. The space before the first one is not shown.
-fn token_view((index, token): (usize, &AnswerToken)) -> impl IntoView + use<> {
-    let (state, source, replaced) = match &token.state {
-        TokenState::Proposed(source) => ("proposed", *source, None),
-        TokenState::Settled { origin, replaced } => (fate_name(origin.fate), origin.source, replaced.clone()),
-    };
-    // How sure a model was matters only where nobody has checked it.
-    let class = match token.probability {
-        p if state != "unverified" || p >= 0.9 => "token",
-        p if p >= 0.6 => "token unsure",
-        _ => "token guess",
-    };
-    let word = token.text.trim_start();
-    let space = if index == 0 { "" } else { &token.text[..token.text.len() - word.len()] };
-    let sure = format!("the model was {} sure of this", format::probability(token.probability));
-    let title = match (&replaced, state) {
-        (Some(draft), _) => format!("Corrected: the draft said “{}”; {sure}", draft.trim()),
-        (None, "proposed") => format!("Proposed, not verified yet; {sure}"),
-        (None, "accepted") => format!("A draft that the cloud verified; {sure}"),
-        (None, "written") => format!("Written by the cloud; {sure}"),
-        (None, "corrected") => format!("Written by the cloud in place of a draft; {sure}"),
-        (None, _) => format!("T{}", &sure[1..]),
-    };
-    let replaced = replaced.map(|draft| draft.trim().to_owned()).filter(|draft| !draft.is_empty());
-    view! {
-        {space.to_owned()}
-        {replaced.map(|draft| view! { <del>{draft}</del> })}
-        <span class=class title=title data-testid="token" data-state=state data-source=source_name(source)
-            data-p=format!("{:.3}", token.probability)>
-            {word.to_owned()}
-        </span>
-    }
-}
-
-fn fate_name(fate: TokenFate) -> &'static str {
-    match fate {
-        TokenFate::Accepted => "accepted",
-        TokenFate::Corrected => "corrected",
-        TokenFate::Written => "written",
-        TokenFate::Unverified => "unverified",
-    }
-}
-
-fn source_name(source: TokenSource) -> &'static str {
-    match source {
-        TokenSource::EdgeDraft => "edge_draft",
-        TokenSource::PartialContext => "partial_context",
-        TokenSource::CoLocatedDraft => "co_located_draft",
-        TokenSource::Target => "target",
     }
 }

@@ -4,12 +4,13 @@ use leptos::{html, prelude::*};
 
 use super::icon::{Icon, IconView};
 
-/// A dialog that is open while `open` is true.
+/// A dialog that is open while `open` is true; what is in it is made when it opens, or once if it is to be kept.
 #[component]
 pub(crate) fn Dialog(
     open: RwSignal<bool>,
     title: &'static str,
     testid: &'static str,
+    #[prop(default = false)] keep: bool,
     children: ChildrenFn,
 ) -> impl IntoView {
     let dialog: NodeRef<html::Dialog> = NodeRef::new();
@@ -42,7 +43,7 @@ pub(crate) fn Dialog(
                         <IconView icon=Icon::Close />
                     </button>
                 </div>
-                <Show when=move || open.get()>{children()}</Show>
+                <Show when=move || keep || open.get()>{children()}</Show>
             </div>
         </dialog>
     }

@@ -17,14 +17,19 @@ pub(crate) enum Icon {
     Down,
     File,
     Info,
+    Keyboard,
     Locked,
     Microphone,
+    New,
+    Offline,
     Pause,
     Pencil,
     Play,
     Retry,
     Samples,
     Send,
+    Settings,
+    Shield,
     Stop,
     Unlocked,
     Up,
@@ -46,6 +51,13 @@ impl Icon {
             Self::Down => "M12 5v13M6 12.5l6 6 6-6",
             Self::File => "M6 3h8l4 4v14H6zM14 3v4h4M12 18v-6M9.5 14.5L12 12l2.5 2.5",
             Self::Info => "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 11v5M12 8v.01",
+            Self::Keyboard => "M3 6h18v12H3zM7 10v.01M11 10v.01M15 10v.01M8 14h8",
+            Self::New => "M12 5v14M5 12h14",
+            Self::Offline => "M7 18a4 4 0 0 1-.5-8A6 6 0 0 1 18 9.5a4.2 4.2 0 0 1-.5 8.5zM4 4l16 16",
+            Self::Settings => {
+                "M4 7h9M17 7h3M4 17h3M11 17h9M15 9.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM9 19.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5z"
+            }
+            Self::Shield => "M12 3l8 3v6c0 4.5-3.4 7.6-8 9-4.6-1.4-8-4.5-8-9V6zM8.5 12l2.5 2.5 4.5-4.5",
             Self::Locked => "M6 11h12v9H6zM8.5 11V7.5a3.5 3.5 0 0 1 7 0V11M12 14.5v2",
             Self::Microphone => {
                 "M12 15a3.5 3.5 0 0 0 3.5-3.5v-5a3.5 3.5 0 0 0-7 0v5A3.5 3.5 0 0 0 12 15zM5.5 11.5a6.5 6.5 0 0 0 13 0M12 18v3"

@@ -18,7 +18,7 @@ use crate::{
         recorder::{Meter, Recorder},
         sound::Sound,
     },
-    state::{PageState, now_ms, use_page},
+    state::{MICROPHONE_ID, PageState, now_ms, use_page},
 };
 
 /// The recorder's signals.
@@ -27,6 +27,8 @@ struct Talk {
     page: PageState,
     button: RwSignal<PushToTalk>,
     meter: RwSignal<Option<Meter>>,
+    /// Levels of the recording so far, one for each message of the audio thread.
+    levels: RwSignal<Vec<f32>>,
     recorder: StoredValue<Option<Recorder>, LocalStorage>,
     /// Counts recordings, so that a microphone that opens late for one given up is closed.
     session: StoredValue<u32>,
@@ -38,6 +40,7 @@ impl Talk {
             page,
             button: RwSignal::new(PushToTalk::Idle),
             meter: RwSignal::new(None),
+            levels: RwSignal::new(Vec::new()),
             recorder: StoredValue::new_local(None),
             session: StoredValue::new(0),
         }
@@ -69,6 +72,7 @@ impl Talk {
             let opened = Recorder::start(move |meter| {
                 if self.session.get_value() == session && self.meter.with_untracked(Option::is_some) {
                     self.meter.set(Some(meter));
+                    self.levels.update(|levels| levels.push(meter.level));
                     if meter.seconds >= WINDOW_S {
                         self.finish();
                     }
@@ -78,6 +82,7 @@ impl Talk {
             match opened {
                 Ok(recorder) if self.session.get_value() == session => {
                     self.recorder.set_value(Some(recorder));
+                    self.levels.set(Vec::new());
                     self.meter.set(Some(Meter::default()));
                 }
                 Ok(given_up) => drop(given_up),
@@ -140,7 +145,11 @@ pub(crate) fn Microphone() -> impl IntoView {
             event.prevent_default();
             talk.press();
         }
-        "Escape" => drop(talk.end()),
+        "Escape" if talk.button.get_untracked() != PushToTalk::Idle => {
+            // Of what Escape can stop, this is the nearest.
+            event.stop_propagation();
+            drop(talk.end());
+        }
         _ => (),
     };
     let on_key_up = move |event: ev::KeyboardEvent| {
@@ -157,27 +166,34 @@ pub(crate) fn Microphone() -> impl IntoView {
         }
     };
     let label = move || match (talk.button.get(), talk.meter.get()) {
-        (PushToTalk::Idle, _) => "Hold to talk".to_owned(),
+        (PushToTalk::Idle, _) => "Hold or tap to talk".to_owned(),
         (_, None) => "Opening the microphone…".to_owned(),
         (PushToTalk::Latched, Some(meter)) => format!("Tap to finish · {:.1} s left", left_s(meter)),
         (PushToTalk::Held { .. }, Some(meter)) => format!("Let go to finish · {:.1} s left", left_s(meter)),
     };
     let level = move || talk.meter.get().map_or(0.0, |meter| meter.level);
+    let seconds = move || talk.meter.get().map_or(0.0, |meter| meter.seconds);
 
     view! {
         <div class="sound-row" data-testid="sound-row">
             <div class="talk-row">
-            <button type="button" class="talk" class:active=is_active data-testid="talk"
-                aria-label="Hold to talk, or tap to begin and tap again to finish; up to 4.8 seconds"
+            <button type="button" class="talk" class:active=is_active data-testid="talk" id=MICROPHONE_ID
+                aria-keyshortcuts="V"
+                aria-label="Hold or tap to talk: hold and let go, or tap to begin and tap again to finish; up to 4.8 seconds"
                 aria-pressed=move || if is_active() { "true" } else { "false" }
                 on:pointerdown=on_pointer_down on:pointerup=move |_| talk.release()
                 on:pointercancel=move |_| talk.release() on:keydown=on_key_down on:keyup=on_key_up on:click=on_click
                 on:contextmenu=move |event| event.prevent_default()>
-                <span class="level" style:transform=move || format!("scaleX({:.3})", level())></span>
+                <svg class="live-wave" viewBox="0 0 480 40" preserveAspectRatio="none" aria-hidden="true"
+                    data-testid="live-waveform">
+                    <path d=move || talk.levels.with(|levels| live_path(levels, seconds())) />
+                </svg>
+                <span class="level" data-testid="level" data-level=move || format!("{:.2}", level())
+                    style:transform=move || format!("scaleX({:.3})", level())></span>
                 <IconView icon=Icon::Microphone />
                 <span class="talk-label" data-testid="talk-label">{label}</span>
             </button>
-            <LockSwitch locked=page.draft.audio_locked what="the sound" testid="lock-audio" with_words=false />
+            <LockSwitch locked=page.draft.audio_locked what="the sound" testid="lock-audio" label="Keep sound here" />
             </div>
             {move || sound.get().filter(|_| !is_active()).map(|sound| view! {
                 <div class="recorded">
@@ -190,6 +206,16 @@ pub(crate) fn Microphone() -> impl IntoView {
             })}
         </div>
     }
+}
+
+/// The waveform of `seconds` of recording, on a grid of 480 by 40 that is as long as a recording may be.
+fn live_path(levels: &[f32], seconds: f64) -> String {
+    let step = 480.0 * (seconds / WINDOW_S).min(1.0) / levels.len().max(1) as f64;
+    let bar = |(index, level): (usize, &f32)| {
+        let half = (f64::from(*level) * 19.0).max(0.6);
+        format!("M{:.1} {:.1}V{:.1}", index as f64 * step, 20.0 - half, 20.0 + half)
+    };
+    levels.iter().enumerate().map(bar).collect()
 }
 
 fn left_s(meter: Meter) -> f64 {

@@ -1,10 +1,11 @@
-//! The switches that say how questions may be answered, and what answers are held to.
+//! The switches that say how questions may be answered, what answers are held to, and how the bound stands.
 
 use leptos::prelude::*;
+use msao_protocol::Policy;
 
 use crate::{mode, policy, risk, state::use_page};
 
-/// How to answer, under which bound, and how that bound stands.
+/// How to answer, and under which bound.
 #[component]
 pub(crate) fn Switches() -> impl IntoView {
     let page = use_page();
@@ -16,9 +17,6 @@ pub(crate) fn Switches() -> impl IntoView {
                 <EpsilonSwitch />
             </Show>
         </div>
-        <Show when=move || page.risk_controlled.get()>
-            <RiskView />
-        </Show>
     }
 }
 
@@ -37,6 +35,7 @@ fn PolicySwitch() -> impl IntoView {
             <select data-testid="policy" on:change=move |event| {
                 if let Some(chosen) = policy::from_name(&event_target_value(&event)) {
                     page.policy.set(chosen);
+                    page.keep_setting("policy", if chosen == Policy::default() { "" } else { policy::name(chosen) });
                 }
             }>
                 {choices.into_iter().map(|choice| view! {
@@ -59,9 +58,10 @@ fn ModeSwitch() -> impl IntoView {
     view! {
         <label class="policy">
             <span>"What counts"</span>
-            <select data-testid="mode" aria-describedby="risk" on:change=move |event| {
+            <select data-testid="mode" on:change=move |event| {
                 if let Some(risk_controlled) = mode::from_name(&event_target_value(&event)) {
                     page.choose_mode(risk_controlled);
+                    page.keep_setting("mode", if risk_controlled { mode::RISK_CONTROLLED } else { "" });
                 }
             }>
                 {choices.map(|(name, label, risk_controlled)| view! {
@@ -84,9 +84,10 @@ fn EpsilonSwitch() -> impl IntoView {
     view! {
         <label class="policy">
             <span>"Differing at most"</span>
-            <select data-testid="epsilon" aria-describedby="risk" on:change=move |event| {
+            <select data-testid="epsilon" on:change=move |event| {
                 if let Some(epsilon) = mode::epsilon(&event_target_value(&event)) {
                     page.choose_epsilon(epsilon);
+                    page.keep_setting("epsilon", &epsilon.to_string());
                 }
             }>
                 {choices.into_iter().map(|choice| view! {
@@ -99,9 +100,9 @@ fn EpsilonSwitch() -> impl IntoView {
     }
 }
 
-/// How risk control stands.
+/// How risk control stands, while the mode has a bound.
 #[component]
-fn RiskView() -> impl IntoView {
+pub(crate) fn RiskView() -> impl IntoView {
     let page = use_page();
     let cloud = move || page.cloud.with(|status| status.model_name().map(str::to_owned));
     let state = move || page.judged.with(|judged| risk::state_name(judged, page.risk.get().as_ref()));
@@ -111,8 +112,10 @@ fn RiskView() -> impl IntoView {
         })
     };
     view! {
-        <div class="risk" id="risk" data-testid="risk" data-state=state>
-            {move || sentences().into_iter().map(|sentence| view! { <p>{sentence}</p> }).collect_view()}
-        </div>
+        <Show when=move || page.risk_controlled.get()>
+            <div class="risk" data-testid="risk" data-state=state>
+                {move || sentences().into_iter().map(|sentence| view! { <p>{sentence}</p> }).collect_view()}
+            </div>
+        </Show>
     }
 }

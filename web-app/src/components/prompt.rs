@@ -2,7 +2,10 @@
 
 use leptos::{ev, prelude::*};
 
-use super::icon::{Icon, IconView};
+use super::{
+    icon::{Icon, IconView},
+    lock::LockSwitch,
+};
 use crate::state::{PROMPT_ID, use_page};
 
 /// The prompt box, with the button that asks and, while an answer is under way, the one that stops it.
@@ -36,7 +39,7 @@ pub(crate) fn PromptBox() -> impl IntoView {
         <form class="prompt" class:over=move || { chars.get() > limit() }
             on:submit=move |event| { event.prevent_default(); page.ask(); }>
             <label class="sr-only" for=PROMPT_ID>"Question"</label>
-            <textarea id=PROMPT_ID rows="2" data-testid="prompt" autocomplete="off"
+            <textarea id=PROMPT_ID rows="2" data-testid="prompt" aria-keyshortcuts="/" autocomplete="off"
                 enterkeyhint="send" placeholder=placeholder prop:value=question
                 on:input=move |event| question.set(event_target_value(&event)) on:keydown=on_key></textarea>
             <Show when=move || page.is_busy() fallback=move || view! {
@@ -49,6 +52,16 @@ pub(crate) fn PromptBox() -> impl IntoView {
                 </button>
             </Show>
         </form>
-        <p class="counter" data-testid="counter">{counter}</p>
+        <div class="prompt-row">
+            <Show when=move || page.may_go_on()>
+                <label class="check">
+                    <input type="checkbox" data-testid="go-on" prop:checked=move || page.would_go_on()
+                        on:change=move |event| page.draft.goes_on.set(Some(event_target_checked(&event))) />
+                    <span>"Go on from the last answer"</span>
+                </label>
+            </Show>
+            <p class="counter" data-testid="counter">{counter}</p>
+            <LockSwitch locked=page.draft.text_locked what="your words" testid="lock-text" label="Keep words here" />
+        </div>
     }
 }

@@ -82,6 +82,9 @@ pub(crate) fn Stage(
 
     let take = move |frames: usize| {
         let Some(video) = page.viewfinder.get_value() else { return };
+        if camera.get_untracked() != Camera::Live {
+            return;
+        }
         spawn_local(async move {
             let begin_ms = now_ms();
             let mut taken = Vec::with_capacity(frames);
@@ -107,11 +110,16 @@ pub(crate) fn Stage(
         });
     };
 
+    Effect::new(move |_| {
+        let is_live = camera.get() == Camera::Live;
+        page.shutter.set_value(is_live.then(|| Callback::new(take)));
+    });
+
     let has_pictures = move || pictures.with(|pictures| !pictures.is_empty());
     let is_on = move || !matches!(camera.get(), Camera::Off);
     let is_live = move || matches!(camera.get(), Camera::Live | Camera::Filming(_)) && !has_pictures();
     let is_empty = move || !is_on() && !has_pictures();
-    let choose = move |_| {
+    let choose = move |()| {
         if let Some(input) = file_input.get_untracked() {
             input.click();
         }
@@ -139,7 +147,7 @@ pub(crate) fn Stage(
     };
 
     view! {
-        <div class="stage" data-testid="stage">
+        <div class="stage" class:is-empty=is_empty data-testid="stage">
             <div class="frame" class:live=is_live>
                 <video node_ref=video class:hidden=move || !is_live() autoplay playsinline muted prop:muted=true
                     aria-label="Live camera picture" data-testid="viewfinder"></video>
@@ -153,18 +161,13 @@ pub(crate) fn Stage(
                 </Show>
                 <Show when=is_empty>
                     <div class="empty">
-                        <button type="button" class="tile" data-testid="camera-start" on:click=move |_| open(None)>
-                            <IconView icon=Icon::Camera /> "Use the camera"
-                        </button>
-                        <button type="button" class="tile" data-testid="choose-file" on:click=choose>
-                            <IconView icon=Icon::File /> "Choose a file"
-                        </button>
-                        <button type="button" class="tile" data-testid="open-gallery" on:click=move |_| on_gallery.run(())>
-                            <IconView icon=Icon::Samples /> "Try a sample"
-                        </button>
-                        <button type="button" class="tile" data-testid="open-cards" on:click=move |_| on_cards.run(())>
-                            <IconView icon=Icon::Cards /> "Cards to show"
-                        </button>
+                        <Tile icon=Icon::Camera label="Camera" name="Use the camera" testid="camera-start"
+                            on_click=move |()| open(None) />
+                        <Tile icon=Icon::File label="File" name="Choose a file" testid="choose-file" on_click=choose />
+                        <Tile icon=Icon::Samples label="Samples" name="Samples to try" testid="open-gallery"
+                            on_click=on_gallery />
+                        <Tile icon=Icon::Cards label="Cards" name="Cards to show to the camera" testid="open-cards"
+                            on_click=on_cards />
                         <p class="hint">"or drop and paste pictures and sounds anywhere"</p>
                     </div>
                 </Show>
@@ -175,11 +178,11 @@ pub(crate) fn Stage(
             <p class="caption" data-testid="stage-caption">{caption}</p>
             <div class="buttons">
                 <Show when=is_live>
-                    <button type="button" class="secondary" data-testid="snapshot" on:click=move |_| take(1)
+                    <button type="button" class="secondary" data-testid="snapshot" aria-keyshortcuts="S" on:click=move |_| take(1)
                         prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
                         <IconView icon=Icon::Camera /> "Take picture"
                     </button>
-                    <button type="button" class="secondary" data-testid="clip" on:click=move |_| take(CLIP_FRAMES)
+                    <button type="button" class="secondary" data-testid="clip" aria-keyshortcuts="C" on:click=move |_| take(CLIP_FRAMES)
                         prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
                         <IconView icon=Icon::Clip /> "4-frame clip"
                     </button>
@@ -207,11 +210,27 @@ pub(crate) fn Stage(
                         }).collect_view()}
                     </select>
                 </Show>
-                <LockSwitch locked=page.draft.vision_locked what="camera and pictures" testid="lock-vision" with_words=true />
+                <LockSwitch locked=page.draft.vision_locked what="camera and pictures" testid="lock-vision" label="Keep pictures here" />
             </div>
             <input node_ref=file_input type="file" class="hidden" multiple tabindex="-1" aria-hidden="true"
                 accept="image/png,image/jpeg,image/webp,audio/*" data-testid="file-input" on:change=on_files />
         </div>
+    }
+}
+
+/// A way to a picture or a sound; its name begins with what is shown of it.
+#[component]
+fn Tile(
+    icon: Icon,
+    label: &'static str,
+    name: &'static str,
+    testid: &'static str,
+    #[prop(into)] on_click: Callback<()>,
+) -> impl IntoView {
+    view! {
+        <button type="button" class="tile" data-testid=testid title=name on:click=move |_| on_click.run(())>
+            <IconView icon=icon /> <span class="tile-label">{label}</span>
+        </button>
     }
 }
 

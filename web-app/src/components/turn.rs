@@ -1,4 +1,8 @@
-//! A question with its media, both answers, the verdict, and what may be done next.
+//! A question with its media, the answer that settles in place, what the device wrote by itself, and what may be done
+//! next.
+//!
+//! Nothing stands below an answer that is being written, and the turn has the height of the window from the start: what
+//! comes moves nothing.
 
 use std::time::Duration;
 
@@ -7,7 +11,7 @@ use msao_protocol::ShadowCheck;
 use web_sys::{ScrollBehavior, ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use super::{
-    answer::AnswerColumn,
+    answer::AnswerView,
     icon::{Icon, IconView},
     player::SoundPlayer,
     receipt::ReceiptView,
@@ -24,14 +28,15 @@ use crate::{
 pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
     let page = use_page();
     let article: NodeRef<html::Article> = NodeRef::new();
+    let id = turn.id;
     let turn = StoredValue::new(turn);
     let is_pending = Memo::new(move |_| turn.with_value(Turn::is_pending));
-    // When it begins and, since it has grown by then, when it ends.
+    let leader = Memo::new(move |_| turn.with_value(Turn::leader));
+    // When it begins; what comes then has its place already.
     Effect::new(move |_| {
-        is_pending.track();
-        if let Some(article) = article.get() {
+        if let Some(article) = article.get().filter(|_| is_pending.get()) {
             let options = ScrollIntoViewOptions::new();
-            options.set_block(ScrollLogicalPosition::Nearest);
+            options.set_block(ScrollLogicalPosition::Start);
             options.set_behavior(ScrollBehavior::Auto);
             article.scroll_into_view_with_scroll_into_view_options(&options);
         }
@@ -45,13 +50,16 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
     let shown = asked.clone();
     let receipt = move || turn.with_value(|turn| turn.receipt.get()).filter(|_| !is_pending.get());
     view! {
-        <article node_ref=article class="turn" data-testid="turn" data-state=state>
+        <article node_ref=article class="turn" data-testid="turn" data-state=state
+            aria-busy=move || is_pending.get().to_string()>
             <Question asked=asked />
-            <div class="pair">
-                <AnswerColumn side=Side::Edge answer=turn.with_value(|turn| turn.answer(Side::Edge)) />
-                <AnswerColumn side=Side::Cloud answer=turn.with_value(|turn| turn.answer(Side::Cloud)) />
+            <div class="reply">
+                <AnswerView side=Side::Cloud answer=turn.with_value(|turn| turn.answer(Side::Cloud))
+                    leads=Signal::derive(move || leader.get() == Side::Cloud) turn_id=id />
+                <AnswerView side=Side::Edge answer=turn.with_value(|turn| turn.answer(Side::Edge))
+                    leads=Signal::derive(move || leader.get() == Side::Edge) turn_id=id />
             </div>
-            <div class="turn-foot">
+            <div class="turn-foot" class:hidden=is_pending>
                 {move || verdict().map(|verdict| view! { <VerdictView verdict=verdict /> })}
                 {move || standing().map(|standing| view! { <StandingView standing=standing /> })}
                 <div class="actions">
@@ -93,6 +101,9 @@ fn Question(asked: std::sync::Arc<Asked>) -> impl IntoView {
             })}
             <div class="asked">
                 <h2 data-testid="question-text">{words}</h2>
+                {asked.goes_on.is_some().then(|| view! {
+                    <p class="hint" data-testid="went-on">"Goes on from the last answer"</p>
+                })}
                 {asked.sound.clone().map(|sound| view! { <SoundPlayer sound=sound /> })}
             </div>
         </div>

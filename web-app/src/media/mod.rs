@@ -9,6 +9,7 @@ pub(crate) mod prepare;
 pub(crate) mod recorder;
 pub(crate) mod save;
 pub(crate) mod sound;
+pub(crate) mod storage;
 
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, BlobPropertyBag, Url};

@@ -1,4 +1,4 @@
-//! The conversation: what is given on one side, what is answered on the other.
+//! The conversation, and beside it what the next question is put together with.
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use web_sys::{DataTransfer, File};
@@ -12,11 +12,15 @@ use crate::{
         header::PageHeader,
         microphone::Microphone,
         notices::NoticeList,
-        policy::Switches,
+        policy::RiskView,
         prompt::PromptBox,
+        settings::{Rules, SettingsDialog},
+        shield::Shield,
+        shortcuts::{self, ShortcutsDialog, SkipLinks},
         stage::Stage,
         storage::StorageDialog,
         totals::{MoreFigures, TotalsBar},
+        toolbar::Toolbar,
         turn::TurnView,
     },
     state::{Side, use_page},
@@ -30,6 +34,9 @@ pub(crate) fn Assistant() -> impl IntoView {
     let show_cards = RwSignal::new(false);
     let show_gallery = RwSignal::new(false);
     let show_storage = RwSignal::new(false);
+    let show_settings = RwSignal::new(false);
+    let show_keys = RwSignal::new(false);
+    shortcuts::listen(page, show_keys);
     let add = move |files: Vec<File>| {
         spawn_local(page.draft.add_files(files, page.limits.get_untracked(), page.notices));
     };
@@ -65,14 +72,11 @@ pub(crate) fn Assistant() -> impl IntoView {
     view! {
         <div class="page" class:dragging=dragging on:dragover=on_drag_over on:drop=on_drop
             on:dragleave=move |_| dragging.set(false)>
+            <SkipLinks />
             <PageHeader />
             <main class="columns">
-                <section class="inputs" aria-label="Your question">
-                    <Stage on_gallery=move || show_gallery.set(true) on_cards=move || show_cards.set(true) />
-                    <Microphone />
-                    <PromptBox />
-                </section>
-                <section class="answers" aria-label="Answers" data-testid="answers">
+                <section class="answers" aria-label="Conversation" data-testid="answers">
+                    <Toolbar on_settings=move || show_settings.set(true) on_keys=move || show_keys.set(true) />
                     <Show when=is_new>
                         <Welcome />
                     </Show>
@@ -83,10 +87,17 @@ pub(crate) fn Assistant() -> impl IntoView {
                         </For>
                     </ol>
                 </section>
+                <section class="inputs" aria-label="Your question" data-testid="composer">
+                    <Stage on_gallery=move || show_gallery.set(true) on_cards=move || show_cards.set(true) />
+                    <Microphone />
+                    <PromptBox />
+                    <Shield />
+                </section>
             </main>
             <footer class="page-footer">
-                <Switches />
                 <MoreFigures />
+                <Rules on_settings=move || show_settings.set(true) />
+                <RiskView />
                 <About />
                 <HappenedList />
                 <button type="button" class="quiet" data-testid="open-storage" on:click=move |_| show_storage.set(true)>
@@ -98,6 +109,8 @@ pub(crate) fn Assistant() -> impl IntoView {
             <GalleryDialog open=show_gallery />
             <CardsDialog open=show_cards />
             <StorageDialog open=show_storage />
+            <SettingsDialog open=show_settings />
+            <ShortcutsDialog open=show_keys />
             <div class="sr-only" role="status" data-testid="announce-edge">{page.announcement(Side::Edge)}</div>
             <div class="sr-only" role="status" data-testid="announce-cloud">{page.announcement(Side::Cloud)}</div>
             <div class="drop-hint" aria-hidden="true">"Drop pictures or a sound"</div>

@@ -34,7 +34,7 @@ impl PageState {
         }
         self.preparing.set(true);
         spawn_local(async move {
-            let mut asked = self.draft.to_asked();
+            let mut asked = Asked { goes_on: self.goes_on(), ..self.draft.to_asked() };
             let video = self.viewfinder.get_value().filter(|_| asked.pictures.is_empty());
             if let Some(video) = video {
                 match Picture::from_video(&video).await {
@@ -61,12 +61,17 @@ impl PageState {
             edge_ready: self.edge.with_untracked(|status| status.is_ready()),
             cloud_connected: self.cloud.with_untracked(|status| status.is_connected()),
         };
-        policy::route(self.policy.get_untracked(), conditions)
+        policy::route(self.policy_in_force(), conditions)
+    }
+
+    /// The chosen way to answer; questions whose words are locked go nowhere.
+    fn policy_in_force(self) -> Policy {
+        if self.draft.text_locked.get_untracked() { Policy::EdgeOnly } else { self.policy.get_untracked() }
     }
 
     fn ask_now(self, asked: Asked) {
-        let id = self.turns.with_untracked(Vec::len) as u32;
-        let turn = Turn::new(id, asked);
+        let turn = Turn::new(self.next_turn_id(), asked);
+        self.forget_cleared();
         self.turns.update(|turns| turns.push(turn.clone()));
         self.notices.clear();
         self.draft.was_asked();
@@ -86,7 +91,8 @@ impl PageState {
             Err(refusal) => return self.notices.error(refusal.to_string()),
         };
         let request_id = self.next_request_id();
-        let policy = self.policy.get_untracked();
+        let policy = self.policy_in_force();
+        let goes_on = turn.asked.goes_on.is_some();
         let target = self.cloud.with_untracked(|status| match status {
             CloudStatus::Connected(model) if route.uses_cloud() => Some(model.clone()),
             _ => None,
@@ -95,13 +101,15 @@ impl PageState {
         // Only where the cloud may verify or draft with it, the device stays with the question after its answer.
         let awaits_target = target.is_some() && (policy.is_adaptive() || policy == Policy::Distributed);
         let terms = (policy, self.mode());
-        let running = Running::new(request_id, &turn.asked, self.draft.locks(), terms, target);
+        let locks = self.draft.locks();
+        let running = Running::new(request_id, &turn.asked, locks, terms, target);
         self.give_up(turn.request_id.get_untracked());
-        turn.begin(request_id, running, now_ms());
+        turn.begin(request_id, running, locks, now_ms());
         for side in [Side::Edge, Side::Cloud] {
             self.announcement(side).set(String::new());
         }
-        let is_ready = route.uses_edge();
+        // The device's engine reads single questions: with a context to read it would draft an answer to another one.
+        let is_ready = route.uses_edge() && !(goes_on && route.uses_cloud());
         let is_scored = is_ready && self.has_probe() && self.looks_first(turn);
         if !is_scored {
             self.plan(turn, Scored::default(), is_ready);
@@ -117,7 +125,7 @@ impl PageState {
                 self.fail(request_id, Side::Edge, &error.to_string());
             }
         } else {
-            let reason = policy::why_only_the_cloud(is_ready, policy);
+            let reason = policy::why_only_the_cloud(is_ready, policy, goes_on && route.uses_edge());
             turn.answer(Side::Edge).update(|answer| answer.excuse(reason));
         }
     }
@@ -150,12 +158,6 @@ impl PageState {
                 cloud.cancel(request_id);
             }
         });
-    }
-
-    fn next_request_id(self) -> RequestId {
-        self.turns.with_untracked(|turns| {
-            turns.iter().map(|turn| turn.request_id.get_untracked()).max().unwrap_or_default() + 1
-        })
     }
 }
 

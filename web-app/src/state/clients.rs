@@ -13,8 +13,8 @@ use crate::status::{CloudStatus, EdgeStatus};
 
 /// Where the engine's package lies, relative to the page.
 const ENGINE_URL: &str = "engine/";
-/// Where the edge checkpoint lies.
-pub(super) const WEIGHTS_URL: &str = "weights/pocket-edge/";
+/// Where the shipped edge checkpoint lies.
+const WEIGHTS_URL: &str = "weights/pocket-edge/";
 
 /// The clients that are there.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct Clients {
 impl PageState {
     /// Starts loading the engine, again if it was stopped or has failed.
     pub(crate) fn load_edge(self) {
-        let engine = match self.options.with_value(|options| options.engine) {
+        let engine = match self.options.with_untracked(|options| options.engine) {
             None => EnginePreference::Auto,
             Some(EngineKind::Simd) => EnginePreference::Simd,
             Some(EngineKind::Webgpu) => EnginePreference::Webgpu,
@@ -39,11 +39,18 @@ impl PageState {
             seconds_left: None,
         }));
         let options =
-            EdgeOptions { engine_url: ENGINE_URL.to_owned(), weights_url: WEIGHTS_URL.to_owned(), engine };
+            EdgeOptions { engine_url: ENGINE_URL.to_owned(), weights_url: self.weights_url(), engine };
         match EdgeClient::spawn(options, move |event| self.on_edge(event)) {
             Ok(client) => self.clients.update_value(|clients| clients.edge = Some(client)),
             Err(error) => self.edge.set(EdgeStatus::Failed(error.to_string())),
         }
+    }
+
+    /// Where the edge checkpoint lies, relative to the page.
+    pub(super) fn weights_url(self) -> String {
+        self.options
+            .with_untracked(|options| options.weights.clone())
+            .unwrap_or_else(|| WEIGHTS_URL.to_owned())
     }
 
     /// Gives the engine up: its download, if that is still going on, and its memory.
@@ -59,10 +66,10 @@ impl PageState {
             return;
         }
         let session = self.next_cloud_session();
-        let asked_for = self.options.with_value(|options| options.server.clone());
+        let asked_for = self.options.with_untracked(|options| options.server.clone());
         match asked_for.map_or_else(cloud_client::session_url, Ok) {
             Ok(url) => {
-                let client = CloudClient::connect(url, move |event| {
+                let client = CloudClient::connect_over(url, self.link(), move |event| {
                     if self.cloud_session.get_value() == session {
                         self.on_cloud(event);
                     }

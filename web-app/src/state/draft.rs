@@ -32,6 +32,10 @@ pub(crate) struct Draft {
     pub(crate) vision_locked: RwSignal<bool>,
     /// Recordings stay on this device, as long as the page is open.
     pub(crate) audio_locked: RwSignal<bool>,
+    /// The words of questions stay on this device, as long as the page is open.
+    pub(crate) text_locked: RwSignal<bool>,
+    /// Whether the question goes on from the last answer; `None` leaves it to the settings.
+    pub(crate) goes_on: RwSignal<Option<bool>>,
 }
 
 impl Draft {
@@ -43,12 +47,18 @@ impl Draft {
             reading: RwSignal::new(false),
             vision_locked: RwSignal::new(false),
             audio_locked: RwSignal::new(false),
+            text_locked: RwSignal::new(false),
+            goes_on: RwSignal::new(None),
         }
     }
 
     /// What must not leave the device now.
     pub(super) fn locks(self) -> Locks {
-        Locks { vision: self.vision_locked.get_untracked(), audio: self.audio_locked.get_untracked() }
+        Locks {
+            vision: self.vision_locked.get_untracked(),
+            audio: self.audio_locked.get_untracked(),
+            text: self.text_locked.get_untracked(),
+        }
     }
 
     /// What would be asked now.
@@ -57,6 +67,7 @@ impl Draft {
             question: self.question.get_untracked().trim().to_owned(),
             pictures: self.pictures.get_untracked(),
             sound: self.sound.get_untracked(),
+            goes_on: None,
         }
     }
 

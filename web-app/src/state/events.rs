@@ -109,7 +109,8 @@ impl PageState {
                     *retry_at_ms = None;
                 }
             }),
-            CloudEvent::Connected { model, limits, .. } => {
+            CloudEvent::Connected { session_id, model, limits } => {
+                self.session_id.set_value(session_id);
                 self.limits.set(limits);
                 self.tell_cloud_back();
                 self.cloud.set(CloudStatus::Connected(model));

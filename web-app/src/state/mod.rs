@@ -5,6 +5,7 @@
 
 mod asking;
 mod clients;
+mod conversation;
 mod draft;
 mod events;
 mod happened;
@@ -17,12 +18,13 @@ mod planning;
 mod risk;
 mod running;
 mod storage;
+mod settings;
 mod turn;
 mod visits;
 
 use leptos::prelude::*;
 use msao_planner::confidence::JudgedPair;
-use msao_protocol::{Limits, Policy};
+use msao_protocol::{Limits, Policy, RequestId};
 use msao_runtime::{
     frame_log::FrameLog,
     orchestrator::{Knowledge, RiskState},
@@ -35,12 +37,12 @@ pub(crate) use happened::Happened;
 pub(crate) use notices::Notices;
 use running::Locks;
 pub(crate) use storage::Storage;
-pub(crate) use turn::{Asked, Side, Turn};
+pub(crate) use turn::{Asked, GoesOn, Side, Turn};
 pub(crate) use visits::InstallOffer;
 
 use crate::{
     media::fetch::FetchError,
-    options::{PageOptions, Parameters},
+    options::PageOptions,
     risk::JudgedAnswers,
     samples::Sample,
     status::{CloudStatus, EdgeStatus},
@@ -49,6 +51,8 @@ use clients::Clients;
 
 /// Id of the prompt box.
 pub(crate) const PROMPT_ID: &str = "question";
+/// Id of the microphone button.
+pub(crate) const MICROPHONE_ID: &str = "microphone";
 
 /// The page's state.
 #[derive(Clone, Copy)]
@@ -73,14 +77,22 @@ pub(crate) struct PageState {
     cloud_session: StoredValue<u32>,
     /// The server's budgets; the protocol's own until it has told them.
     pub(crate) limits: RwSignal<Limits>,
+    /// Name of the session on the server; changes with each connection.
+    session_id: StoredValue<String>,
     /// Questions asked, in order.
     pub(crate) turns: RwSignal<Vec<Turn>>,
+    /// The turns of the conversation before, as long as they can be had back.
+    pub(crate) cleared: RwSignal<Vec<Turn>>,
+    last_turn_id: StoredValue<u32>,
+    last_request_id: StoredValue<RequestId>,
     edge_announcement: RwSignal<String>,
     cloud_announcement: RwSignal<String>,
     /// The shipped samples; `None` while they load.
     pub(crate) samples: RwSignal<Option<Result<Vec<Sample>, FetchError>>>,
     /// The live camera picture, while there is one.
     pub(crate) viewfinder: StoredValue<Option<HtmlVideoElement>, LocalStorage>,
+    /// Takes so many pictures with the camera, while there is one.
+    pub(crate) shutter: StoredValue<Option<Callback<usize>>>,
     /// A question is being prepared: its picture is taken.
     preparing: RwSignal<bool>,
     /// How questions may be answered.
@@ -98,26 +110,15 @@ pub(crate) struct PageState {
     judged_pair: StoredValue<Option<JudgedPair>>,
     /// What is known about network, machines and models.
     knowledge: StoredValue<Knowledge>,
-    options: StoredValue<PageOptions>,
+    /// What was chosen, by the address, in the settings kept from an earlier visit, or since.
+    pub(crate) options: RwSignal<PageOptions>,
     clients: StoredValue<Clients, LocalStorage>,
 }
 
 impl PageState {
     /// Reads the address, starts the engine and connects to the server.
     pub(crate) fn start() -> Self {
-        let query = window().location().search().unwrap_or_default();
-        let query = web_sys::UrlSearchParams::new_with_str(&query).ok();
-        let parameter = |name: &str| query.as_ref().and_then(|query| query.get(name));
-        let [engine, server, policy, mode, epsilon, delay] =
-            ["engine", "server", "policy", "mode", "epsilon", "delay_image_ms"].map(parameter);
-        let (options, complaints) = PageOptions::from_parameters(Parameters {
-            engine: engine.as_deref(),
-            server: server.as_deref(),
-            policy: policy.as_deref(),
-            mode: mode.as_deref(),
-            epsilon: epsilon.as_deref(),
-            delay_image_ms: delay.as_deref(),
-        });
+        let (options, complaints) = settings::options();
         let state = Self {
             draft: Draft::new(),
             notices: Notices::new(),
@@ -129,11 +130,16 @@ impl PageState {
             offline: RwSignal::new(false),
             cloud_session: StoredValue::new(0),
             limits: RwSignal::new(Limits::default()),
+            session_id: StoredValue::new(String::new()),
             turns: RwSignal::new(Vec::new()),
+            cleared: RwSignal::new(Vec::new()),
+            last_turn_id: StoredValue::new(0),
+            last_request_id: StoredValue::new(0),
             edge_announcement: RwSignal::new(String::new()),
             cloud_announcement: RwSignal::new(String::new()),
             samples: RwSignal::new(None),
             viewfinder: StoredValue::new_local(None),
+            shutter: StoredValue::new(None),
             preparing: RwSignal::new(false),
             policy: RwSignal::new(options.policy),
             risk_controlled: RwSignal::new(options.risk_controlled),
@@ -143,12 +149,13 @@ impl PageState {
             network: RwSignal::new(FrameLog::default()),
             judged_pair: StoredValue::new(None),
             knowledge: StoredValue::new(Knowledge::new(random_seed())),
-            options: StoredValue::new(options),
+            options: RwSignal::new(options),
             clients: StoredValue::new_local(Clients::default()),
         };
         for complaint in complaints {
             state.notices.error(complaint);
         }
+        state.note_preferences();
         state.control_risk();
         state.load_edge();
         state.connect_cloud();

@@ -23,8 +23,18 @@ impl PageState {
         }
     }
 
+    /// Connects anew, to the server and over the link that are chosen now.
+    pub(crate) fn reconnect(self) {
+        if !self.offline.get_untracked() {
+            self.leave_cloud();
+            self.cloud.set(CloudStatus::Connecting);
+            self.fail_cloud_answers("The connection was changed before it was answered.");
+            self.connect_cloud();
+        }
+    }
+
     /// Closes the session; what it still has to tell is not heard.
-    pub(super) fn leave_cloud(self) {
+    fn leave_cloud(self) {
         self.next_cloud_session();
         self.clients.update_value(|clients| clients.cloud = None);
     }

@@ -40,6 +40,9 @@ impl PageState {
             running.request.cloud_done(receipt.clone(), trip, knowledge)
         });
         self.count_bytes(&turn);
+        if matches!(reason, FinishReason::Stop | FinishReason::Length) {
+            turn.answered_in.set_value(Some(self.session_id.get_value()));
+        }
         self.end(&turn, Side::Cloud, reason, &receipt);
     }
 
@@ -124,26 +127,50 @@ impl PageState {
         });
     }
 
-    /// Says a finished answer, and the verdict with the second one. Each side has its own live region, so that
-    /// of two that end within a breath none is swallowed.
-    pub(super) fn announce(self, turn: &Turn, side: Side) {
-        let who = match side {
-            Side::Edge => "On this device",
-            Side::Cloud => "Cloud",
-        };
-        let said = turn.answer(side).with_untracked(|answer| match (&answer.phase, answer.final_text()) {
-            (_, Some(text)) => Some(format!("{who}: {text}.")),
-            (Phase::Failed(message), _) => Some(format!("{who}: {message}")),
-            (Phase::Unverified, _) => Some(format!(
-                "{}. The cloud was lost; this device wrote the rest, unverified.",
-                answer.text()
-            )),
-            (Phase::Overtaken, _) => {
-                Some(format!("{who}: {}. Corrected by the cloud while writing.", answer.text()))
-            }
-            _ => None,
+    /// Says what has been finished of the answer that leads: sentences that stand, never tokens or proposals.
+    pub(super) fn say_sentences(self, turn: &Turn) {
+        let leader = untrack(|| turn.leader());
+        if let Some(said) = self.next_sentences(turn, leader, false) {
+            self.announcement(leader).set(said);
+        }
+    }
+
+    fn next_sentences(self, turn: &Turn, side: Side, is_complete: bool) -> Option<String> {
+        let settled = turn.answer(side).with_untracked(Answer::settled_text);
+        let next = turn.spoken.try_update_value(|spoken| {
+            let is_first = !spoken.has_begun();
+            spoken.next(&settled, is_complete).map(|news| (is_first, news))
         });
-        let Some(mut said) = said else { return };
+        let (is_first, news) = next.flatten()?;
+        Some(if is_first { format!("{}: {news}", who(side)) } else { news })
+    }
+
+    /// Says the end of an answer: what is left of it, and the verdict. Of the one that does not lead only a failure is
+    /// said. Each side has its own live region, so that of two that end within a breath none is swallowed.
+    pub(super) fn announce(self, turn: &Turn, side: Side) {
+        let leads = untrack(|| turn.leader()) == side;
+        let answer = turn.answer(side);
+        if let Some(message) = answer.with_untracked(|answer| match &answer.phase {
+            Phase::Failed(message) => Some(message.clone()),
+            _ => None,
+        }) {
+            self.announcement(side).set(format!("{}: {message}", who(side)));
+            let device_has_answered =
+                turn.answer(Side::Edge).with_untracked(|edge| edge.final_text().is_some());
+            if side == Side::Cloud && !leads && device_has_answered {
+                self.announce(turn, Side::Edge);
+            }
+            return;
+        }
+        if let Some(text) = answer.with_untracked(Answer::unverified_text) {
+            let said = format!("{text}. The cloud was lost; this device wrote the rest, unverified.");
+            self.announcement(side).set(said);
+            return;
+        }
+        if !leads || answer.with_untracked(|answer| answer.final_text().is_none()) {
+            return;
+        }
+        let mut said = self.next_sentences(turn, side, true).map(sentence).unwrap_or_default();
         if let Some(verdict) = untrack(|| turn.verdict()) {
             said = format!("{said} {}. {}", verdict.label(), verdict.explanation());
         }
@@ -162,8 +189,16 @@ impl PageState {
     }
 }
 
+fn who(side: Side) -> &'static str {
+    match side {
+        Side::Edge => "On this device",
+        Side::Cloud => "Cloud",
+    }
+}
+
 /// Messages of programs begin in lower case and end without a full stop; those for people do not.
-fn sentence(message: &str) -> String {
+fn sentence(message: impl AsRef<str>) -> String {
+    let message = message.as_ref();
     let mut letters = message.chars();
     let mut sentence: String =
         letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();

@@ -59,7 +59,6 @@ impl PageState {
         let edge = turn.answer(Side::Edge);
         if edge.with_untracked(|answer| answer.is_pending()) {
             edge.update(|answer| answer.overtake(now_ms()));
-            self.announce(turn, Side::Edge);
         }
     }
 
@@ -93,6 +92,7 @@ impl PageState {
             turn.standing.set(standing);
             self.announce_check(turn);
         }
+        self.say_sentences(turn);
         if turn.receipt.with_untracked(Option::is_some) {
             self.note_receipt(turn);
         }

@@ -59,9 +59,8 @@ impl PageState {
                     if running.request.strategy() == Some(Strategy::EdgeOnly)
                         && let Some(receipt) = running.request.receipt()
                     {
-                        let is_offline = self.offline.get_untracked();
-                        excuse =
-                            Some(policy::why_only_the_device(receipt.reason, &running.locked, is_offline));
+                        let held = self.held_back();
+                        excuse = Some(policy::why_only_the_device(receipt.reason, &running.locked, held));
                     }
                     effects
                 }
@@ -100,7 +99,7 @@ impl PageState {
         if !self.may_leave(turn, request_id, [vision, audio]) {
             return;
         }
-        let delay_ms = self.options.with_value(|options| options.delay_image_ms);
+        let delay_ms = self.options.with_untracked(|options| options.delay_image_ms);
         let delay_ms = delay_ms.filter(|_| !media.images.is_empty());
         let delayed = PreparedMedia {
             images: if delay_ms.is_some() { std::mem::take(&mut media.images) } else { Vec::new() },
@@ -112,6 +111,8 @@ impl PageState {
             running.request.ask(media, late)
         });
         let Some(Some(ask)) = ask else { return };
+        let ask = self.with_context(turn, ask);
+        turn.text_sent.update(|bytes| *bytes += ask.bytes(Modality::Text));
         let sent = self.clients.with_value(|clients| {
             let cloud = clients.cloud.as_ref()?;
             let traffic = cloud.traffic();
@@ -143,6 +144,7 @@ impl PageState {
             .into_iter()
             .zip(actions)
             .any(|(modality, action)| action.leaves_device() && locks.holds(modality));
+        let is_broken = is_broken || locks.holds(Modality::Text);
         if is_awaited && is_broken {
             self.clients.with_value(|clients| clients.cloud.as_ref().map(|cloud| cloud.cancel(request_id)));
             self.fail(request_id, Side::Cloud, "It was locked before it was sent. Ask again.");

@@ -4,7 +4,7 @@ use leptos::{prelude::*, task::spawn_local};
 use msao_planner::confidence::JudgedPair;
 use msao_protocol::AnswerMode;
 
-use super::{PageState, clients::WEIGHTS_URL};
+use super::PageState;
 use crate::{
     media::fetch,
     risk::{JudgedAnswers, MAX_JUDGED_BYTES},
@@ -57,7 +57,7 @@ impl PageState {
     fn fetch_judged(self) {
         self.judged.set(JudgedAnswers::Loading);
         spawn_local(async move {
-            let url = format!("{WEIGHTS_URL}confidence.json");
+            let url = format!("{}confidence.json", self.weights_url());
             match fetch::json_within::<JudgedPair>(&url, MAX_JUDGED_BYTES).await {
                 Ok(judged) => {
                     self.judged.set(JudgedAnswers::Here { target: judged.target.clone() });

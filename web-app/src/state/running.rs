@@ -25,13 +25,15 @@ pub(crate) struct Locks {
     pub(crate) vision: bool,
     /// Recordings.
     pub(crate) audio: bool,
+    /// The words of questions, and so the questions.
+    pub(crate) text: bool,
 }
 
 impl Locks {
     /// Whether a modality is locked.
     pub(crate) fn holds(self, modality: Modality) -> bool {
         match modality {
-            Modality::Text => false,
+            Modality::Text => self.text,
             Modality::Vision => self.vision,
             Modality::Audio => self.audio,
         }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use msao_protocol::RequestId;
+use msao_protocol::{Modality, RequestId};
 
-use super::running::Running;
+use super::running::{Locks, Running};
 use crate::{
-    answer::{Answer, Phase},
+    answer::{Answer, Phase, cloud_leads},
+    held::HandedOver,
     media::{picture::Picture, sound::Sound},
     receipt::TurnReceipt,
+    spoken::Spoken,
     standing::Standing,
     verdict::Verdict,
 };
@@ -26,6 +28,17 @@ pub(crate) struct Asked {
     pub(crate) pictures: Vec<Picture>,
     /// A recording.
     pub(crate) sound: Option<Sound>,
+    /// What it goes on from; `None` where it stands by itself.
+    pub(crate) goes_on: Option<GoesOn>,
+}
+
+/// The conversation that a question goes on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GoesOn {
+    /// The turn before: its position on the page.
+    pub(crate) from: u32,
+    /// Its questions and answers in words, oldest first.
+    pub(crate) words: Vec<(String, String)>,
 }
 
 impl Asked {
@@ -59,6 +72,14 @@ pub(crate) struct Turn {
     pub(crate) receipt: RwSignal<Option<TurnReceipt>>,
     /// The device's answer stood without the cloud.
     pub(crate) standing: RwSignal<Option<Standing>>,
+    /// Name of the session in which the cloud answered, and still has what it read.
+    pub(super) answered_in: StoredValue<Option<String>>,
+    /// What has been said of the leading answer.
+    pub(super) spoken: StoredValue<Spoken>,
+    /// Bytes of words that were handed over to the network.
+    pub(super) text_sent: RwSignal<u64>,
+    /// What was locked when it was asked.
+    locks: StoredValue<Locks>,
     running: StoredValue<Option<Running>>,
     edge: RwSignal<Answer>,
     cloud: RwSignal<Answer>,
@@ -73,6 +94,10 @@ impl Turn {
             traffic_before: StoredValue::new((0, 0)),
             receipt: RwSignal::new(None),
             standing: RwSignal::new(None),
+            answered_in: StoredValue::new(None),
+            spoken: StoredValue::new(Spoken::default()),
+            text_sent: RwSignal::new(0),
+            locks: StoredValue::new(Locks::default()),
             running: StoredValue::new(None),
             edge: RwSignal::new(Answer::not_asked("")),
             cloud: RwSignal::new(Answer::not_asked("")),
@@ -88,8 +113,11 @@ impl Turn {
     }
 
     /// Begins both answers afresh; who takes no part is excused later.
-    pub(super) fn begin(&self, request_id: RequestId, running: Running, now_ms: f64) {
+    pub(super) fn begin(&self, request_id: RequestId, running: Running, locks: Locks, now_ms: f64) {
         self.request_id.set(request_id);
+        self.locks.set_value(locks);
+        self.answered_in.set_value(None);
+        self.spoken.set_value(Spoken::default());
         self.running.set_value(Some(running));
         self.receipt.set(None);
         self.standing.set(None);
@@ -105,6 +133,28 @@ impl Turn {
     /// Whether an answer is still to come.
     pub(crate) fn is_pending(&self) -> bool {
         self.edge.with(Answer::is_pending) || self.cloud.with(Answer::is_pending)
+    }
+
+    /// Whose answer is the one to read.
+    pub(crate) fn leader(&self) -> Side {
+        let cloud_leads = self.edge.with(|edge| self.cloud.with(|cloud| cloud_leads(edge, cloud)));
+        if cloud_leads { Side::Cloud } else { Side::Edge }
+    }
+
+    /// What it handed over to the network, by modality.
+    pub(crate) fn handed_over(&self) -> [HandedOver; 3] {
+        let locks = self.locks.get_value();
+        let media = |modality| {
+            self.receipt.with(|receipt| {
+                let all = receipt.iter().flat_map(|receipt| &receipt.plan.modalities);
+                all.filter(|one| one.modality == modality).map(|one| one.sent_bytes).sum()
+            })
+        };
+        [Modality::Vision, Modality::Audio, Modality::Text].map(|modality| HandedOver {
+            modality,
+            was_locked: locks.holds(modality),
+            bytes: if modality == Modality::Text { self.text_sent.get() } else { media(modality) },
+        })
     }
 
     /// The answers compared, once both are complete. One that the cloud overtook was wrong already.
