@@ -39,7 +39,7 @@ fn PolicySwitch() -> impl IntoView {
                 }
             }>
                 {choices.into_iter().map(|choice| view! {
-                    <option value=policy::name(choice) selected=move || page.policy.get() == choice>
+                    <option value=policy::name(choice) prop:selected=move || page.policy.get() == choice>
                         {policy::label(choice)}
                     </option>
                 }).collect_view()}
@@ -65,7 +65,7 @@ fn ModeSwitch() -> impl IntoView {
                 }
             }>
                 {choices.map(|(name, label, risk_controlled)| view! {
-                    <option value=name selected=move || page.risk_controlled.get() == risk_controlled>{label}</option>
+                    <option value=name prop:selected=move || page.risk_controlled.get() == risk_controlled>{label}</option>
                 })}
             </select>
         </label>
@@ -91,7 +91,7 @@ fn EpsilonSwitch() -> impl IntoView {
                 }
             }>
                 {choices.into_iter().map(|choice| view! {
-                    <option value=choice.to_string() selected=move || page.epsilon.get() == choice>
+                    <option value=choice.to_string() prop:selected=move || page.epsilon.get() == choice>
                         {mode::percent(choice)}
                     </option>
                 }).collect_view()}

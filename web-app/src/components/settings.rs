@@ -227,7 +227,7 @@ fn Choice(
             <select data-testid=testid on:change=move |event| on_change.run(event_target_value(&event))>
                 {offered.into_iter().map(|(name, label)| {
                     let own = name.clone();
-                    view! { <option value=name selected=move || value.get() == own>{label}</option> }
+                    view! { <option value=name prop:selected=move || value.get() == own>{label}</option> }
                 }).collect_view()}
             </select>
         </label>

@@ -105,6 +105,11 @@ pub enum Refusal {
         "“Device only” is chosen, and the model on this device is not loaded. Nothing is lost: ask again when it is ready, or choose another way to answer below."
     )]
     DeviceNotReady,
+    /// The words are locked, and the device cannot answer.
+    #[error(
+        "Your words are locked to this device, and its model is not loaded. Nothing was sent and nothing is lost: ask again when it is ready, or take the lock away."
+    )]
+    WordsLocked,
     /// The cloud is to answer, and cannot.
     #[error(
         "The chosen way to answer needs the server, which is away. Nothing is lost: ask again when it is back, or choose another way to answer below."

@@ -61,7 +61,10 @@ impl PageState {
             edge_ready: self.edge.with_untracked(|status| status.is_ready()),
             cloud_connected: self.cloud.with_untracked(|status| status.is_connected()),
         };
-        policy::route(self.policy_in_force(), conditions)
+        policy::route(self.policy_in_force(), conditions).map_err(|refusal| match refusal {
+            Refusal::DeviceNotReady if self.draft.text_locked.get_untracked() => Refusal::WordsLocked,
+            refusal => refusal,
+        })
     }
 
     /// The chosen way to answer; questions whose words are locked go nowhere.
