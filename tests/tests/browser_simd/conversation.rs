@@ -227,13 +227,14 @@ fn settles_quietly(name: &str, sample: &str, more: &str, width: u32) -> Result<(
         let mut app = App::open_with(tab, &server.url(""), Engine::Simd, more)?;
         app.pick(&sample)?;
         let turn = app.ask_while(|app| {
-            app.tab.evaluate(WATCH)?;
-            app.tab.screenshot(&format!("{name}-streaming")).map(|_| ())
+            // Before watching: for a picture of the whole page the browser lays it out anew.
+            app.tab.screenshot(&format!("{name}-streaming"))?;
+            app.tab.evaluate(WATCH).map(|_| ())
         })?;
-        app.tab.screenshot(name)?;
         turn.cloud.expect("cloud", &sample.answer)?;
         app.tab.wait(Duration::from_millis(300))?;
         let shifts = app.tab.evaluate("JSON.stringify(window.shifts)")?;
+        app.tab.screenshot(name)?;
         ensure!(shifts == "[]", "the layout shifts while the answer settles: {shifts}");
         let heard = app.tab.evaluate("window.heard.filter((text) => text).join('\\n')")?;
         let heard = heard.as_str().unwrap_or_default();

@@ -4,6 +4,7 @@
 
 use leptos::prelude::*;
 use msao_protocol::FinishReason;
+use msao_runtime::orchestrator::AnswerToken;
 
 use super::{
     icon::{Icon, IconView},
@@ -51,10 +52,12 @@ pub(crate) fn AnswerView(
             </button>
             <div class="answer-body" id=body_id.clone() class:hidden=move || !is_shown()>
                 <p class="text" class:hidden=move || !has_tokens.get() data-testid=format!("{testid}-text")>
-                    {move || answer.with(|answer| answer.tokens.iter().enumerate().map(token_view).collect_view())}
-                    <Show when=move || answer.with(|answer| answer.phase == Phase::Writing)>
-                        <span class="caret" aria-hidden="true"></span>
-                    </Show>
+                    <For each=move || answer.with(parts) key=part_key let:part>
+                        {match part {
+                            (index, Some(token)) => token_view((index, &token)).into_any(),
+                            (_, None) => view! { <span class="caret" aria-hidden="true"></span> }.into_any(),
+                        }}
+                    </For>
                 </p>
                 <Show when=move || answer.with(|answer| answer.phase == Phase::Waiting)>
                     <p class="text waiting" aria-hidden="true">
@@ -105,6 +108,20 @@ fn Figure(label: &'static str, testid: String, #[prop(into)] value: Signal<Optio
             <dt>{label}</dt>
             <dd data-testid=testid>{move || value.get().unwrap_or_else(|| "–".to_owned())}</dd>
         </div>
+    }
+}
+
+/// The tokens by position, and while it is being written the caret, as `None`.
+fn parts(answer: &Answer) -> Vec<(usize, Option<AnswerToken>)> {
+    let caret = (answer.phase == Phase::Writing).then_some(None);
+    answer.tokens.iter().cloned().map(Some).chain(caret).enumerate().collect()
+}
+
+/// Whatever changes is made anew in its place: of a word that stays, nothing moves.
+fn part_key((index, token): &(usize, Option<AnswerToken>)) -> String {
+    match token {
+        Some(AnswerToken { text, state, .. }) => format!("{index} {text} {state:?}"),
+        None => format!("{index} caret"),
     }
 }
 

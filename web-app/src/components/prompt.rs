@@ -52,16 +52,16 @@ pub(crate) fn PromptBox() -> impl IntoView {
                 </button>
             </Show>
         </form>
+        <p class="counter" data-testid="counter">{counter}</p>
         <div class="prompt-row">
+            <LockSwitch locked=page.draft.text_locked what="your words" testid="lock-text" label="Keep words here" />
             <Show when=move || page.may_go_on()>
                 <label class="check">
                     <input type="checkbox" data-testid="go-on" prop:checked=move || page.would_go_on()
                         on:change=move |event| page.draft.goes_on.set(Some(event_target_checked(&event))) />
-                    <span>"Go on from the last answer"</span>
+                    <span>"Go on" <span class="wide">" from the last answer"</span></span>
                 </label>
             </Show>
-            <p class="counter" data-testid="counter">{counter}</p>
-            <LockSwitch locked=page.draft.text_locked what="your words" testid="lock-text" label="Keep words here" />
         </div>
     }
 }
