@@ -15,7 +15,7 @@ pub(crate) fn listen(page: PageState, help: RwSignal<bool>) {
     let listener = window_event_listener(ev::keydown, move |event| {
         let place = Place {
             is_field: event.target().is_some_and(|target| is_field(&target)),
-            is_dialog: document().query_selector("dialog[open]").is_ok_and(|dialog| dialog.is_some()),
+            is_dialog: is_covered(),
             has_modifier: event.ctrl_key() || event.alt_key() || event.meta_key(),
         };
         let Some(shortcut) = meaning(&event.key(), place) else { return };
@@ -36,6 +36,11 @@ pub(crate) fn listen(page: PageState, help: RwSignal<bool>) {
         event.prevent_default();
     });
     on_cleanup(move || listener.remove());
+}
+
+/// Whether a dialog, or another view of the page, is before the conversation.
+fn is_covered() -> bool {
+    document().query_selector("dialog[open], [hidden] > .page").is_ok_and(|before| before.is_some())
 }
 
 fn shoot(page: PageState, frames: usize) {
