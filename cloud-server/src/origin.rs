@@ -20,6 +20,11 @@ impl Origins {
         Self { allowed: allowed.into_iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect() }
     }
 
+    /// The origins that were allowed by name.
+    pub(crate) fn allowed(&self) -> &[String] {
+        &self.allowed
+    }
+
     /// Whether pages of this origin were allowed by name.
     pub(crate) fn allows(&self, origin: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))

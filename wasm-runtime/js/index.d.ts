@@ -2,18 +2,74 @@
 export type EnginePreference = "auto" | "simd" | "webgpu";
 export type EngineKind = "simd" | "webgpu";
 
+/** What may leave the device. A locked modality never does, whatever it costs. */
+export interface Privacy {
+  /** Locked, nothing at all leaves it: no question is asked without its words. */
+  text?: "open" | "locked";
+  /** Pictures, whether of the camera or of files. */
+  vision?: "open" | "locked";
+  /** Recordings. */
+  audio?: "open" | "locked";
+}
+
+/** What a question may use; the baselines are for measurements. */
+export type Policy =
+  | "msao"
+  | "edge_only"
+  | "cloud_only"
+  | "co_located"
+  | "distributed"
+  | "msao_without_mas"
+  | "msao_without_speculation";
+
+/** What an answer is held to: every token is the server's own, or a confident answer of the device may stand. */
+export type Mode = "verified" | "risk_controlled";
+
 export interface CreateOptions {
-  /** Folder of the checkpoint, with its `MANIFEST.json`. */
-  weightsUrl: string | URL;
-  /** Folder of this package; where `index.js` lies unless given. Must be of the page's own origin. */
-  engineUrl?: string | URL;
+  /** Address of an MSAO server (`https:`, `http:`, `wss:`, `ws:`). Without it the device answers alone. */
+  server?: string | URL | null;
+  /** A session token, or what yields one for each connection. */
+  token?: string | (() => string | Promise<string>);
+  /**
+   * Name of a checkpoint at the server, or the address of its folder, with its `MANIFEST.json`; `null` for no model on the
+   * device. Default: `pocket-edge`.
+   */
+  model?: string | URL | null;
+  /** Folder of this package; where `index.js` lies unless given. */
+  packageUrl?: string | URL;
   /** Default: `auto`. */
   engine?: EnginePreference;
+  /** Default: all open. */
+  privacy?: Privacy;
+  /** Default: `msao`. */
+  policy?: Policy;
+  /** Default: `verified`. */
+  mode?: Mode;
+  /** Bound of `risk_controlled` on the share of questions whose answer stands and differs; 0.001 to 0.5. Default: 0.05. */
+  epsilon?: number;
+  /** Whether the promise waits for device and server, or for the quicker of them. Default: `all`. */
+  ready?: "all" | "any";
   /** Stops the loading; the promise is rejected with its reason. */
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
   onEngineChange?: (change: EngineChange) => void;
+  onStatus?: (status: Status & { error: AssistantError | null }) => void;
+  /** As in `AskOptions`, for all questions. */
+  onToken?: OnToken;
+  onReceipt?: (receipt: AnswerReceipt) => void;
 }
+
+/** How far each side is. */
+export interface Status {
+  edge: "off" | "loading" | "ready" | "failed";
+  cloud: "off" | "connecting" | "ready" | "away";
+}
+
+/**
+ * Hears each token that is new or has become another, with all of the answer as it stands; `null` where the token at that
+ * position was withdrawn.
+ */
+export type OnToken = (token: AnswerToken | null, index: number, tokens: AnswerToken[]) => void;
 
 export interface LoadProgress {
   stage: "engine" | "weights" | "model" | "warm_up" | "measure";
@@ -45,12 +101,33 @@ export interface Samples {
   samples: Float32Array | number[];
 }
 
-export interface AskOptions {
+/** A question and its media. */
+export interface Asked {
   /** May be empty if `audio` holds a spoken question. */
   question?: string;
   /** One picture, or the frames of a clip in order of time. */
   images?: (Pixels | ImageBitmapSource)[];
-  audio?: AudioBuffer | Samples | null;
+  /** A recording. Both models hear 4.8 s; of a longer one the loudest are taken. */
+  audio?: AudioBuffer | Samples | Blob | null;
+  /** Stops the call; the promise is rejected with its reason. */
+  signal?: AbortSignal;
+}
+
+export interface AskOptions extends Asked {
+  /** What was asked and answered before, oldest first, in words. The device does not read it. */
+  history?: { question: string; answer: string }[];
+  /** Default: 128. */
+  maxNewTokens?: number;
+  /** How tokens are drawn; without it the most likely one is taken each time. */
+  sampling?: Sampling | null;
+  onToken?: OnToken;
+  /** What the question needs of its media, once the device has looked at them. */
+  onScored?: (scored: Scored) => void;
+  /** Hears the receipt with the answer, and again if a check finds something afterwards. */
+  onReceipt?: (receipt: AnswerReceipt) => void;
+}
+
+export interface DraftOptions extends Asked {
   /** Default: 128. */
   maxNewTokens?: number;
   /** How tokens are drawn; without it the most likely one is taken each time. */
@@ -64,8 +141,6 @@ export interface AskOptions {
   onScored?: (scored: Scored) => void;
   /** Hears each token as it is written. Index 0 again: the answer began anew on another engine. */
   onToken?: (token: Token, index: number) => void;
-  /** Stops the answer; the promise is rejected with its reason. */
-  signal?: AbortSignal;
 }
 
 /** The same engine with the same seed draws the same answer; tokens are drawn from the 16 most likely ones at most. */
@@ -135,7 +210,92 @@ export interface Token {
   probability: number;
 }
 
+/** A token of the answer as it is shown. */
+export interface AnswerToken {
+  text: string;
+  /** How sure its writer was of it, 0 to 1; the server's model, where it has verified it. */
+  probability: number;
+  /** Whether it stands. What stands is never taken back. */
+  settled: boolean;
+  /** Who wrote it first. */
+  source: "edge_draft" | "partial_context" | "co_located_draft" | "target";
+  /** What became of it; `null` while it is only proposed. */
+  fate: "accepted" | "corrected" | "written" | "unverified" | null;
+  /** Text of the draft that it corrects. */
+  replaced: string | null;
+}
+
+/** An answer that is complete. */
 export interface Answer {
+  text: string;
+  finishReason: "stop" | "length" | "cancelled";
+  tokens: AnswerToken[];
+  usage: { prompt_tokens: number; completion_tokens: number; accepted_drafts: number; rejected_drafts: number };
+  receipt: AnswerReceipt;
+}
+
+/** What an answer took, on both sides. */
+export interface AnswerReceipt {
+  plan: PlanReceipt;
+  /** `null` where the device was not asked. */
+  edge: Receipt | null;
+  /** `null` where the server was not asked. */
+  cloud: Receipt | null;
+  /** From the question to the first token that stands. */
+  first_token_ms: number | null;
+  /** From the question to the end. */
+  total_ms: number | null;
+}
+
+export type Strategy =
+  | "edge_only"
+  | "cloud"
+  | { co_located: { draft_tokens: number } }
+  | { distributed: { draft_tokens: number; pipelined: boolean } };
+
+/** What was decided, why, and what came of it: `PlanReceipt` of the protocol. */
+export interface PlanReceipt {
+  policy: Policy;
+  mode: "verified" | { risk_controlled: { epsilon: number } };
+  strategy: Strategy;
+  reason:
+    | "cheapest"
+    | "by_policy"
+    | "needed_modality_locked"
+    | "cloud_away"
+    | "edge_not_ready"
+    | "confident_edge"
+    | "look_costs_more";
+  predicted: {
+    first_token_ms: number;
+    latency_ms: number;
+    uplink_bytes: number;
+    edge_flops: number;
+    cloud_flops: number;
+  };
+  edge_confidence: number | null;
+  changes: { at_token: number; strategy: Strategy; reason: string }[];
+  /** Whether an answer that stood without the server was checked afterwards. */
+  shadow: "pending" | "agreed" | "differed" | "failed" | null;
+  modalities: {
+    modality: "text" | "vision" | "audio";
+    action: "drop" | "edge" | "pruned" | "whole";
+    locked: boolean;
+    mas: ModalityScores["mas"] | null;
+    kept: unknown;
+    sent_bytes: number;
+    cloud_only_bytes: number;
+  }[];
+  tokens: { source: AnswerToken["source"]; fate: NonNullable<AnswerToken["fate"]> }[];
+  rounds: number;
+  proposed_drafts: number;
+  accepted_drafts: number;
+  edge_flops: number;
+  cloud_flops: number;
+}
+
+/** The device's own answer. */
+export interface Draft {
   text: string;
   finishReason: "stop" | "length" | "cancelled";
   receipt: Receipt;
@@ -143,16 +303,25 @@ export interface Answer {
   engine: EngineKind;
 }
 
-/** What the answer took on this device. */
+/** Media as models and wire take them. */
+export interface Encoded {
+  images: { width: number; height: number; data: Uint8ClampedArray; file: Blob }[];
+  audio: { sampleRateHz: number; samples: Float32Array; file: Blob } | null;
+}
+
+/** What one side did. */
 export interface Receipt {
   modalities: { modality: "text" | "vision" | "audio"; bytes: number; prompt_tokens: number }[];
   prompt_tokens: number;
   completion_tokens: number;
   /** Milliseconds, in order. */
-  spans: { kind: "queue" | "encode" | "score" | "prune" | "prefill" | "decode"; ms: number }[];
+  spans: { kind: string; ms: number }[];
   /** Who wrote each token, and what became of it. */
-  tokens: { source: "edge_draft"; fate: "unverified" }[];
-  /** Floating-point operations, counted from the model's configuration. */
+  tokens: { source: string; fate: string }[];
+  rounds: number;
+  proposed_drafts: number;
+  accepted_drafts: number;
+  /** Floating-point operations, counted from the model's configuration; 0 where they are not known. */
   flops: number;
 }
 
@@ -167,14 +336,113 @@ export interface Measured {
   chosen: EngineKind;
 }
 
+/** A part of a message, as OpenAI's API has it. */
+export type ContentPart =
+  | { type: "text"; text: string }
+  | { type: "image_url"; image_url: { url: string } }
+  | { type: "input_audio"; input_audio: { data: string; format: "wav" | "mp3" } };
+
+export interface ChatMessage {
+  role: "system" | "developer" | "user" | "assistant";
+  content: string | ContentPart[];
+}
+
+export interface ChatRequest {
+  messages: ChatMessage[];
+  stream?: boolean;
+  stream_options?: { include_usage?: boolean };
+  max_tokens?: number;
+  max_completion_tokens?: number;
+  /** Without it and `top_p` the most likely token is taken each time. */
+  temperature?: number;
+  top_p?: number;
+  seed?: number;
+  /** Of OpenAI's fields any other is taken; those that would change the answer are refused. */
+  model?: string;
+  signal?: AbortSignal;
+}
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  completion_tokens_details: { accepted_prediction_tokens: number; rejected_prediction_tokens: number };
+}
+
+/** Not of OpenAI's: what the answer took, and its tokens. */
+export interface MsaoField {
+  receipt: AnswerReceipt;
+  tokens: AnswerToken[];
+}
+
+export interface ChatCompletion {
+  id: string;
+  object: "chat.completion";
+  created: number;
+  model: string;
+  system_fingerprint: string;
+  choices: {
+    index: 0;
+    message: { role: "assistant"; content: string; refusal: null };
+    logprobs: null;
+    finish_reason: "stop" | "length";
+  }[];
+  usage: Usage;
+  msao: MsaoField;
+}
+
+export interface ChatCompletionChunk {
+  id: string;
+  object: "chat.completion.chunk";
+  created: number;
+  model: string;
+  system_fingerprint: string;
+  choices: {
+    index: 0;
+    /** `content` stands: no later chunk takes it back. */
+    delta: { role?: "assistant"; content?: string };
+    logprobs: null;
+    finish_reason: "stop" | "length" | null;
+  }[];
+  usage?: Usage | null;
+  /** In the chunk with the `finish_reason`. */
+  msao?: MsaoField;
+}
+
+/** Read once. Ending the loop early stops the answer, as `controller.abort()` does. */
+export interface ChatStream extends AsyncIterable<ChatCompletionChunk> {
+  readonly controller: AbortController;
+}
+
 export interface Assistant {
-  /** The engine in use. */
-  readonly engine: EngineKind;
-  /** Name of the checkpoint. */
-  readonly model: string;
+  /** The engine in use; missing where the device does not answer. */
+  readonly engine?: EngineKind;
+  /** Name of the checkpoint on the device. */
+  readonly model?: string;
+  /** Name of the model on the server, while there is a session. */
+  readonly target?: string;
   /** Whether the checkpoint came with a probe, so that questions are scored. */
-  readonly scores: boolean;
+  readonly scores?: boolean;
+  readonly status: Status;
+  /** What a question may hold: the server's budgets, or the protocol's own. */
+  readonly limits: { image_bytes: number; image_pixels: number; images: number; audio_bytes: number; audio_s: number; question_chars: number };
+  /** What may leave the device. What is set holds at once, for questions under way too; the rest stays as it was. */
+  privacy: Privacy;
+  readonly chat: {
+    completions: {
+      create(request: ChatRequest & { stream: true }, options?: { signal?: AbortSignal }): ChatStream;
+      create(request: ChatRequest & { stream?: false }, options?: { signal?: AbortSignal }): Promise<ChatCompletion>;
+    };
+  };
+  /** The whole method: what the plan sends is verified by the server. */
   ask(options: AskOptions): Promise<Answer>;
+  /** What would be done, and what it would take. Nothing is sent. */
+  plan(options: Asked): Promise<AnswerReceipt>;
+  /** The device's own answer. */
+  draft(options: DraftOptions): Promise<Draft>;
+  /** What the question needs of its media, and with a `target` those parts. */
+  score(options: Asked & { target?: TargetGrid | null }): Promise<Scored>;
+  encode(media: Pick<Asked, "images" | "audio" | "signal">): Promise<Encoded>;
   /** Times the engine in use on a small fixed prompt. */
   measure(): Promise<Measured>;
   /** Ends the Workers and gives their memory back; what is in flight is rejected. */
@@ -183,16 +451,29 @@ export interface Assistant {
 
 /** What assistants fail with. */
 export class AssistantError extends Error {
+  /** Besides these, the words of `ErrorCode` in docs/protocol.md, such as `busy`. */
   readonly code:
     | "worker_crashed"
+    | "frame_refused"
     | "download_failed"
     | "download_corrupt"
     | "engine_unavailable"
     | "checkpoint_invalid"
     | "invalid_input"
     | "not_ready"
-    | "engine_failed";
+    | "engine_failed"
+    | "nobody_answers"
+    | "connection_lost"
+    | "locked"
+    | "policy_unavailable"
+    | "encoding_failed"
+    | "unsupported"
+    | (string & {});
+  /** Whether asking again may succeed as things are. */
+  readonly retryable: boolean;
+  /** When that makes sense, in milliseconds from then. */
+  readonly retryAfterMs: number | null;
 }
 
-/** Loads engine and checkpoint; ready to answer when the promise resolves. */
-export function createAssistant(options: CreateOptions): Promise<Assistant>;
+/** Loads what was asked for; ready to answer when the promise resolves. */
+export function createAssistant(options?: CreateOptions): Promise<Assistant>;

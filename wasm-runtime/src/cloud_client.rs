@@ -3,18 +3,19 @@
 //!
 //! A cut is followed by new attempts, further and further apart, for as long as the client lives.
 
-use std::{cell::RefCell, pin::Pin, rc::Rc};
+use std::{cell::RefCell, future::Future, pin::Pin, rc::Rc};
 
 use futures_channel::mpsc;
 use futures_util::{
     FutureExt, Sink, SinkExt, StreamExt,
-    future::{Either, poll_fn, select as first_of},
+    future::{Either, poll_fn, ready, select as first_of},
     select,
 };
 use gloo_net::websocket::{Message, futures::WebSocket};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::Array;
 use msao_protocol::{Ask, Attach, Draft, ErrorReport, RequestId, Speculation};
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::{
     RuntimeError,
@@ -32,6 +33,16 @@ const CONNECT_TIMEOUT_MS: u32 = 10_000;
 const SUBPROTOCOL: &str = "msao.v1";
 const TOKEN_PREFIX: &str = "msao.token.";
 
+/// Yields the token that the next connection offers, if there is one; asked anew for each, since tokens expire.
+pub type TokenSource = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Option<String>, String>>>>>;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The clock of pages and Workers alike.
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn now_ms() -> f64;
+}
+
 /// A session with the cloud. Dropping it closes the connection.
 pub struct CloudClient {
     shared: Rc<Shared>,
@@ -47,7 +58,8 @@ struct Shared {
 }
 
 impl CloudClient {
-    /// Begins to connect to `url`, such as `ws://localhost:8080/v1/session`. `on_event` hears everything.
+    /// Begins to connect to `url`, such as `ws://localhost:8080/v1/session`, with the token of the page's address if it
+    /// has one. `on_event` hears everything.
     pub fn connect(url: impl Into<String>, on_event: impl FnMut(CloudEvent) + 'static) -> Self {
         Self::connect_over(url, EmulatedLink::default(), on_event)
     }
@@ -59,13 +71,34 @@ impl CloudClient {
         on_event: impl FnMut(CloudEvent) + 'static,
     ) -> Self {
         let client = concat!("msao-page/", env!("CARGO_PKG_VERSION"));
+        let token: TokenSource = Box::new(|| Box::pin(ready(Ok(token_of_the_page()))));
+        Self::begin(client, url.into(), link, token, Box::new(on_event))
+    }
+
+    /// As [`Self::connect`], under a name for the server's log and with a token of another source.
+    pub fn connect_as(
+        client: &str,
+        url: impl Into<String>,
+        token: TokenSource,
+        on_event: impl FnMut(CloudEvent) + 'static,
+    ) -> Self {
+        Self::begin(client, url.into(), EmulatedLink::default(), token, Box::new(on_event))
+    }
+
+    fn begin(
+        client: &str,
+        url: String,
+        link: EmulatedLink,
+        token: TokenSource,
+        on_event: Box<dyn FnMut(CloudEvent)>,
+    ) -> Self {
         let shared = Rc::new(Shared {
             session: RefCell::new(Session::new(client)),
-            on_event: RefCell::new(Box::new(on_event)),
+            on_event: RefCell::new(on_event),
             on_frame: RefCell::new(None),
         });
         let (wake, woken) = mpsc::channel(1);
-        wasm_bindgen_futures::spawn_local(run(url.into(), link, Rc::clone(&shared), woken));
+        wasm_bindgen_futures::spawn_local(run(url, link, token, Rc::clone(&shared), woken));
         Self { shared, wake: RefCell::new(wake) }
     }
 
@@ -176,11 +209,17 @@ enum End {
     Cut(String),
 }
 
-async fn run(url: String, link: EmulatedLink, shared: Rc<Shared>, mut woken: mpsc::Receiver<()>) {
+async fn run(
+    url: String,
+    link: EmulatedLink,
+    token: TokenSource,
+    shared: Rc<Shared>,
+    mut woken: mpsc::Receiver<()>,
+) {
     loop {
         let event = shared.session.borrow_mut().connecting();
         shared.tell([event]);
-        let reason = match hold_connection(&url, link, &shared, &mut woken).await {
+        let reason = match hold_connection(&url, link, &token, &shared, &mut woken).await {
             End::Dropped => return,
             End::Cut(reason) => reason,
         };
@@ -203,27 +242,31 @@ async fn pause(pause_ms: u32, woken: &mut mpsc::Receiver<()>) -> bool {
     }
 }
 
-/// Opens a socket, with the token that the page was given, if it was.
-///
-/// A token comes behind the `#` of the page's address, which browsers keep to themselves, and goes on as a subprotocol,
-/// beside the one that the server chooses.
-fn open(url: &str) -> Result<WebSocket, String> {
-    let fragment = web_sys::window().and_then(|window| window.location().hash().ok()).unwrap_or_default();
+/// The token that the page was given behind the `#` of its address, which browsers keep to themselves.
+fn token_of_the_page() -> Option<String> {
+    let fragment = web_sys::window()?.location().hash().ok()?;
     let token = fragment.trim_start_matches('#').split('&').find_map(|part| part.strip_prefix("token="));
+    token.map(str::to_owned)
+}
+
+/// Opens a socket. A token goes as a subprotocol, beside the one that the server chooses.
+fn open(url: &str, token: Option<String>) -> Result<WebSocket, String> {
     let Some(token) = token else { return WebSocket::open(url).map_err(|error| error.to_string()) };
     let protocols = Array::of2(&SUBPROTOCOL.into(), &format!("{TOKEN_PREFIX}{token}").into());
     web_sys::WebSocket::new_with_str_sequence(url, &protocols)
-        .map_err(|_refused| "the token in this page's address is none".to_owned())
+        .map_err(|_refused| "the token is none, or the address is not that of a server".to_owned())
         .and_then(|socket| WebSocket::try_from(socket).map_err(|error| error.to_string()))
 }
 
 async fn hold_connection(
     url: &str,
     link: EmulatedLink,
+    token: &TokenSource,
     shared: &Shared,
     woken: &mut mpsc::Receiver<()>,
 ) -> End {
-    let socket = match open(url) {
+    let opened = token().await.and_then(|token| open(url, token));
+    let socket = match opened {
         Ok(socket) => socket,
         Err(reason) => return End::Cut(reason),
     };
@@ -278,11 +321,4 @@ async fn hold_connection(
             }
         }
     }
-}
-
-/// Milliseconds of a clock that never runs backwards.
-fn now_ms() -> f64 {
-    web_sys::window()
-        .and_then(|window| window.performance())
-        .map_or_else(js_sys::Date::now, |clock| clock.now())
 }

@@ -266,13 +266,17 @@ fn set(target: &JsValue, name: &str, value: &JsValue) {
     Reflect::set(target, &name.into(), value).expect("a fresh plain object takes any property");
 }
 
-fn to_js(request: &WorkerRequest) -> Result<JsValue, RuntimeError> {
+pub(crate) fn to_js(request: &WorkerRequest) -> Result<JsValue, RuntimeError> {
     let json =
         serde_json::to_string(request).map_err(|error| RuntimeError::Post { reason: error.to_string() })?;
     JSON::parse(&json).map_err(|error| post(&error))
 }
 
-fn from_js(value: &JsValue) -> Result<WorkerEvent, String> {
+/// An event as the Worker writes it.
+///
+/// # Errors
+/// For what is none, in words for people.
+pub(crate) fn from_js(value: &JsValue) -> Result<WorkerEvent, String> {
     let json = JSON::stringify(value).map_err(|error| describe(&error))?;
     let mut event = serde_json::from_str(&String::from(json)).map_err(|error| {
         format!("page and edge engine are of different versions ({error}); reload the page")

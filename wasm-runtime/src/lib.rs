@@ -6,6 +6,7 @@
 //!   are plain Rust and build everywhere.
 //! - With `engine-flex` or `engine-webgpu` it is the engine itself, natively and as the module which the
 //!   Worker loads.
+//! - With `session` it is a module besides: plans and the session with the cloud, for pages that are not written in Rust.
 //!
 //! What depends on the platform is chosen here, module by module, and nowhere else.
 
@@ -19,6 +20,7 @@ pub mod cloud_client;
 pub mod cloud_events;
 #[cfg(feature = "engine")]
 mod drafting;
+pub mod driver;
 #[cfg(target_arch = "wasm32")]
 pub mod edge_client;
 #[cfg(feature = "engine")]
@@ -40,6 +42,8 @@ pub mod scored;
 #[cfg(feature = "engine")]
 mod scoring;
 pub mod session;
+#[cfg(all(feature = "session", target_arch = "wasm32"))]
+pub mod session_bindings;
 #[cfg(feature = "engine")]
 mod sound_windows;
 #[cfg(feature = "engine")]

@@ -2,6 +2,7 @@
 
 mod file;
 mod mime;
+mod package;
 mod page;
 mod policy;
 mod range;

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::file::{ServedFile, respond};
 use super::mime;
+use super::package;
 use super::policy::{content_security_policy, inline_scripts};
 use crate::app::AppState;
 
@@ -44,6 +45,7 @@ pub(super) async fn serve(
                 if let Some(policy) = located.policy.and_then(|policy| HeaderValue::from_str(&policy).ok()) {
                     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
                 }
+                package::label(&mut response, &relative, &state.origins);
                 response
             }
             Ok(None) => not_found(),

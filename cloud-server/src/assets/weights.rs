@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::file::{ServedFile, respond};
 use super::mime;
+use super::package;
 use crate::app::AppState;
 
 /// The files of a checkpoint. Nothing else in its folder can be asked for.
@@ -40,7 +41,10 @@ pub(super) async fn serve(
         cache_control: "no-cache",
     };
     match respond(&request, served).await {
-        Ok(Some(response)) => response,
+        Ok(Some(mut response)) => {
+            package::open_to_all(&mut response);
+            response
+        }
         Ok(None) => not_found(),
         Err(error) => {
             tracing::error!(checkpoint, file, %error, "a file of a checkpoint cannot be read");

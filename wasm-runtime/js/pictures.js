@@ -1,0 +1,54 @@
+/**
+ * Pictures as both models see them: the centre square, at most 256 pixels a side; as pixels and as a file for the wire.
+ *
+ * The crop is the models' own first step, so it changes no answer; what it saves is upload.
+ */
+
+const MAX_SIDE = 256;
+/** A PNG up to this size travels as it is, without loss; noisy camera pictures are larger and become JPEG. */
+const PNG_BYTES = 48_000;
+/** At this quality camera noise hides what is lost. */
+const JPEG_QUALITY = 0.92;
+const MIME = { Png: "image/png", Jpeg: "image/jpeg" };
+
+/**
+ * @param {ImageBitmap} bitmap closed here
+ * @returns {Promise<{ pixels: { width: number, height: number, pixels: ArrayBuffer }, file: { kind: string, bytes: Uint8Array } }>}
+ */
+export async function toPicture(bitmap) {
+  const source = Math.min(bitmap.width, bitmap.height);
+  const side = Math.min(source, MAX_SIDE);
+  const [canvas, context] = canvasOf(side, side);
+  // What is transparent is seen on white, as on a page.
+  context.fillStyle = "white";
+  context.fillRect(0, 0, side, side);
+  context.imageSmoothingQuality = "high";
+  const [x, y] = [Math.floor((bitmap.width - source) / 2), Math.floor((bitmap.height - source) / 2)];
+  context.drawImage(bitmap, x, y, source, source, 0, 0, side, side);
+  bitmap.close();
+  const pixels = context.getImageData(0, 0, side, side).data.buffer;
+  const png = await fileOf(canvas, "Png");
+  const file = png.bytes.length <= PNG_BYTES ? png : await fileOf(canvas, "Jpeg");
+  return { pixels: { width: side, height: side, pixels }, file };
+}
+
+/**
+ * Kept squares as a file.
+ * @param {{ kind: string, width: number, height: number, pixels: Uint8Array }} tiles
+ * @returns {Promise<Uint8Array>}
+ */
+export async function encodeTiles({ kind, width, height, pixels }) {
+  const [canvas, context] = canvasOf(width, height);
+  context.putImageData(new ImageData(new Uint8ClampedArray(pixels), width, height), 0, 0);
+  return (await fileOf(canvas, kind)).bytes;
+}
+
+function canvasOf(width, height) {
+  const canvas = new OffscreenCanvas(width, height);
+  return [canvas, canvas.getContext("2d", { willReadFrequently: true })];
+}
+
+async function fileOf(canvas, kind) {
+  const blob = await canvas.convertToBlob({ type: MIME[kind], quality: JPEG_QUALITY });
+  return { kind, bytes: new Uint8Array(await blob.arrayBuffer()) };
+}
