@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The budgets of the project, in bytes after gzip.
 pub(crate) const PAGE_BUDGET: u64 = 500_000;
 pub(crate) const SIMD_BUDGET: u64 = 700_000;
-pub(crate) const WEBGPU_BUDGET: u64 = 2_200_000;
+pub(crate) const WEBGPU_BUDGET: u64 = 2_000_000;
 
 /// Bytes after gzip.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -129,6 +129,33 @@ impl Tab {
         self.evaluate_within(expression, COMMAND_TIMEOUT)
     }
 
+    /// The value of an expression in a frame of another site whose address contains `part`.
+    ///
+    /// # Errors
+    /// If there is no such frame, or the expression throws.
+    pub fn evaluate_in_frame(&mut self, part: &str, expression: &str) -> Result<Value> {
+        let targets = self.call("Target.getTargets", json!({"filter": [{"type": "iframe"}]}))?;
+        let frames = targets["targetInfos"].as_array().into_iter().flatten();
+        let frame = frames
+            .filter(|frame| frame["url"].as_str().is_some_and(|url| url.contains(part)))
+            .map(|frame| frame["targetId"].clone())
+            .next()
+            .with_context(|| format!("there is no frame {part}"))?;
+        let attach = json!({"targetId": frame, "flatten": true});
+        let attached = self.devtools.call(None, "Target.attachToTarget", attach, COMMAND_TIMEOUT)?;
+        let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let mut reply = self.devtools.call(
+            attached["sessionId"].as_str(),
+            "Runtime.evaluate",
+            params,
+            COMMAND_TIMEOUT,
+        )?;
+        if let Some(exception) = reply.get("exceptionDetails") {
+            bail!("`{expression}` throws {} in {part}", exception_text(exception));
+        }
+        Ok(reply["result"]["value"].take())
+    }
+
     /// Waits until a JavaScript expression is truthy and returns its value.
     ///
     /// # Errors

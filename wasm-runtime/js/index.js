@@ -127,6 +127,7 @@ class Assistant {
   }
 
   async score(options) {
+    options.signal?.throwIfAborted();
     const controller = new AbortController();
     const stop = () => controller.abort(aborted(options.signal));
     options.signal?.addEventListener("abort", stop, { once: true });

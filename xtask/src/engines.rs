@@ -1,4 +1,5 @@
-//! The two engine modules: the same code for Wasm SIMD and for WebGPU, packed npm-style in `wasm-runtime/pkg/`.
+//! The package's modules: two engines of the same code, for Wasm SIMD and for WebGPU, and the one that plans and keeps the
+//! session; packed npm-style in `wasm-runtime/pkg/`.
 //!
 //! Cargo decides whether anything has to be compiled; what follows (`wasm-bindgen`, `wasm-opt`, compression) is
 //! done again only if the compiled module or a tool has changed.
@@ -8,13 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
     precompress::{self, Sizes},
     progress::{self, Step},
+    slim::slim,
     tools::{BINARYEN_VERSION, Tools, WASM_BINDGEN_VERSION},
     wasm_toolchain, workspace,
 };
@@ -44,7 +46,12 @@ struct Engine {
     estimate: &'static str,
 }
 
-const ENGINES: [Engine; 2] = [
+/// Most bytes of one module, after gzip.
+const WASM_BUDGET: u64 = 2_000_000;
+/// Most bytes of all scripts together, after gzip.
+const JS_BUDGET: u64 = 60_000;
+
+const ENGINES: [Engine; 3] = [
     Engine {
         folder: "simd",
         feature: "engine-flex",
@@ -59,6 +66,13 @@ const ENGINES: [Engine; 2] = [
         optimisation: "-Oz",
         estimate: "about 10 min",
     },
+    Engine {
+        folder: "session",
+        feature: "session",
+        profile: "wasm-size",
+        optimisation: "-Oz",
+        estimate: "about 2 min",
+    },
 ];
 
 /// The package's folder.
@@ -66,7 +80,7 @@ pub(crate) fn package_folder() -> PathBuf {
     workspace::root().join("wasm-runtime/pkg")
 }
 
-/// Builds both modules and the package around them, and prints their sizes.
+/// Builds the modules and the package around them, and prints their sizes.
 ///
 /// # Errors
 /// If a build or a tool fails.
@@ -79,6 +93,7 @@ pub(crate) fn build(tools: &Tools) -> Result<()> {
         let name = file.file_name().context("a file has a name")?;
         copy_if_changed(&file, &package.join(name))?;
     }
+    precompress::compress(&package)?;
     report_sizes(&package)
 }
 
@@ -125,6 +140,8 @@ impl Engine {
                 .arg(&compiled),
         )?;
         self.optimise(tools, output)?;
+        let glue = output.join(MODULE).with_extension("js");
+        fs::write(&glue, slim(&fs::read_to_string(&glue)?))?;
         precompress::compress(output)?;
         Ok(fs::write(output.join(STAMP), stamp)?)
     }
@@ -154,7 +171,10 @@ impl Engine {
             fs::read(compiled).with_context(|| format!("cargo left no module at {}", compiled.display()))?;
         let optimiser = if tools.has_wasm_opt() { BINARYEN_VERSION } else { "none" };
         let hash = hex(&Sha256::digest(module));
-        Ok(format!("{hash} wasm-bindgen {WASM_BINDGEN_VERSION} wasm-opt {optimiser} {}", self.optimisation))
+        Ok(format!(
+            "{hash} wasm-bindgen {WASM_BINDGEN_VERSION} wasm-opt {optimiser} {} slim",
+            self.optimisation
+        ))
     }
 }
 
@@ -164,22 +184,49 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
-    let contents = fs::read(from)?;
+    let mut contents = fs::read(from)?;
+    if from.extension().is_some_and(|is| is == "js") {
+        contents = slim(&String::from_utf8(contents)?).into_bytes();
+    }
     if fs::read(to).is_ok_and(|old| old == contents) {
         return Ok(());
+    }
+    // Compressed copies of what was there before are of no use.
+    for suffix in ["gz", "br"] {
+        let _ = fs::remove_file(precompress::with_suffix(to, suffix));
     }
     fs::write(to, contents).with_context(|| format!("cannot write {}", to.display()))
 }
 
 /// Prints what each module weighs and writes it to `sizes.json`, which the page can show before a download.
 fn report_sizes(package: &Path) -> Result<()> {
-    progress::announce("sizes of the engines", "");
+    progress::announce("sizes of the package's modules", "");
     let mut all = serde_json::Map::new();
+    let mut scripts = 0;
+    for file in workspace::files_under(package)? {
+        if file.extension().is_some_and(|is| is == "js") {
+            scripts += Sizes::of(&file)?.gzip_bytes;
+        }
+    }
+    ensure!(
+        scripts <= JS_BUDGET,
+        "the package's scripts are {scripts} bytes after gzip, the budget is {JS_BUDGET}"
+    );
+    println!("    scripts {scripts} bytes after gzip");
     for engine in &ENGINES {
         let folder = package.join(engine.folder);
         let module = Sizes::of(&folder.join(format!("{MODULE}_bg.wasm")))?;
         let glue = Sizes::of(&folder.join(format!("{MODULE}.js")))?;
         println!("    {:<7} {module}, glue {glue}", engine.folder);
+        // Without wasm-opt a module is larger than what is released.
+        let bytes = module.gzip_bytes;
+        let is_measured =
+            fs::read_to_string(folder.join(STAMP)).is_ok_and(|stamp| !stamp.contains("wasm-opt none"));
+        ensure!(
+            bytes <= WASM_BUDGET || !is_measured,
+            "the module {} is {bytes} bytes after gzip, the budget is {WASM_BUDGET}",
+            engine.folder
+        );
         all.insert(engine.folder.to_owned(), json!({ "wasm": sizes(&module), "js": sizes(&glue) }));
     }
     let text = serde_json::to_string_pretty(&Value::Object(all))? + "\n";

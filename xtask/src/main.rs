@@ -30,6 +30,7 @@ mod precompress;
 mod progress;
 mod reference;
 mod run;
+mod slim;
 mod test;
 #[cfg(test)]
 mod tidy;

@@ -97,7 +97,8 @@ fn compress_file(file: &Path) -> Result<()> {
     Ok(brotli.into_inner().flush()?)
 }
 
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+/// The name of a file's compressed copy.
+pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".");
     name.push(suffix);

@@ -73,7 +73,11 @@ fn every_module_says_what_it_is_for() {
 
 #[test]
 fn the_page_carries_no_tensor_library() {
-    assert_free_of("msao-web", &["--target", wasm_toolchain::TARGET], &["burn", "cubecl", "msao-models"]);
+    let tensors = ["burn", "cubecl", "msao-models"];
+    assert_free_of("msao-web", &["--target", wasm_toolchain::TARGET], &tensors);
+    // Nor does the module that plans and keeps the session for pages of other sites.
+    let session = ["--features", "session", "--target", wasm_toolchain::TARGET];
+    assert_free_of("msao-runtime", &session, &tensors);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn only_what_stands_is_streamed_and_proposals_are_told_beside_it() -> Result<()>
                  const steps = [];
                  for await (const chunk of assistant.chat.completions.create({{ messages: {messages}, stream: true }})) {{
                     text += chunk.choices[0].delta.content ?? '';
-                    steps.push({{ text, settled: told.at(-1)?.settled ?? '' }});
+                    steps.push({{ text, settled: globalThis.told?.at(-1)?.settled ?? '' }});
                  }}
                  return {{ steps, told }};"
             ),

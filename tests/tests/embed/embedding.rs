@@ -39,32 +39,34 @@ impl Embedding {
         let mut site = OtherSite::bind("127.0.0.1")?;
         let server = Server::start_with(&["--allow-origin".into(), site.origin()?])?;
         let address = server.url("");
-        site.restrict(
-            policy.replace(YOUR_SERVER, &address).replace("wss://your.server", &websocket(&address)),
-        );
+        let policy = policy.replace(YOUR_SERVER, &address);
+        site.restrict(policy.replace("wss://your.server", &address.replacen("http", "ws", 1)));
         fill(&mut site, &address)?;
         Ok(Self { server, site: site.open() })
     }
 
-    /// Opens the site's page, and says `server` and `ask(sample)` to scripts there.
+    /// Opens the site's page, and tells scripts there the `server`; what its policy forbids is noted.
     pub(crate) fn open(&self, tab: &mut Tab) -> Result<()> {
+        tab.inject(
+            "globalThis.forbidden = [];
+             addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI }) => forbidden.push(`${effectiveDirective} ${blockedURI}`));",
+        )?;
         tab.go_to(&self.site.url("/"))?;
         let server = json!(self.server.url(""));
         tab.evaluate(&format!("globalThis.server = {server}; 0"))?;
         Ok(())
     }
 
-    /// Opens it in a browser of its own.
+    /// Opens it in a browser of its own. Fails if anything was done that the page's policy forbids.
     pub(crate) fn visit(&self, name: &str, body: impl FnOnce(&mut Tab) -> Result<()>) -> Result<()> {
         scenario::run(name, &Visitor::default(), |tab| {
             self.open(tab)?;
-            body(tab)
+            body(tab)?;
+            let forbidden = tab.evaluate("forbidden")?;
+            ensure!(forbidden == json!([]), "the page's policy forbids {forbidden}");
+            Ok(())
         })
     }
-}
-
-fn websocket(address: &str) -> String {
-    address.replacen("http", "ws", 1)
 }
 
 /// The policy in the README behind the heading that begins with `heading`, as one line.

@@ -4,5 +4,8 @@
 //! policy of `wasm-runtime/README.md` to the letter.
 
 mod chat;
+mod element;
 mod embedding;
+mod examples;
+mod isolation;
 mod lifetime;

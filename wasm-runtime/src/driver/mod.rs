@@ -155,3 +155,6 @@ impl Driver {
         self.knowledge.confidence.control_risk(epsilon.into());
     }
 }
+
+#[cfg(test)]
+mod tests;
