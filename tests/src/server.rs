@@ -132,7 +132,10 @@ impl Drop for Server {
 }
 
 /// The server's binary: built beside the tests, in the same profile.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// If it has not been built.
+pub fn binary() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let beside = |folder: &Path| folder.join(format!("msao-server{}", std::env::consts::EXE_SUFFIX));
     // Tests live in `<profile>/deps`, binaries such as the bench in `<profile>`.

@@ -33,7 +33,13 @@ class Held {
 
   constructor(port) {
     this.#port = port;
-    port.onmessage = ({ data }) => this.#receive(data);
+    port.onmessage = async ({ data }) => {
+      try {
+        await this.#receive(data);
+      } catch (failure) {
+        this.#fail(data.key, failure);
+      }
+    };
   }
 
   #receive(message) {
@@ -72,8 +78,7 @@ class Held {
       this.#session = new module.Assistant(settings, seed, post, (id, tiles) => this.#encode(id, tiles), tell);
     } catch (error) {
       const message = `the package's module could not be loaded: ${error.message}`;
-      this.#port.postMessage({ type: "failed", failure: { code: "download_failed", message } });
-      return;
+      throw { code: "download_failed", message };
     }
     this.#host?.receive({ type: "load", engine, weights_url: weightsUrl });
     if (sessionUrl) {
@@ -99,22 +104,16 @@ class Held {
   async #ask({ key, asked, bitmaps, samples }) {
     const entry = { id: 0, isDraft: false, isCancelled: false };
     this.#asked.set(key, entry);
-    try {
-      const pictures = await Promise.all(bitmaps.map(toPicture));
-      if (entry.isCancelled) {
-        return;
-      }
-      const files = pictures.map(({ file }) => file);
-      this.#session.ask(asked, files, samples ?? undefined, (id) => {
-        entry.id = id;
-        this.#keys.set(id, key);
-        this.#media.set(id, { images: pictures.map(({ pixels }) => pixels), audio: toAudio(samples) });
-      });
-    } catch (failure) {
-      this.#forget(key);
-      const { code = "invalid_input", message, retryable, retry_after_ms } = failure;
-      this.#port.postMessage({ type: "failed", key, failure: { code, message, retryable, retry_after_ms } });
+    const pictures = await Promise.all(bitmaps.map(toPicture));
+    if (entry.isCancelled) {
+      return;
     }
+    const files = pictures.map(({ file }) => file);
+    this.#session.ask(asked, files, samples ?? undefined, (id) => {
+      entry.id = id;
+      this.#keys.set(id, key);
+      this.#media.set(id, { images: pictures.map(({ pixels }) => pixels), audio: toAudio(samples) });
+    });
   }
 
   async #draft({ key, header, bitmaps, samples }) {
@@ -161,6 +160,12 @@ class Held {
       this.#session.cancel(entry.id);
     }
     this.#forget(key);
+  }
+
+  /** Ends a question, or without one everything. */
+  #fail(key, { code = "invalid_input", message, retryable, retry_after_ms }) {
+    this.#forget(key);
+    this.#port.postMessage({ type: "failed", key, failure: { code, message, retryable, retry_after_ms } });
   }
 
   #forget(key) {

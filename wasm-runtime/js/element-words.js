@@ -2,8 +2,8 @@
  * What `<msao-assistant>` shows of an answer: its tokens, told apart by more than colour, and a line on what it took.
  */
 
-/** @param {import("./index.js").AnswerToken} token */
-export function tokenNode({ text, settled, fate, replaced }) {
+/** @param {import("./index.js").AnswerToken} token @param {number} index */
+export function tokenNode({ text, settled, fate, replaced }, index) {
   const node = document.createElement("span");
   const state = settled ? (fate ?? "written") : "proposed";
   node.className = `token ${state}`;
@@ -15,7 +15,7 @@ export function tokenNode({ text, settled, fate, replaced }) {
     written: "Written by the server",
     unverified: "Written by this device alone",
   }[state];
-  node.textContent = text;
+  node.textContent = index === 0 ? text.trimStart() : text;
   return node;
 }
 
@@ -34,5 +34,6 @@ export function receiptLine({ plan, total_ms }) {
   const locked = media.some(({ locked: isLocked }) => isLocked) ? " What is locked stayed here." : "";
   const sent = media.length > 0 ? ` Of ${kilobytes(sum("cloud_only_bytes"))}, ${kilobytes(sum("sent_bytes"))} were sent.` : "";
   const drafts = plan.proposed_drafts > 0 ? ` ${plan.accepted_drafts} of ${plan.proposed_drafts} drafts stand.` : "";
-  return `Confirmed by the server${time}.${sent}${drafts}${locked}`;
+  const whose = plan.accepted_drafts > 0 ? "Confirmed" : "Written";
+  return `${whose} by the server${time}.${sent}${drafts}${locked}`;
 }

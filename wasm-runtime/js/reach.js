@@ -60,6 +60,7 @@ async function inFrame(packageUrl, onCrash, signal) {
   frame.style.cssText = "position:absolute;width:0;height:0;border:0;visibility:hidden";
   const talk = new MessageChannel();
   const control = new MessageChannel();
+  let stop = () => {};
   const dispose = () => {
     frame.remove();
     talk.port1.close();
@@ -83,7 +84,8 @@ async function inFrame(packageUrl, onCrash, signal) {
           onCrash(crashed(data.message));
         }
       };
-      signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+      stop = () => (clearTimeout(timer), reject(signal.reason));
+      signal?.addEventListener("abort", stop);
       frame.addEventListener("load", () => {
         const ports = [talk.port2, control.port2];
         // A frame that was refused is of no origin, and hears nothing of this.
@@ -94,6 +96,8 @@ async function inFrame(packageUrl, onCrash, signal) {
   } catch (error) {
     dispose();
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
   return { port: talk.port1, dispose };
 }

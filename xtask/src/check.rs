@@ -50,7 +50,10 @@ pub(crate) fn lint(tools: &Tools, timings: &mut Timings) -> Result<()> {
     })?;
     timings.time("clippy, wasm32", || {
         // The page takes the runtime without an engine, so it is looked at both ways.
-        clippy_wasm(tools, &["--package", "msao-runtime", "--features", "engine-flex,engine-webgpu,session"])?;
+        clippy_wasm(
+            tools,
+            &["--package", "msao-runtime", "--features", "engine-flex,engine-webgpu,session"],
+        )?;
         clippy_wasm(tools, &["--package", "msao-runtime", "--package", "msao-web"])
     })
 }

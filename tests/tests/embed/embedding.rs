@@ -36,8 +36,18 @@ impl Embedding {
 
     /// A site that `fill` puts together, knowing the server's address.
     pub(crate) fn of(policy: &str, fill: impl FnOnce(&mut OtherSite, &str) -> Result<()>) -> Result<Self> {
+        Self::with_flags(policy, &[], fill)
+    }
+
+    /// As [`Self::of`], with further flags for the server.
+    pub(crate) fn with_flags(
+        policy: &str,
+        flags: &[String],
+        fill: impl FnOnce(&mut OtherSite, &str) -> Result<()>,
+    ) -> Result<Self> {
         let mut site = OtherSite::bind("127.0.0.1")?;
-        let server = Server::start_with(&["--allow-origin".into(), site.origin()?])?;
+        let allow = ["--allow-origin".to_owned(), site.origin()?];
+        let server = Server::start_with(&[&allow[..], flags].concat())?;
         let address = server.url("");
         let policy = policy.replace(YOUR_SERVER, &address);
         site.restrict(policy.replace("wss://your.server", &address.replacen("http", "ws", 1)));

@@ -208,7 +208,7 @@ fn lower_levels_score_plan_draft_and_encode() -> Result<()> {
         let read = run(
             tab,
             &format!(
-                "const [text, image] = {messages}[0].content;
+                "const [text, image, sound] = {messages}[0].content;
                  const bytes = Uint8Array.from(atob(image.image_url.url.split(',')[1]), (char) => char.charCodeAt(0));
                  const asked = {{ question: text.text, images: [new Blob([bytes], {{ type: 'image/png' }})] }};
                  const target = {{ image: {{ sidePx: 192, tokensPerSide: 6 }} }};
@@ -216,11 +216,13 @@ fn lower_levels_score_plan_draft_and_encode() -> Result<()> {
                  const plan = await assistant.plan(asked);
                  const tokens = [];
                  const draft = await assistant.draft({{ ...asked, onToken: (token) => tokens.push(token.text) }});
-                 const encoded = await assistant.encode(asked);
+                 const wav = Uint8Array.from(atob(sound.input_audio.data), (char) => char.charCodeAt(0));
+                 const encoded = await assistant.encode({{ ...asked, audio: new Blob([wav], {{ type: 'audio/wav' }}) }});
                  return {{
                     vision: scored.modalities[0], squares: scored.images[0].mask.length, plan: plan.plan,
                     draft: draft.text, tokens: tokens.join('').trim(), engine: draft.engine,
                     side: encoded.images[0].width, file: encoded.images[0].file.size, type: encoded.images[0].file.type,
+                    heard: encoded.audio.samples.length, wav: encoded.audio.file.size, sound: encoded.audio.file.type,
                  }};"
             ),
         )?;
@@ -230,6 +232,8 @@ fn lower_levels_score_plan_draft_and_encode() -> Result<()> {
         expect_answer(&read["draft"], &sample)?;
         ensure!(read["tokens"] == read["draft"] && read["engine"] == "simd", "{read}");
         ensure!(read["side"].as_u64() > Some(0) && read["file"].as_u64() > Some(100) && read["type"] == "image/png");
+        let heard = read["heard"].as_u64().unwrap_or_default();
+        ensure!((1..=76_800).contains(&heard) && read["wav"] == 44 + 2 * heard && read["sound"] == "audio/wav", "{read}");
         Ok(())
     })
 }

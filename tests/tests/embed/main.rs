@@ -9,3 +9,4 @@ mod embedding;
 mod examples;
 mod isolation;
 mod lifetime;
+mod tokens;
