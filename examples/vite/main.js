@@ -20,7 +20,7 @@ element("form").addEventListener("submit", async (event) => {
     if (picture) {
       content.push({ type: "image_url", image_url: { url: await toDataUrl(picture) } });
     }
-    assistant ??= createAssistant({ server, engine: "simd" });
+    assistant ??= createAssistant({ server });
     const { chat } = await assistant;
     element("answer").textContent = "";
     for await (const chunk of chat.completions.create({ stream: true, messages: [{ role: "user", content }] })) {
