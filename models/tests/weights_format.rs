@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use msao_models::preprocess::{AudioBudget, read_wav};
 use msao_models::{
     Assistant, CheckpointFiles, Device, DeviceKind, Generation, Prompt, RgbImage, WeightsFormat, device,
 };
@@ -20,7 +21,7 @@ fn assistant(weights_format: WeightsFormat) -> Assistant {
     Assistant::load(&files, &device).unwrap()
 }
 
-/// The gallery's questions about pictures.
+/// The gallery's questions.
 fn prompts() -> Vec<Prompt> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("eval/gallery");
     let index: Value = serde_json::from_slice(&std::fs::read(folder.join("gallery.json")).unwrap()).unwrap();
@@ -28,13 +29,17 @@ fn prompts() -> Vec<Prompt> {
         let pixels = image::open(folder.join(name.as_str().unwrap())).unwrap().into_rgb8();
         RgbImage::from_rgb(pixels.width(), pixels.height(), pixels.into_raw()).unwrap()
     };
+    let sound = |name: &Value| {
+        let bytes = std::fs::read(folder.join(name.as_str().unwrap())).unwrap();
+        read_wav(&bytes, &AudioBudget::default()).unwrap()
+    };
     let prompt = |sample: &Value| Prompt {
         question: sample["question"].as_str().unwrap().to_owned(),
         images: sample["images"].as_array().unwrap().iter().map(picture).collect(),
+        audio: Some(sound(&sample["audio"])),
         ..Prompt::default()
     };
-    let samples = index["samples"].as_array().unwrap().iter();
-    samples.filter(|sample| sample["audio"].is_null()).map(prompt).collect()
+    index["samples"].as_array().unwrap().iter().map(prompt).collect()
 }
 
 fn start(model: &Assistant, prompt: &Prompt) -> Generation {
