@@ -25,6 +25,10 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     });
 }
 
+#[allow(
+    clippy::extra_unused_type_parameters,
+    reason = "it is compiled for each set of vectors, which the compiler then finds by itself"
+)]
 #[macerator::with_simd]
 fn norm_rows<'a, S: Simd>(x: &'a [f32], weight: &'a [f32], eps: f32, out: &'a mut [f32]) {
     for (x, out) in x.chunks_exact(weight.len()).zip(out.chunks_exact_mut(weight.len())) {
