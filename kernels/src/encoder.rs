@@ -1,7 +1,8 @@
 //! What lies between the products of an encoder's layers, row by row: layer norm and GELU.
 
-use macerator::{Scalar, Simd, Vector, vload_unaligned, vstore_unaligned};
+use macerator::{Simd, Vector, vload_unaligned, vstore_unaligned};
 
+use crate::element::splat;
 use crate::rows::{exp, panel_of, share_rows};
 use crate::tile::PANEL;
 
@@ -97,7 +98,6 @@ fn gelu_rows<'a, S: Simd>(x: &'a mut [f32], bias: &'a [f32], form: Gelu) {
 #[inline(always)]
 fn tanh<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
     const MINUS_TWICE_SQRT_2_OVER_PI: f32 = -1.595_769_1;
-    let splat = |value: f32| -> Vector<S, f32> { value.splat() };
     let cubic = (x * x).mul_add(splat(0.044_715), splat(1.0));
     x / (splat(1.0) + exp(x * cubic * splat(MINUS_TWICE_SQRT_2_OVER_PI)))
 }
@@ -107,12 +107,11 @@ fn tanh<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
 fn exact<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
     const P: f32 = 0.327_591_1;
     const POLYNOMIAL: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6];
-    let splat = |value: f32| -> Vector<S, f32> { value.splat() };
-    let zero = splat(0.0);
+    let zero: Vector<S, f32> = splat(0.0);
     let size = x.max(zero - x);
     let y = size * splat(std::f32::consts::FRAC_1_SQRT_2);
     let t = splat(1.0) / y.mul_add(splat(P), splat(1.0));
-    let mut sum = splat(POLYNOMIAL[0]);
+    let mut sum: Vector<S, f32> = splat(POLYNOMIAL[0]);
     for factor in &POLYNOMIAL[1..] {
         sum = sum.mul_add(t, splat(*factor));
     }

@@ -4,10 +4,10 @@
 //! Samples and cards are chosen so that both shipped models are right about them; the right answers come with
 //! the evaluation files.
 
-mod ladder;
-mod receipt;
 mod accessibility;
 mod conversation;
+mod ladder;
+mod receipt;
 mod risk;
 mod settling;
 mod uplink;

@@ -22,7 +22,7 @@ pub(crate) mod shield;
 pub(crate) mod shortcuts;
 pub(crate) mod stage;
 pub(crate) mod storage;
-pub(crate) mod totals;
 pub(crate) mod token;
 pub(crate) mod toolbar;
+pub(crate) mod totals;
 pub(crate) mod turn;

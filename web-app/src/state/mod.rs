@@ -17,8 +17,8 @@ mod performing;
 mod planning;
 mod risk;
 mod running;
-mod storage;
 mod settings;
+mod storage;
 mod turn;
 mod visits;
 
