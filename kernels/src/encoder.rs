@@ -35,6 +35,10 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [
     });
 }
 
+#[allow(
+    clippy::extra_unused_type_parameters,
+    reason = "it is compiled for each set of vectors, which the compiler then finds by itself"
+)]
 #[macerator::with_simd]
 fn norm_rows<'a, S: Simd>(x: &'a [f32], weight: &'a [f32], bias: &'a [f32], eps: f32, out: &'a mut [f32]) {
     let width = weight.len();
@@ -97,7 +101,7 @@ fn gelu_rows<'a, S: Simd>(x: &'a mut [f32], bias: &'a [f32], form: Gelu) {
 /// `x / (1 + e^(-2 z))` with `z = sqrt(2 / pi) (x + 0.044715 x^3)`: the tanh form, since `1 + tanh z = 2 / (1 + e^(-2 z))`.
 #[inline(always)]
 fn tanh<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
-    const MINUS_TWICE_SQRT_2_OVER_PI: f32 = -1.595_769_1;
+    const MINUS_TWICE_SQRT_2_OVER_PI: f32 = -1.595_769;
     let cubic = (x * x).mul_add(splat(0.044_715), splat(1.0));
     x / (splat(1.0) + exp(x * cubic * splat(MINUS_TWICE_SQRT_2_OVER_PI)))
 }

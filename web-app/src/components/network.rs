@@ -56,6 +56,7 @@ fn Panel() -> impl IntoView {
             <p class="network-sum" role="status" data-testid="network-sum">
                 {move || crossed.get().sentence()}
                 {move || (forgotten() > 0).then(|| format!(" The first {} are not listed any more.", forgotten()))}
+                {move || page.offline.get().then_some(" You work offline: nothing can be sent.")}
             </p>
             <ul class="network-turns">
                 <For each=newest_first key=|turn| turn.id let:turn><li><TurnFrames turn=turn /></li></For>
