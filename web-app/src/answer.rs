@@ -93,6 +93,7 @@ impl Answer {
             (Phase::Writing, true) => "The cloud is checking each word",
             (Phase::Writing, false) => "Being written on this device",
             (Phase::Overtaken, _) => "Corrected by the cloud",
+            (Phase::Unverified, _) => "Finished on this device, not verified",
             (Phase::Finished(FinishReason::Cancelled), _) => "Stopped",
             (Phase::Finished(_), true) => "Verified by the cloud",
             (Phase::Finished(_), false) => "Answered on this device",
