@@ -227,8 +227,7 @@ fn settles_quietly(name: &str, sample: &str, more: &str, width: u32) -> Result<(
         let mut app = App::open_with(tab, &server.url(""), Engine::Simd, more)?;
         app.pick(&sample)?;
         let turn = app.ask_while(|app| {
-            // Before watching: for a picture of the whole page the browser lays it out anew.
-            app.tab.screenshot(&format!("{name}-streaming"))?;
+            // Without a picture of it: for one of the whole page the browser lays it out anew.
             app.tab.evaluate(WATCH).map(|_| ())
         })?;
         turn.cloud.expect("cloud", &sample.answer)?;
