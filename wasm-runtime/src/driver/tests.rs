@@ -11,7 +11,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use super::*;
 use crate::{
     cloud_events::{CloudEvent, CloudFailure, CloudFailureCause},
-    messages::{EdgeDone, EdgeErrorCode, EdgeFailure, Ready, RgbaPixels, WorkerEvent, WorkerRequest},
+    messages::{EdgeDone, EdgeErrorCode, EdgeFailure, Kept, Ready, RgbaPixels, WorkerEvent, WorkerRequest},
     scored::{ModalityScores, PrunedImage, Scored},
 };
 
@@ -37,6 +37,7 @@ fn ready(has_probe: bool) -> WorkerEvent {
         has_probe,
         weights_bytes: 0,
         from_cache: false,
+        kept: Kept::Disk,
         download_ms: 0.0,
         load_ms: 0.0,
         warm_up_ms: 0.0,
@@ -78,6 +79,7 @@ fn scored(relevance: f32) -> Scored {
             modality: Modality::Vision,
             mas: MasReceipt { relevance, density: 0.3, mas: 1.0 - relevance * 0.3, ..MasReceipt::default() },
             kept: KeptParts::default(),
+            patch_probabilities: vec![],
         }],
         images: vec![PrunedImage {
             frame: 0,

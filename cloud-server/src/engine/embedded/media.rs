@@ -26,7 +26,7 @@ impl MediaStage {
     pub(super) fn run(&self, pipeline: &Pipeline, retention: &Retention) {
         while let Some(work) = pipeline.next_media() {
             match work {
-                MediaWork::Begin(queued) => self.begin(pipeline, retention, queued),
+                MediaWork::Begin(queued) => self.begin(pipeline, retention, *queued),
                 MediaWork::Complete(late) => {
                     let began = Instant::now();
                     let media = guarded(|| self.decode(&late.ask));

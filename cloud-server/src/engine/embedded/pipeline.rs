@@ -59,7 +59,7 @@ pub(super) struct Completed {
 
 /// What the media thread does next.
 pub(super) enum MediaWork {
-    Begin(Queued),
+    Begin(Box<Queued>),
     Complete(Late),
 }
 
@@ -138,7 +138,7 @@ impl Pipeline {
             if state.decoded.is_none()
                 && let Some(queued) = state.next_queued()
             {
-                return Some(MediaWork::Begin(queued));
+                return Some(MediaWork::Begin(Box::new(queued)));
             }
             state = self.media.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
