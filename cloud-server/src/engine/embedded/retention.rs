@@ -47,6 +47,10 @@ pub(super) type KeptKey = (Owner, RequestId);
 
 /// What became of a kept request's keys and values.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large one; without a GPU the rest is small"
+)]
 enum Cache {
     Held(Sequence),
     /// A verification has them.

@@ -33,6 +33,7 @@ pub(super) struct Verification {
     place: Place,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there are as many as places at most")]
 enum State {
     /// For another one behind the same request.
     Waiting,
