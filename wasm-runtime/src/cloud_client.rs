@@ -51,10 +51,13 @@ pub struct CloudClient {
     wake: RefCell<mpsc::Sender<()>>,
 }
 
+/// Hears of each frame that crossed the network.
+type FrameWatcher = Box<dyn FnMut(FrameRecord)>;
+
 struct Shared {
     session: RefCell<Session>,
     on_event: RefCell<Box<dyn FnMut(CloudEvent)>>,
-    on_frame: RefCell<Option<Box<dyn FnMut(FrameRecord)>>>,
+    on_frame: RefCell<Option<FrameWatcher>>,
 }
 
 impl CloudClient {

@@ -46,12 +46,12 @@ async function transformersJs(device) {
 }
 
 async function msao(engine) {
-  const assistant = await createAssistant({ weightsUrl: "/weights/", engineUrl: "/engine/", engine });
+  const assistant = await createAssistant({ model: "/weights/", engine });
   return async ({ question, bitmaps, answer }) => {
     const began = performance.now();
     const tokens = [];
     let first = 0;
-    await assistant.ask({
+    await assistant.draft({
       question, images: bitmaps, maxNewTokens: 80,
       onToken: ({ id }) => {
         if (tokens.length === 0) first = performance.now();
