@@ -83,7 +83,7 @@ fn TurnFrames(turn: Turn) -> impl IntoView {
         turn.asked.question.clone()
     };
     view! {
-        <h3>{format!("Question {}: {words}", turn.id + 1)}</h3>
+        <h3>{format!("Question {}: {words}", turn.id)}</h3>
         {move || view! { <RequestFrames request_id=request_id.get() /> }}
     }
 }
