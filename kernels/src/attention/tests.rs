@@ -1,3 +1,5 @@
+//! Tests of attention against the plain softmax, and its bits whatever shares a pass.
+
 use proptest::prelude::*;
 
 use super::*;

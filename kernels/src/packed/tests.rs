@@ -1,3 +1,5 @@
+//! Tests of packed products against the plain product, in each format.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of norms, gates and rotations against their plain forms.
+
 use proptest::prelude::*;
 
 use super::*;
