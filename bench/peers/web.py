@@ -5,9 +5,11 @@ picture and words, in turn. Answers are compared with those that `transformers` 
 
     cargo xtask engines
     python bench/peers/web.py --rounds 3
+    python bench/peers/web.py --rounds 3 --device webgpu --dimensions smolvlm-256m
 
 Needs torch, transformers, onnx, tokenizers, pillow and numpy; npm, which fetches transformers.js; and Chromium (`MSAO_CHROMIUM`, else on
-PATH). `--device webgpu` compares both on WebGPU.
+PATH). `--device webgpu` compares both on WebGPU, and counts what each gives the GPU to do for a token. `--dimensions` takes random weights of a
+published size in place of the pocket edge model; answers are then compared with those of transformers.js.
 """
 
 import argparse
@@ -24,11 +26,14 @@ from pathlib import Path
 
 import torch
 
+import random_checkpoint
 from graphs import export_decoder
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "@huggingface/transformers@4.3.1"
 SECONDS = 600
+#: Questions of the gallery that are asked of random weights.
+FEW = 3
 
 
 def export(folder, into):
@@ -68,8 +73,8 @@ def export(folder, into):
         shutil.copy(folder / name, into / name)
 
 
-def questions(folder, into, rounds, device):
-    """Questions with a picture and words, as ids and pixels, and the answers of `transformers`."""
+def questions(folder, into, rounds, device, vendor):
+    """Questions with a picture and words, as ids and pixels, and the answers of `transformers` where they are known."""
     from tokenizers import Tokenizer
 
     sys.path.insert(0, str(ROOT / "models/tests"))
@@ -81,19 +86,20 @@ def questions(folder, into, rounds, device):
     tokens = (side // config["vision_config"]["patch_size"] // config["scale_factor"]) ** 2
     gallery = ROOT / "models/eval/gallery"
     golden = json.loads((ROOT / "models/tests/golden/transformers_answers.json").read_text())
-    answers = {answer["id"]: answer["tokens"] for answer in golden[folder.name]}
+    known = folder.name in golden
+    answers = {answer["id"]: answer["tokens"] for answer in golden[folder.name if known else "pocket-edge"]}
     listed = []
     for sample in json.loads((gallery / "gallery.json").read_text())["samples"]:
-        if sample["id"] not in answers:
+        if sample["id"] not in answers or not known and len(listed) == FEW:
             continue
         stack = b"".join(pixels(gallery / image, side).astype("float32").tobytes() for image in sample["images"])
         (into / f"{sample['id']}.f32").write_bytes(stack)
         listed.append({
             "id": sample["id"], "question": sample["question"], "side": side, "pixels": f"/questions/{sample['id']}.f32",
             "images": [f"/gallery/{image}" for image in sample["images"]],
-            "ids": prompt(tokenizer, sample["question"], len(sample["images"]), tokens), "answer": answers[sample["id"]],
+            "ids": prompt(tokenizer, sample["question"], len(sample["images"]), tokens), "answer": answers[sample["id"]] if known else None,
         })
-    return {"rounds": rounds, "device": device, "questions": listed}
+    return {"rounds": rounds, "device": device, "vendor": vendor, "questions": listed}
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -111,11 +117,15 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return str(folder / rest) if folder and ".." not in rest else str(self.folders[""] / first)
 
     def do_GET(self):
-        if self.path != "/questions.json":
+        if self.path == "/questions.json":
+            kind, body = "application/json", json.dumps(self.listed).encode()
+        elif self.path == "/engine/engine.js":
+            # The engine's Worker counts as the page does.
+            kind, body = "text/javascript", b'import "/gpu-work.mjs";\n' + Path(self.translate_path(self.path)).read_bytes()
+        else:
             return super().do_GET()
-        body = json.dumps(self.listed).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.end_headers()
         self.wfile.write(body)
 
@@ -131,6 +141,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "models/weights/pocket-edge")
+    parser.add_argument("--dimensions", choices=random_checkpoint.DIMENSIONS, help="random weights of this size instead")
+    parser.add_argument("--vendor", help="whom the GPU must be of, such as nvidia")
     parser.add_argument("--device", choices=["wasm", "webgpu"], default="wasm")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--node-modules", type=Path, help="where transformers.js is installed already")
@@ -146,11 +158,15 @@ def main():
         if not modules:
             subprocess.run(["npm", "install", "--ignore-scripts", "--silent", "--prefix", scratch, PACKAGE], check=True)
             modules = scratch / "node_modules"
-        export(arguments.checkpoint, scratch / "models/checkpoint")
+        checkpoint = arguments.checkpoint
+        if arguments.dimensions:
+            checkpoint = scratch / arguments.dimensions
+            random_checkpoint.make(arguments.dimensions, arguments.checkpoint, checkpoint)
+        export(checkpoint, scratch / "models/checkpoint")
         (scratch / "questions").mkdir()
-        listed = questions(arguments.checkpoint, scratch / "questions", arguments.rounds, arguments.device)
+        listed = questions(checkpoint, scratch / "questions", arguments.rounds, arguments.device, arguments.vendor)
         folders = {
-            "": Path(__file__).parent / "web", "engine": ROOT / "wasm-runtime/pkg", "weights": arguments.checkpoint,
+            "": Path(__file__).parent / "web", "engine": ROOT / "wasm-runtime/pkg", "weights": checkpoint,
             "models": scratch / "models", "questions": scratch / "questions", "gallery": ROOT / "models/eval/gallery",
             "transformers": modules / "@huggingface/transformers/dist", "onnxruntime": modules / "onnxruntime-web/dist",
         }
@@ -173,9 +189,13 @@ def main():
             browser.wait()
     if not done or "error" in done[0]:
         sys.exit(done[0]["error"] if done else "the page said nothing")
-    print("| engine | first token, ms | tokens/s of whole answers | answers equal to `transformers`' |\n|---|---:|---:|---:|")
+    compared = "transformers.js'" if arguments.dimensions else "`transformers`'"
+    print(f"| engine | first token, ms | each after it, ms | tokens/s of whole answers | answers equal to {compared} |\n|---|---:|---:|---:|---:|")
     for name, one in done[0]["summary"].items():
-        print(f"| {name} | {one['first_token_ms']:.1f} | {one['tokens_per_s']:.0f} | {one['equal_answers']} of {one['answers']} |")
+        print(f"| {name} | {one['first_token_ms']:.1f} | {one['token_ms']:.2f} | {one['tokens_per_s']:.0f} | "
+              f"{one['equal_answers']} of {one['answers']} |")
+    for name, work in done[0]["work"].items():
+        print(f"{name}, a token: " + ", ".join(f"{count:.1f} {what}" for what, count in work.items()))
     if arguments.out:
         arguments.out.write_text(json.dumps(done[0], indent=1) + "\n")
 

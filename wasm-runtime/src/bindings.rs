@@ -42,6 +42,7 @@ struct AskSettings {
 /// Runs when the module is instantiated.
 #[wasm_bindgen(start)]
 fn start() {
+    crate::constructors::run();
     std::panic::set_hook(Box::new(|panic| wasm_bindgen::throw_str(&panic.to_string())));
 }
 

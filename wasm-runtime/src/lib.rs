@@ -18,6 +18,8 @@ pub mod bindings;
 #[cfg(target_arch = "wasm32")]
 pub mod cloud_client;
 pub mod cloud_events;
+#[cfg(all(feature = "engine", target_arch = "wasm32"))]
+mod constructors;
 #[cfg(feature = "engine")]
 mod drafting;
 pub mod driver;

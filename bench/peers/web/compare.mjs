@@ -2,13 +2,18 @@
  * Asks MSAO's package and transformers.js the same questions in turn, on the same weights, and posts the times to where the page
  * came from. Both run Wasm SIMD on one thread; each had a question to warm up. MSAO reads the picture and scores the question
  * before its first token, and its tokens come from a Worker; transformers.js gets ids and pixels ready made, on this thread.
- * Tokens a second are those of whole answers of five tokens and more, from the question to the end.
+ * Tokens a second are those of whole answers of five tokens and more, from the question to the end. On WebGPU the work of a token is
+ * counted, without a clock: what an answer of some tokens takes more than one of a single token.
  */
 
+import { CHANNEL, counts } from "./gpu-work.mjs";
 import { createAssistant } from "/engine/index.js";
 import { env, AutoModelForImageTextToText, Tensor } from "/transformers/transformers.min.js";
 
 const post = (path, body) => fetch(path, { method: "POST", body: JSON.stringify(body) });
+/** Tokens of an answer at most; of the longer one whose work is counted. */
+const MOST = 80;
+const COUNTED = 17;
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 async function transformersJs(device) {
@@ -18,7 +23,7 @@ async function transformersJs(device) {
   env.backends.onnx.wasm.numThreads = 1;
   env.backends.onnx.wasm.wasmPaths = "/onnxruntime/";
   const model = await AutoModelForImageTextToText.from_pretrained("checkpoint", { device, dtype: "fp32" });
-  return async ({ ids, frames, side, pixels, answer }) => {
+  const ask = async ({ ids, frames, side, pixels }, most = MOST) => {
     const began = performance.now();
     const tokens = [];
     let first = 0;
@@ -36,32 +41,60 @@ async function transformersJs(device) {
       attention_mask: new Tensor("int64", new BigInt64Array(ids.length).fill(1n), [1, ids.length]),
       pixel_values: new Tensor("float32", pixels, [1, frames, 3, side, side]),
       pixel_attention_mask: new Tensor("bool", new Uint8Array(frames * side * side).fill(1), [1, frames, side, side]),
-      max_new_tokens: 80, do_sample: false, streamer,
+      max_new_tokens: most, do_sample: false, streamer,
     });
     const ended = performance.now();
     if (tokens.at(-1) === 2) tokens.pop();
-    const isEqual = JSON.stringify(tokens) === JSON.stringify(answer);
-    return { first_ms: first - began, all_ms: ended - began, tokens: tokens.length, isEqual };
+    return { first_ms: first - began, all_ms: ended - began, tokens };
   };
+  return { ask, work: () => ({ ...counts }) };
 }
 
 async function msao(engine) {
   const assistant = await createAssistant({ model: "/weights/", engine });
-  return async ({ question, bitmaps, answer }) => {
+  const channel = new BroadcastChannel(CHANNEL);
+  const work = () =>
+    new Promise((resolve) => {
+      channel.onmessage = ({ data }) => resolve(data);
+      channel.postMessage("how much?");
+    });
+  const ask = async ({ question, bitmaps }, most = MOST) => {
     const began = performance.now();
     const tokens = [];
     let first = 0;
     await assistant.draft({
-      question, images: bitmaps, maxNewTokens: 80,
+      question, images: bitmaps, maxNewTokens: most,
       onToken: ({ id }) => {
         if (tokens.length === 0) first = performance.now();
         tokens.push(id);
       },
     });
     const ended = performance.now();
-    const isEqual = JSON.stringify(tokens) === JSON.stringify(answer);
-    return { first_ms: first - began, all_ms: ended - began, tokens: tokens.length, isEqual };
+    return { first_ms: first - began, all_ms: ended - began, tokens };
   };
+  return { ask, work };
+}
+
+/** What the GPU is given for one more token. */
+async function workOfToken({ ask, work }, question) {
+  const spent = async (most) => {
+    const before = await work();
+    const { tokens } = await ask(question, most);
+    const after = await work();
+    return { tokens: tokens.length, ...Object.fromEntries(Object.keys(after).map((what) => [what, after[what] - before[what]])) };
+  };
+  const [one, more] = [await spent(1), await spent(COUNTED)];
+  const { tokens, ...counted } = more;
+  return Object.fromEntries(Object.keys(counted).map((what) => [what, (more[what] - one[what]) / (tokens - one.tokens)]));
+}
+
+/** A browser's first adapter may be none; the next one is there. */
+async function requireGpu(vendor) {
+  const found = (await navigator.gpu.requestAdapter()) ?? (await navigator.gpu.requestAdapter());
+  if (vendor && found?.info.vendor !== vendor) {
+    throw new Error(`the GPU is of ${found?.info.vendor ?? "nobody"}, not of ${vendor}`);
+  }
+  return `${found?.info.vendor} ${found?.info.architecture}`;
 }
 
 async function load(question) {
@@ -73,17 +106,28 @@ async function load(question) {
 }
 
 try {
-  const { rounds, device, questions: listed } = await (await fetch("questions.json")).json();
+  const { rounds, device, vendor, questions: listed } = await (await fetch("questions.json")).json();
+  const adapter = device === "webgpu" ? await requireGpu(vendor) : "";
   const questions = await Promise.all(listed.map(load));
   const engines = {
     msao: await msao(device === "webgpu" ? "webgpu" : "simd"),
     "transformers.js": await transformersJs(device),
   };
   const runs = { msao: [], "transformers.js": [] };
-  for (const [name, answer] of Object.entries(engines)) await answer(questions[0]).catch((error) => { throw new Error(`${name}: ${error.stack}`); });
+  for (const [name, { ask }] of Object.entries(engines)) {
+    await ask(questions[0]).catch((error) => {
+      throw new Error(`${name}: ${error.stack}`);
+    });
+  }
+  // Nobody knows what random weights answer; one engine's answers serve.
+  for (const question of questions) question.answer ??= (await engines["transformers.js"].ask(question)).tokens;
   for (let round = 0; round < rounds; round++) {
     for (const question of questions) {
-      for (const [name, answer] of Object.entries(engines)) runs[name].push({ id: question.id, ...(await answer(question)) });
+      for (const [name, { ask }] of Object.entries(engines)) {
+        const { tokens, ...times } = await ask(question);
+        const isEqual = JSON.stringify(tokens) === JSON.stringify(question.answer);
+        runs[name].push({ id: question.id, ...times, tokens: tokens.length, isEqual });
+      }
     }
   }
   const summary = Object.fromEntries(Object.entries(runs).map(([name, all]) => {
@@ -91,11 +135,17 @@ try {
     return [name, {
       first_token_ms: median(all.map(({ first_ms }) => first_ms)),
       tokens_per_s: median(long.map(({ all_ms, tokens }) => (tokens / all_ms) * 1e3)),
+      token_ms: median(long.map(({ first_ms, all_ms, tokens }) => (all_ms - first_ms) / (tokens - 1))),
       equal_answers: all.filter(({ isEqual }) => isEqual).length,
       answers: all.length,
     }];
   }));
-  await post("/result", { summary, runs });
+  const work = {};
+  if (device === "webgpu") {
+    const long = questions.find(({ answer }) => answer.length >= 5);
+    for (const [name, engine] of Object.entries(engines)) work[name] = await workOfToken(engine, long);
+  }
+  await post("/result", { adapter, summary, work, runs });
 } catch (error) {
   await post("/result", { error: String(error.stack ?? error) });
 }
