@@ -152,6 +152,7 @@ impl<'tab> App<'tab> {
     /// If the gallery does not have it.
     pub fn pick(&mut self, sample: &Sample) -> Result<()> {
         self.clear_pictures()?;
+        self.unfold()?;
         self.tab.click(&by_id("open-gallery"))?;
         let button = format!("{} [data-sample=\"{}\"]", by_id("gallery-dialog"), sample.id);
         self.tab.wait_for(&button, PAGE_TIMEOUT)?;
@@ -162,14 +163,26 @@ impl<'tab> App<'tab> {
         Ok(())
     }
 
-    /// Takes the pictures of the question before away; the ways to new ones appear in their place.
+    /// Takes the pictures of the question before away.
     ///
     /// # Errors
-    /// If they do not.
+    /// If they stay.
     pub fn clear_pictures(&mut self) -> Result<()> {
         let has_pictures = format!("!!document.querySelector({})", json!(by_id("picture")));
         if self.tab.evaluate(&has_pictures)? == true {
             self.tab.click(&by_id("retake"))?;
+        }
+        self.tab.wait_until(&format!("!({has_pictures})"), PAGE_TIMEOUT).map(|_| ())
+    }
+
+    /// Shows the ways to pictures and the locks, which are folded on a phone.
+    ///
+    /// # Errors
+    /// If they do not come.
+    pub fn unfold(&mut self) -> Result<()> {
+        let button = json!(format!("{}[aria-expanded=false]", by_id("composer-more")));
+        if self.tab.evaluate(&format!("!!document.querySelector({button})?.checkVisibility()"))? == true {
+            self.tab.click(&by_id("composer-more"))?;
         }
         self.tab.wait_for(&by_id("open-gallery"), PAGE_TIMEOUT)
     }

@@ -9,6 +9,8 @@
 //! | [`chromium`] | a Chromium process of our own, with fake devices where asked |
 //! | [`tab`] | a page in it: clicks, texts, files, console, screenshots |
 //! | [`app`] | the MSAO page in that tab, as a visitor uses it |
+//! | [`axe`] | what axe-core finds wrong with it |
+//! | [`snapshot`] | whether it looks as it did |
 //! | [`scenario`] | one browser test from launch to verdict |
 //! | [`camera`] | films a card: tilted, noisy, unevenly lit |
 //! | [`microphone`] | a recording as a sound card would give it |
@@ -27,6 +29,7 @@
 //! Errors are `anyhow`: only the person who reads a failed test's output handles them.
 
 pub mod app;
+pub mod axe;
 pub mod camera;
 pub mod chromium;
 pub mod cloud;
@@ -42,5 +45,6 @@ pub mod places;
 pub mod scenario;
 pub mod server;
 pub mod site;
+pub mod snapshot;
 pub mod tab;
 pub mod wiretap;

@@ -57,10 +57,20 @@ pub fn operations(count: u64) -> String {
     }
 }
 
-/// Operations that may be negative: `−0.12 GFLOP`.
-pub fn signed_operations(count: i64) -> String {
-    let sign = if count < 0 { "−" } else { "" };
-    format!("{sign}{}", operations(count.unsigned_abs()))
+/// Operations that were saved; negative where more were spent: `0.42 GFLOP`, `none`, `none, 0.12 GFLOP more`.
+pub fn saved_operations(count: i64) -> String {
+    let size = operations(count.unsigned_abs());
+    if count < 0 { format!("none, {size} more") } else { size }
+}
+
+/// How much was sent of what could have been: `nothing of 36.0 kB`, `1.8 kB of 36.0 kB`, `all 36.0 kB`.
+pub fn sent_of(sent: u64, whole: u64) -> String {
+    let (part, all) = (bytes(sent), bytes(whole));
+    match sent {
+        0 => format!("nothing of {all}"),
+        _ if part == all => format!("all {all}"),
+        _ => format!("{part} of {all}"),
+    }
 }
 
 /// Number of weights: `0.9 M`, `14 M`.
@@ -99,6 +109,15 @@ mod tests {
     }
 
     #[test]
+    fn all_and_nothing_are_said_in_words() {
+        let of_39_kb = |sent| sent_of(sent, 38_941);
+        assert_eq!(of_39_kb(0), "nothing of 38.9 kB");
+        assert_eq!(of_39_kb(1_800), "1.8 kB of 38.9 kB");
+        assert_eq!([38_941, 38_899].map(of_39_kb), ["all 38.9 kB"; 2], "what reads the same is the same");
+        assert_eq!(of_39_kb(40_000), "40.0 kB of 38.9 kB");
+    }
+
+    #[test]
     fn progress_says_the_unit_once() {
         assert_eq!(progress(1_200_000, Some(2_900_000)), "1.2 of 2.9 MB");
         assert_eq!(progress(1_200, None), "1.2 kB");
@@ -134,7 +153,10 @@ mod tests {
             [0, 42_000_000, 1_300_000_000, 24_000_000_000].map(operations),
             ["none", "0.042 GFLOP", "1.30 GFLOP", "24 GFLOP"]
         );
-        assert_eq!(signed_operations(-1_300_000_000), "−1.30 GFLOP");
+        assert_eq!(
+            [-1_300_000_000, 0, 420_000_000].map(saved_operations),
+            ["none, 1.30 GFLOP more", "none", "0.42 GFLOP"]
+        );
     }
 
     #[test]

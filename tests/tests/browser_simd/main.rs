@@ -6,10 +6,13 @@
 
 mod accessibility;
 mod conversation;
+mod gpu;
 mod ladder;
+mod newcomer;
 mod receipt;
 mod risk;
 mod settling;
+mod snapshots;
 mod uplink;
 mod visits;
 

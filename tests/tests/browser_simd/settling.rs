@@ -18,7 +18,7 @@ use crate::uplink::{picture_of_the_receipt, sent};
 /// A sample that the shipped edge model gets wrong and the cloud model right.
 pub(crate) const DIFFICULT: &str = "11-closest";
 /// One with a long answer, in which the edge model goes wrong on the way.
-const LONG: &str = "07-read";
+pub(crate) const LONG: &str = "07-read";
 /// How long the picture is held back.
 const DELAY: &str = "delay_image_ms=1500";
 

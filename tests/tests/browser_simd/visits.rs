@@ -233,8 +233,7 @@ fn a_newer_page_is_told_and_comes_with_a_reload() -> Result<()> {
 
 /// Copies the built page with its script under another name, as a newer build would have it; returns that name.
 fn make_newer_page(to: &Path) -> Result<String> {
-    fs::remove_dir_all(to)?;
-    copy(&places::page(), to)?;
+    copy_page(to)?;
     let mut names = fs::read_dir(to)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let old =
         names.find(|name| name.starts_with("msao-web-") && name.ends_with(".js")).context("no script")?;
@@ -251,7 +250,12 @@ fn make_newer_page(to: &Path) -> Result<String> {
     Ok(new)
 }
 
-/// Copies a folder without its compressed copies.
+/// Copies the built page, without its compressed copies.
+pub(crate) fn copy_page(to: &Path) -> Result<()> {
+    fs::remove_dir_all(to)?;
+    copy(&places::page(), to)
+}
+
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)?.flatten() {

@@ -14,13 +14,14 @@ pub(crate) fn Welcome() -> impl IntoView {
         <div class="welcome" data-testid="welcome">
             <h2>"Show it, say it, ask it"</h2>
             <p>
-                "Point the camera at a card, hold the microphone button and speak, or pick a sample. The answer of the model "
+                "Point the camera at a card or hold the microphone button and speak. The answer of the model "
                 <em>"in this page"</em>
                 " shows first; the "
                 <em>"cloud"</em>
                 " gets only what the question needs, and verifies or corrects each word in place."
             </p>
-            <SampleGrid most=FIRST_SAMPLES on_pick=|| () />
+            <h3>"Or begin with one of these: a click asks it"</h3>
+            <SampleGrid most=FIRST_SAMPLES asks=true on_pick=|| () />
         </div>
     }
 }

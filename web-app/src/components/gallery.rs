@@ -1,4 +1,4 @@
-//! Samples to begin with: a click fills in media and question.
+//! Samples to begin with: a click fills in media and question, on the first screen it asks too.
 
 use leptos::{prelude::*, task::spawn_local};
 
@@ -31,17 +31,19 @@ pub(crate) fn GalleryDialog(open: RwSignal<bool>) -> impl IntoView {
     }
 }
 
-/// The samples as a grid of buttons; `most` limits their number.
+/// The samples as a grid of buttons; `most` limits their number. One that is picked is put into the draft, and where the
+/// grid `asks`, asked at once.
 #[component]
 pub(crate) fn SampleGrid(
     #[prop(into)] on_pick: Callback<()>,
     #[prop(default = usize::MAX)] most: usize,
+    #[prop(optional)] asks: bool,
 ) -> impl IntoView {
     let page = use_page();
     let samples = page.samples;
     let pick = move |sample: Sample| {
         on_pick.run(());
-        spawn_local(fill(page, sample));
+        spawn_local(fill(page, sample, asks));
     };
     view! {
         <div class="samples" data-testid="samples">
@@ -106,7 +108,7 @@ enum SampleError {
 }
 
 /// Puts a sample's media and question into the draft; whole, or not at all.
-async fn fill(page: PageState, sample: Sample) {
+async fn fill(page: PageState, sample: Sample, asks: bool) {
     page.draft.reading.set(true);
     let filled = load_media(page, &sample).await;
     page.draft.reading.set(false);
@@ -115,7 +117,11 @@ async fn fill(page: PageState, sample: Sample) {
             page.draft.pictures.set(pictures);
             page.draft.sound.set(sound);
             page.draft.question.set(sample.question);
-            page.focus_prompt();
+            if asks {
+                page.ask_when_possible();
+            } else {
+                page.focus_prompt();
+            }
         }
         Err(error) => {
             page.notices.error(format!("The sample “{}” could not be loaded: {error}", sample.title));

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::icon::{Icon, IconView};
+use super::{icon::Icon, notice::Notice};
 use crate::state::use_page;
 
 /// The fresh lines. They wait for their turn with screen readers, since nothing is asked of anybody.
@@ -12,20 +12,20 @@ pub(crate) fn HappenedLines() -> impl IntoView {
     view! {
         <div class="happened" role="log" aria-live="polite" aria-label="What happened" data-testid="happened">
             <For each=move || page.happened.shown() key=|line| line.id let:line>
-                <div class="notice" data-testid="happened-line" data-step=line.step.name()>
-                    <IconView icon=Icon::Info />
-                    <p>{line.step.words()}</p>
-                    {line.step.remedy().map(|remedy| view! {
-                        <button type="button" class="secondary remedy" data-testid="happened-remedy"
-                            on:click=move |_| page.mend(line.id, remedy)>
-                            {remedy.label()}
-                        </button>
-                    })}
-                    <button type="button" class="quiet icon-only" aria-label="Dismiss this line"
-                        data-testid="happened-dismiss" on:click=move |_| page.happened.dismiss(line.id)>
-                        <IconView icon=Icon::Close />
-                    </button>
-                </div>
+                {
+                    let remedy = line.step.remedy();
+                    view! {
+                        <Notice name="happened-line" icon=Icon::Info text=line.step.words()
+                            on_dismiss=move |()| page.happened.dismiss(line.id) attr:data-step=line.step.name()>
+                            {remedy.map(|remedy| view! {
+                                <button type="button" class="secondary remedy" data-testid="happened-remedy"
+                                    on:click=move |_| page.mend(line.id, remedy)>
+                                    {remedy.label()}
+                                </button>
+                            })}
+                        </Notice>
+                    }
+                }
             </For>
         </div>
     }

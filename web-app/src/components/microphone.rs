@@ -5,7 +5,6 @@ use web_sys::Element;
 
 use super::{
     icon::{Icon, IconView},
-    lock::LockSwitch,
     player::SoundPlayer,
 };
 use crate::{
@@ -176,7 +175,6 @@ pub(crate) fn Microphone() -> impl IntoView {
 
     view! {
         <div class="sound-row" data-testid="sound-row">
-            <div class="talk-row">
             <button type="button" class="talk" class:active=is_active data-testid="talk" id=MICROPHONE_ID
                 aria-keyshortcuts="V"
                 aria-label="Hold or tap to talk: hold and let go, or tap to begin and tap again to finish; up to 4.8 seconds"
@@ -193,8 +191,6 @@ pub(crate) fn Microphone() -> impl IntoView {
                 <IconView icon=Icon::Microphone />
                 <span class="talk-label" data-testid="talk-label">{label}</span>
             </button>
-            <LockSwitch locked=page.draft.audio_locked what="the sound" testid="lock-audio" label="Keep sound here" />
-            </div>
             {move || sound.get().filter(|_| !is_active()).map(|sound| view! {
                 <div class="recorded">
                     <SoundPlayer sound=sound />

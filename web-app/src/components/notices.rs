@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::icon::{Icon, IconView};
+use super::{icon::Icon, notice::Notice};
 use crate::state::use_page;
 
 /// The messages; a screen reader says each as it comes.
@@ -12,15 +12,9 @@ pub(crate) fn NoticeList() -> impl IntoView {
     view! {
         <div class="notices" role="alert" data-testid="notices">
             <For each=move || page.notices.list() key=|notice| notice.id let:notice>
-                <div class="notice" class:error=notice.is_error data-testid="notice"
-                    data-kind=if notice.is_error { "error" } else { "info" }>
-                    <IconView icon=if notice.is_error { Icon::Warning } else { Icon::Info } />
-                    <p>{notice.text.clone()}</p>
-                    <button type="button" class="quiet icon-only" aria-label="Dismiss this message"
-                        data-testid="notice-dismiss" on:click=move |_| page.notices.dismiss(notice.id)>
-                        <IconView icon=Icon::Close />
-                    </button>
-                </div>
+                <Notice name="notice" icon=if notice.is_error { Icon::Warning } else { Icon::Info } text=notice.text
+                    is_error=notice.is_error on_dismiss=move |()| page.notices.dismiss(notice.id)
+                    attr:data-kind=if notice.is_error { "error" } else { "info" } />
             </For>
         </div>
     }

@@ -2,10 +2,7 @@
 
 use leptos::{ev, prelude::*};
 
-use super::{
-    icon::{Icon, IconView},
-    lock::LockSwitch,
-};
+use super::icon::{Icon, IconView};
 use crate::state::{PROMPT_ID, use_page};
 
 /// The prompt box, with the button that asks and, while an answer is under way, the one that stops it.
@@ -39,29 +36,26 @@ pub(crate) fn PromptBox() -> impl IntoView {
         <form class="prompt" class:over=move || { chars.get() > limit() }
             on:submit=move |event| { event.prevent_default(); page.ask(); }>
             <label class="sr-only" for=PROMPT_ID>"Question"</label>
-            <textarea id=PROMPT_ID rows="2" data-testid="prompt" aria-keyshortcuts="/" autocomplete="off"
+            <textarea id=PROMPT_ID rows="1" data-testid="prompt" aria-keyshortcuts="/" autocomplete="off"
                 enterkeyhint="send" placeholder=placeholder prop:value=question
                 on:input=move |event| question.set(event_target_value(&event)) on:keydown=on_key></textarea>
             <Show when=move || page.is_busy() fallback=move || view! {
                 <button type="submit" class="primary" data-testid="ask" prop:disabled=page.draft.reading>
-                    <IconView icon=Icon::Send /> "Ask"
+                    <IconView icon=Icon::Send /> <span class="label">"Ask"</span>
                 </button>
             }>
                 <button type="button" class="primary stop" data-testid="stop" on:click=move |_| page.stop()>
-                    <IconView icon=Icon::Stop /> "Stop"
+                    <IconView icon=Icon::Stop /> <span class="label">"Stop"</span>
                 </button>
             </Show>
         </form>
         <p class="counter" data-testid="counter">{counter}</p>
-        <div class="prompt-row">
-            <LockSwitch locked=page.draft.text_locked what="your words" testid="lock-text" label="Keep words here" />
-            <Show when=move || page.may_go_on()>
-                <label class="check">
-                    <input type="checkbox" data-testid="go-on" prop:checked=move || page.would_go_on()
-                        on:change=move |event| page.draft.goes_on.set(Some(event_target_checked(&event))) />
-                    <span>"Go on" <span class="wide">" from the last answer"</span></span>
-                </label>
-            </Show>
-        </div>
+        <Show when=move || page.may_go_on()>
+            <label class="check">
+                <input type="checkbox" data-testid="go-on" prop:checked=move || page.would_go_on()
+                    on:change=move |event| page.draft.goes_on.set(Some(event_target_checked(&event))) />
+                <span>"Go on from the last answer"</span>
+            </label>
+        </Show>
     }
 }

@@ -4,16 +4,14 @@ use leptos::{ev, html, prelude::*, task::spawn_local};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, MediaStream};
 
-use super::{
-    icon::{Icon, IconView},
-    lock::LockSwitch,
-};
+use super::icon::{Icon, IconView};
 use crate::{
     input::refusal::{Device, device_message},
     media::{
         camera::{self, CameraChoice},
         picture::Picture,
     },
+    place::View,
     state::{CLIP_FRAMES, now_ms, use_page},
 };
 
@@ -35,6 +33,7 @@ enum Camera {
 pub(crate) fn Stage(
     #[prop(into)] on_gallery: Callback<()>,
     #[prop(into)] on_cards: Callback<()>,
+    unfolded: RwSignal<bool>,
 ) -> impl IntoView {
     let page = use_page();
     let pictures = page.draft.pictures;
@@ -79,6 +78,13 @@ pub(crate) fn Stage(
         });
     };
     on_cleanup(close);
+    // Nobody sees its picture from elsewhere.
+    let place = expect_context::<RwSignal<View>>();
+    Effect::new(move |_| {
+        if place.get() != View::Conversation && camera.get_untracked() != Camera::Off {
+            close();
+        }
+    });
 
     let take = move |frames: usize| {
         let Some(video) = page.viewfinder.get_value() else { return };
@@ -119,6 +125,12 @@ pub(crate) fn Stage(
     let is_on = move || !matches!(camera.get(), Camera::Off);
     let is_live = move || matches!(camera.get(), Camera::Live | Camera::Filming(_)) && !has_pictures();
     let is_empty = move || !is_on() && !has_pictures();
+    // What was chosen takes the place of the ways to it.
+    Effect::new(move |_| {
+        if !is_empty() {
+            unfolded.set(false);
+        }
+    });
     let choose = move |()| {
         if let Some(input) = file_input.get_untracked() {
             input.click();
@@ -210,7 +222,6 @@ pub(crate) fn Stage(
                         }).collect_view()}
                     </select>
                 </Show>
-                <LockSwitch locked=page.draft.vision_locked what="camera and pictures" testid="lock-vision" label="Keep pictures here" />
             </div>
             <input node_ref=file_input type="file" class="hidden" multiple tabindex="-1" aria-hidden="true"
                 accept="image/png,image/jpeg,image/webp,audio/*" data-testid="file-input" on:change=on_files />

@@ -25,6 +25,7 @@ pub(crate) fn TotalsBar() -> impl IntoView {
     view! {
         <Show when=move || page.turns.with(|turns| !turns.is_empty())>
             <section class="totals" aria-label="This conversation" data-testid="totals">
+                <p class="totals-line" data-testid="totals-line">{move || totals.with(Totals::line)}</p>
                 <TotalsList totals=totals />
             </section>
         </Show>

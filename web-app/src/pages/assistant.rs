@@ -7,9 +7,11 @@ use crate::{
     components::{
         about::{About, Welcome},
         cards::CardsDialog,
+        fold::FoldButton,
         gallery::GalleryDialog,
         happened::{HappenedLines, HappenedList},
         header::PageHeader,
+        lock::Locks,
         microphone::Microphone,
         notices::NoticeList,
         policy::RiskView,
@@ -36,6 +38,7 @@ pub(crate) fn Assistant() -> impl IntoView {
     let show_storage = RwSignal::new(false);
     let show_settings = RwSignal::new(false);
     let show_keys = RwSignal::new(false);
+    let unfolded = RwSignal::new(false);
     shortcuts::listen(page, show_keys);
     let add = move |files: Vec<File>| {
         spawn_local(page.draft.add_files(files, page.limits.get_untracked(), page.notices));
@@ -87,10 +90,13 @@ pub(crate) fn Assistant() -> impl IntoView {
                         </For>
                     </ol>
                 </section>
-                <section class="inputs" aria-label="Your question" data-testid="composer">
-                    <Stage on_gallery=move || show_gallery.set(true) on_cards=move || show_cards.set(true) />
+                <section class="inputs" class:unfolded=unfolded aria-label="Your question" data-testid="composer">
+                    <Stage on_gallery=move || show_gallery.set(true) on_cards=move || show_cards.set(true)
+                        unfolded=unfolded />
                     <Microphone />
+                    <FoldButton unfolded=unfolded />
                     <PromptBox />
+                    <Locks />
                     <Shield />
                 </section>
             </main>

@@ -56,7 +56,7 @@ pub(crate) fn Dashboard() -> impl IntoView {
                     <div class="totals"><TotalsList totals=totals /></div>
                     <p class="hint">
                         <IconView icon=Icon::Info />
-                        "FLOPs saved: the tokens that the cloud did not have to read or write, at two operations a weight; its encoders are not counted."
+                        "Work saved: the tokens that the cloud did not have to read or write, less the drafts that it read in vain, at two operations a weight; its encoders are not counted."
                     </p>
                     <div class="charts" inner_html=charts></div>
                     {files}

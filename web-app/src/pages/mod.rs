@@ -20,6 +20,7 @@ pub fn App() -> impl IntoView {
     spawn_local(load_samples(page));
     let asked_for = || View::of(&window().location().hash().unwrap_or_default());
     let place = RwSignal::new(asked_for());
+    provide_context(place);
     let moved = window_event_listener(ev::hashchange, move |_| place.set(asked_for()));
     on_cleanup(move || moved.remove());
     view! {

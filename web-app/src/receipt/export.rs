@@ -46,6 +46,8 @@ pub struct ExportedReceipt {
     pub edge: Option<Receipt>,
     /// The server's own receipt.
     pub cloud: Option<Receipt>,
+    /// The device's model was there and did not take part: the question goes on from an answer, and it reads single ones.
+    pub device_sat_out: bool,
     /// Milliseconds from the opening of the page to the question.
     pub asked_at_ms: f64,
     /// Milliseconds from the question to the moment it was handed to the network.
@@ -121,6 +123,7 @@ impl ReceiptFile {
             patch_probabilities: receipt.patch_probabilities.clone(),
             edge: receipt.edge.clone(),
             cloud: receipt.cloud.clone(),
+            device_sat_out: receipt.device_sat_out,
             asked_at_ms: receipt.timing.asked_at_ms,
             sent_at_ms: receipt.timing.sent_at_ms,
             edge_timing: receipt.timing.edge.into(),

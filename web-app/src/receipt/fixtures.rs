@@ -69,6 +69,7 @@ pub(crate) fn receipt() -> TurnReceipt {
         }),
         patch_probabilities: vec![vec![0.1; 4], vec![0.9, 0.3, 0.2, 0.1]],
         target_parameters: Some(1_000_000),
+        device_sat_out: false,
         timing: Timing {
             asked_at_ms: 5_000.0,
             sent_at_ms: Some(30.0),

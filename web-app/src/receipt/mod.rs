@@ -31,6 +31,8 @@ pub struct TurnReceipt {
     pub patch_probabilities: Vec<Vec<f32>>,
     /// Weights of the model in the cloud; `None` where there was none.
     pub target_parameters: Option<u64>,
+    /// The device's model was there and did not take part: the question goes on from an answer, and it reads single ones.
+    pub device_sat_out: bool,
     /// When things happened, as the page saw it.
     pub timing: Timing,
 }

@@ -68,17 +68,17 @@ impl Totals {
         let left = if self.cloud_only_bytes == 0 {
             "–".to_owned()
         } else {
-            format!("{} of {}", format::bytes(self.sent_bytes), format::bytes(self.cloud_only_bytes))
+            format::sent_of(self.sent_bytes, self.cloud_only_bytes)
         };
         vec![
             ("questions", "Questions", self.questions.to_string()),
             ("alone", "Device alone", format!("{} of {}", self.device_alone, self.questions)),
-            ("bytes", "Sent, of cloud only", left),
+            ("bytes", "Pictures and sound sent", left),
             ("tokens", "Tokens by the device", format!("{by_device} of {tokens}")),
             (
                 "flops",
-                "FLOPs saved in the cloud",
-                self.spared_flops.map_or_else(|| "–".to_owned(), format::signed_operations),
+                "Work saved in the cloud",
+                self.spared_flops.map_or_else(|| "–".to_owned(), format::saved_operations),
             ),
             (
                 "latency",
@@ -86,6 +86,16 @@ impl Totals {
                 self.median_latency_ms.map_or_else(|| "–".to_owned(), format::duration_ms),
             ),
         ]
+    }
+
+    /// The figures that matter most in a line, for where there is no room for more.
+    pub fn line(&self) -> String {
+        let mut parts = vec![format::count(self.questions.into(), "question")];
+        if self.cloud_only_bytes > 0 {
+            parts.push(format!("{} sent", format::sent_of(self.sent_bytes, self.cloud_only_bytes)));
+        }
+        parts.extend(self.median_latency_ms.map(|ms| format!("median {}", format::duration_ms(ms))));
+        parts.join(" · ")
     }
 
     /// The figures as rows of a list in HTML.
@@ -129,6 +139,7 @@ mod tests {
         assert_eq!(totals.tokens_by_author, [5, 0, 0, 2]);
         assert_eq!(totals.median_latency_ms, Some(100.0), "40 alone, 100 with the cloud");
         assert_eq!(totals.spared_flops, Some(2_000_000 * (68 + 68 + 75)));
+        assert_eq!(totals.line(), "3 questions · 1.8 kB of 36.0 kB sent · median 100 ms");
         let lines = totals.lines();
         let of = |name| lines.iter().find(|(id, ..)| *id == name).unwrap().2.as_str();
         assert_eq!(of("bytes"), "1.8 kB of 36.0 kB");
@@ -139,6 +150,7 @@ mod tests {
     fn nothing_asked_is_no_division_by_zero() {
         let totals = Totals::of(&[]);
         assert_eq!(totals, Totals::default());
+        assert_eq!(totals.line(), "0 questions");
         assert!(totals.lines().iter().any(|(.., value)| value == "–"));
     }
 

@@ -1,8 +1,8 @@
 //! The receipt in words: what was looked at, what left the device, who wrote each token, where the milliseconds went.
 
 use msao_protocol::{
-    Modality, ModalityAction, ModalityPlanReceipt, PlanChange, Receipt, ShadowCheck, SpanKind, TokenFate,
-    TokenSource,
+    Modality, ModalityAction, ModalityPlanReceipt, PlanChange, PlanReason, Receipt, ShadowCheck, SpanKind,
+    TokenFate, TokenSource,
 };
 
 use super::TurnReceipt;
@@ -17,15 +17,11 @@ impl TurnReceipt {
         let media = self.plan.modalities.iter().filter(|one| one.modality != Modality::Text);
         let (sent, whole) =
             media.fold((0, 0), |(sent, whole), one| (sent + one.sent_bytes, whole + one.cloud_only_bytes));
-        match (sent, whole) {
-            (_, 0) => "no picture and no sound were given".to_owned(),
-            (0, _) => format!("nothing of {} picture and sound left this device", format::bytes(whole)),
-            _ => format!(
-                "{} of {} picture and sound left this device",
-                format::bytes(sent),
-                format::bytes(whole)
-            ),
+        if whole == 0 {
+            return "no picture and no sound were given".to_owned();
         }
+        let of = if format::bytes(sent) == format::bytes(whole) { "of " } else { "" };
+        format!("{} {of}picture and sound left this device", format::sent_of(sent, whole))
     }
 
     /// Figures of one modality.
@@ -73,10 +69,7 @@ impl TurnReceipt {
         let mut lines = vec![
             ("Policy", policy::label(plan.policy).to_owned()),
             ("Mode", mode::label(plan.mode)),
-            (
-                "Who wrote",
-                format!("{}; {}", policy::strategy_words(plan.strategy), policy::reason_words(plan.reason)),
-            ),
+            ("Who wrote", format!("{}; {}", policy::strategy_words(plan.strategy), self.reason_words())),
         ];
         if let Some(confidence) = plan.edge_confidence {
             let sure = format::probability(confidence);
@@ -120,6 +113,27 @@ impl TurnReceipt {
             lines.push(("Time there", spans(receipt)));
         }
         lines
+    }
+
+    /// Why the plan was made so. A device that sits a question out that goes on counts as none for the plan.
+    fn reason_words(&self) -> &'static str {
+        match self.plan.reason {
+            PlanReason::EdgeNotReady if self.device_sat_out => {
+                "the device's model answers single questions, and this one goes on from the last answer"
+            }
+            reason => policy::reason_words(reason),
+        }
+    }
+
+    /// That nothing was saved in the cloud, and why; `None` where something was, or where it is not known.
+    pub fn why_nothing_was_saved(&self) -> Option<&'static str> {
+        match self.spared_flops()? {
+            1.. => None,
+            0 => Some("Nothing was saved in the cloud this time: it read and wrote everything itself."),
+            _ => Some(
+                "Nothing was saved in the cloud this time: checking drafts that it rejected took more than was left out.",
+            ),
+        }
     }
 
     fn fates(&self) -> String {
@@ -238,7 +252,7 @@ pub fn span_word(kind: SpanKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use msao_protocol::{AnswerMode, PlanReason, Strategy};
+    use msao_protocol::{AnswerMode, Strategy};
 
     use super::*;
     use crate::receipt::fixtures::{pruned, receipt};
@@ -249,6 +263,28 @@ mod tests {
         let mut nothing = receipt();
         nothing.plan.modalities[0].sent_bytes = 0;
         assert_eq!(nothing.headline(), "nothing of 12.0 kB picture and sound left this device");
+    }
+
+    #[test]
+    fn a_device_that_sits_a_question_out_is_not_called_unready() {
+        let mut receipt = receipt();
+        receipt.plan.reason = PlanReason::EdgeNotReady;
+        let who = |receipt: &TurnReceipt| receipt.plan_lines()[2].1.clone();
+        assert!(who(&receipt).ends_with("the device's model was not ready"), "{}", who(&receipt));
+        receipt.device_sat_out = true;
+        assert!(who(&receipt).ends_with("goes on from the last answer"), "{}", who(&receipt));
+    }
+
+    #[test]
+    fn that_nothing_was_saved_is_said_in_words() {
+        let with = |whole_tokens, proposed_drafts| {
+            let mut receipt = TurnReceipt { whole_tokens, ..receipt() };
+            receipt.plan.proposed_drafts = proposed_drafts;
+            receipt.why_nothing_was_saved()
+        };
+        assert_eq!(with([72, 0], 4), None);
+        assert!(with([1, 0], 1).is_some_and(|words| words.contains("itself")));
+        assert!(with([1, 0], 9).is_some_and(|words| words.contains("rejected")));
     }
 
     #[test]

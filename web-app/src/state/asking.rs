@@ -32,6 +32,7 @@ impl PageState {
             self.notices.error(refusal.to_string());
             return;
         }
+        self.awaiting.set_value(None);
         self.preparing.set(true);
         spawn_local(async move {
             let mut asked = Asked { goes_on: self.goes_on(), ..self.draft.to_asked() };
@@ -46,6 +47,32 @@ impl PageState {
             }
             self.ask_now(asked);
             self.preparing.set(false);
+        });
+    }
+
+    /// Asks what is in the draft: now, or as soon as somebody can answer, unless the words are changed until then.
+    pub(crate) fn ask_when_possible(self) {
+        if self.route().is_ok() {
+            return self.ask();
+        }
+        self.notices.info("The model is still on its way. This is asked as soon as somebody can answer.");
+        self.awaiting.set_value(Some(self.draft.question.get_untracked()));
+    }
+
+    /// Asks what waits for somebody who can answer.
+    pub(super) fn watch_for_answerers(self) {
+        Effect::new(move |_| {
+            let somebody =
+                self.edge.with(|status| status.is_ready()) || self.cloud.with(|status| status.is_connected());
+            let is_asked =
+                somebody
+                    && untrack(|| self.route().is_ok())
+                    && self.awaiting.try_update_value(Option::take).flatten().is_some_and(|words| {
+                        self.draft.question.with_untracked(|question| *question == words)
+                    });
+            if is_asked {
+                self.ask();
+            }
         });
     }
 
@@ -112,7 +139,9 @@ impl PageState {
             self.announcement(side).set(String::new());
         }
         // The device's engine reads single questions: with a context to read it would draft an answer to another one.
-        let is_ready = route.uses_edge() && !(goes_on && route.uses_cloud());
+        let sits_out = goes_on && route.uses_edge() && route.uses_cloud();
+        turn.update(|running| running.device_sits_out = sits_out);
+        let is_ready = route.uses_edge() && !sits_out;
         let is_scored = is_ready && self.has_probe() && self.looks_first(turn);
         if !is_scored {
             self.plan(turn, Scored::default(), is_ready);

@@ -95,6 +95,8 @@ pub(crate) struct PageState {
     pub(crate) shutter: StoredValue<Option<Callback<usize>>>,
     /// A question is being prepared: its picture is taken.
     preparing: RwSignal<bool>,
+    /// Words that are asked as soon as somebody can answer.
+    awaiting: StoredValue<Option<String>>,
     /// How questions may be answered.
     pub(crate) policy: RwSignal<Policy>,
     /// Whether confident answers of the device stand.
@@ -141,6 +143,7 @@ impl PageState {
             viewfinder: StoredValue::new_local(None),
             shutter: StoredValue::new(None),
             preparing: RwSignal::new(false),
+            awaiting: StoredValue::new(None),
             policy: RwSignal::new(options.policy),
             risk_controlled: RwSignal::new(options.risk_controlled),
             epsilon: RwSignal::new(options.epsilon),
@@ -160,6 +163,7 @@ impl PageState {
         state.load_edge();
         state.connect_cloud();
         state.prepare_next_visit();
+        state.watch_for_answerers();
         state
     }
 

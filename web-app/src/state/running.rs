@@ -64,6 +64,8 @@ pub(super) struct Running {
     whole_tokens: [u32; 2],
     /// How much each patch of each picture matters, by the scores.
     pub(super) patch_probabilities: Vec<Vec<f32>>,
+    /// The device's model is there and does not take part.
+    pub(super) device_sits_out: bool,
     /// The device's receipt.
     pub(super) edge: Option<Receipt>,
     /// The server's receipt.
@@ -118,6 +120,7 @@ impl Running {
             is_held_up: false,
             whole_tokens,
             patch_probabilities: Vec::new(),
+            device_sits_out: false,
             edge: None,
             cloud: None,
         }
@@ -143,6 +146,7 @@ impl Running {
             cloud: self.cloud.clone(),
             patch_probabilities: self.patch_probabilities.clone(),
             target_parameters: self.target.as_ref().map(|target| target.parameters),
+            device_sat_out: self.device_sits_out,
             timing: Timing::default(),
         })
     }

@@ -173,10 +173,14 @@ fn legend(receipt: &TurnReceipt) -> String {
 }
 
 fn figures(sheet: &mut Sheet, receipt: &TurnReceipt, top: f64) -> f64 {
-    let spared = receipt.spared_flops().map_or_else(|| "not known".to_owned(), format::signed_operations);
+    let spared = match receipt.spared_flops() {
+        None => "not known".to_owned(),
+        Some(flops @ 1..) => format!("at least {}", format::saved_operations(flops)),
+        Some(flops) => format::saved_operations(flops),
+    };
     let lines = [
         format!(
-            "Operations: {} on the device, {} in the cloud; saved in the cloud, at least: {spared}",
+            "Operations: {} on the device, {} in the cloud; saved in the cloud: {spared}",
             format::operations(receipt.plan.edge_flops),
             format::operations(receipt.plan.cloud_flops)
         ),
@@ -202,7 +206,7 @@ mod tests {
             "900 B of 12.0 kB",
             "900 B",
             "1 of 4 accepted",
-            "saved in the cloud, at least: 0.14 GFLOP",
+            "saved in the cloud: at least 0.14 GFLOP",
         ] {
             assert!(svg.contains(words), "{words} is not on the poster");
         }

@@ -94,10 +94,14 @@ fn work(receipt: &TurnReceipt) -> String {
     html += &bar("This device", "device", "", share(edge, most), &format::operations(edge));
     html += &bar("Cloud", "sent", "", share(cloud, most), &format::operations(cloud));
     if let Some(spared) = spared {
-        let words = format::signed_operations(spared);
+        let words = format::saved_operations(spared);
         html += &bar("Saved there", "whole", "", share(drawn(spared), most), &words);
     }
-    html + "</dl></section>"
+    html += "</dl>";
+    if let Some(why) = receipt.why_nothing_was_saved() {
+        add!(html, r#"<p class="hint">{why}</p>"#);
+    }
+    html + "</section>"
 }
 
 /// A row with a bar. `more` are further attributes of the figure.
