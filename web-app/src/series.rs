@@ -153,7 +153,7 @@ pub fn sentence(series: &Series) -> String {
     });
     let lines: Vec<_> = lines.collect();
     if lines.is_empty() {
-        format!("{}: no question yet", series.label)
+        format!("{}: nothing to show yet", series.label)
     } else {
         format!("{}. {}", series.label, lines.join("; "))
     }
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(of("saved")[0].points[1], Point { at_s: 9.0, value: 11_100.0 });
         assert_eq!((of("mas")[0].points.len(), of("mas")[1].points.len()), (2, 0));
         assert!(sentence(&series[0]).ends_with("answer: last 100 ms, over 2 questions"));
-        assert!(sentence(&super::of(&[])[0]).ends_with("no question yet"));
+        assert!(sentence(&super::of(&[])[0]).ends_with("nothing to show yet"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl When {
             // The engine that answers first comes with the page. Others are large, and not for every browser or page.
             "engine" if !matches!(folder, "engine" | "engine/simd") => Self::Used,
             "gallery" if name != "gallery.json" => Self::Soon,
-            "cards" => Self::Soon,
+            "cards" | "bench" => Self::Soon,
             _ => Self::First,
         })
     }
@@ -102,7 +102,9 @@ mod tests {
         ] {
             assert_eq!(When::of(path), Some(When::First), "{path}");
         }
-        assert_eq!(When::of("gallery/01.png"), Some(When::Soon));
+        for path in ["gallery/01.png", "bench/results.json", "bench/plots/latency.svg"] {
+            assert_eq!(When::of(path), Some(When::Soon), "{path}");
+        }
         assert_eq!(When::of("engine/webgpu/msao_runtime_bg.wasm"), Some(When::Used));
         for path in
             ["sw.js", "index.html.br", "engine/index.d.ts", "engine/sizes.json", ".made-from", ".stage/a.js"]

@@ -15,7 +15,7 @@ use msao_tests::{
 };
 use serde_json::json;
 
-use crate::{PLAIN, SOUND, uplink::sent};
+use crate::{PLAIN, SOUND, overheard, uplink::sent};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -40,18 +40,13 @@ fn key(tab: &mut Tab, key: &str) -> Result<()> {
 
 #[test]
 fn locked_words_are_answered_here_and_nothing_leaves() -> Result<()> {
-    let server = Server::shared()?;
-    let tap = Wiretap::to(server.address())?;
-    let sample = evaluation::sample(PLAIN)?;
-    scenario::run("locked-words", &Visitor::default(), |tab| {
-        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
-        app.pick(&sample)?;
+    overheard("locked-words", PLAIN, "", |app, tap, sample| {
         app.tab.click(&by_id("lock-text"))?;
         let turn = app.ask()?;
         turn.edge.expect("edge", &sample.answer)?;
         ensure!(turn.cloud.state == "not-asked", "the words are locked, yet {:?}", turn.cloud);
         ensure!(turn.cloud.note.contains("words are locked"), "the page says {:?}", turn.cloud.note);
-        ensure!(sent(&tap)?.is_empty(), "something left: {:?}", sent(&tap)?);
+        ensure!(sent(tap)?.is_empty(), "something left: {:?}", sent(tap)?);
         let held = app.tab.text(&format!("{}[data-modality=\"text\"]", by_id("held")))?;
         ensure!(held.starts_with("Held: 0 B"), "the shield says {held:?}");
         app.tab.screenshot("locked-words")?;
@@ -60,7 +55,7 @@ fn locked_words_are_answered_here_and_nothing_leaves() -> Result<()> {
         app.tab.click(&by_id("lock-text"))?;
         app.type_question(&sample.question)?;
         app.ask()?.cloud.expect("cloud", &sample.answer)?;
-        ensure!(sent(&tap)?.len() == 1, "one question should be sent: {:?}", sent(&tap)?);
+        ensure!(sent(tap)?.len() == 1, "one question should be sent: {:?}", sent(tap)?);
         app.tab.click(&by_id("lock-text"))?;
         let held = app.tab.text(&format!("{}[data-modality=\"text\"]", by_id("held")))?;
         ensure!(held.contains("had left before"), "the shield says {held:?}");
@@ -70,12 +65,7 @@ fn locked_words_are_answered_here_and_nothing_leaves() -> Result<()> {
 
 #[test]
 fn offline_the_device_answers_alone_until_the_user_is_back() -> Result<()> {
-    let server = Server::shared()?;
-    let tap = Wiretap::to(server.address())?;
-    let sample = evaluation::sample(PLAIN)?;
-    scenario::run("offline", &Visitor::default(), |tab| {
-        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
-        app.pick(&sample)?;
+    overheard("offline", PLAIN, "", |app, tap, sample| {
         app.tab.click(&by_id("offline"))?;
         app.wait_for_status(Side::Cloud, "off")?;
         let turn = app.ask()?;
@@ -84,7 +74,7 @@ fn offline_the_device_answers_alone_until_the_user_is_back() -> Result<()> {
         // Longer than the pause before a new attempt.
         app.tab.wait(Duration::from_secs(2))?;
         app.wait_for_status(Side::Cloud, "off")?;
-        ensure!(sent(&tap)?.is_empty(), "something left: {:?}", sent(&tap)?);
+        ensure!(sent(tap)?.is_empty(), "something left: {:?}", sent(tap)?);
         app.tab.click(&by_id("offline"))?;
         app.wait_for_status(Side::Cloud, "ready")?;
         app.type_question(&sample.question)?;
@@ -94,12 +84,7 @@ fn offline_the_device_answers_alone_until_the_user_is_back() -> Result<()> {
 
 #[test]
 fn a_question_that_goes_on_names_the_answer_before() -> Result<()> {
-    let server = Server::shared()?;
-    let tap = Wiretap::to(server.address())?;
-    let sample = evaluation::sample(PLAIN)?;
-    scenario::run("goes-on", &Visitor::default(), |tab| {
-        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
-        app.pick(&sample)?;
+    overheard("goes-on", PLAIN, "", |app, tap, sample| {
         app.ask()?.expect_both(&sample.answer)?;
         // The shipped pair has not learned to go on, so it is not asked to unless somebody wishes it.
         app.tab.wait_for(&by_id("go-on"), SOON)?;
@@ -111,7 +96,7 @@ fn a_question_that_goes_on_names_the_answer_before() -> Result<()> {
         app.tab.screenshot("goes-on")?;
         ensure!(turn.cloud.state == "done" && turn.edge.state == "not-asked", "{turn:?}");
         ensure!(turn.edge.note.contains("goes on"), "the page says {:?}", turn.edge.note);
-        let asks = asks(&tap)?;
+        let asks = asks(tap)?;
         let continued: Vec<_> = asks.iter().map(|ask| ask.continues).collect();
         ensure!(
             continued == [None, None, Some(asks[1].request_id)],

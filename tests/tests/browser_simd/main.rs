@@ -30,6 +30,7 @@ use msao_tests::{
     tab::{by_id, shows_something},
     wiretap::Wiretap,
 };
+use serde_json::json;
 
 /// The sample that scenarios ask about which are about something else.
 const PLAIN: &str = "01-colour";
@@ -46,6 +47,24 @@ fn folder(test: &str) -> Result<std::path::PathBuf> {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// Lets a visitor begin with a sample filled in, on a line to the shared server that is listened to; `more` stands in the
+/// page's address.
+fn overheard(
+    name: &str,
+    sample: &str,
+    more: &str,
+    body: impl FnOnce(&mut App, &Wiretap, &Sample) -> Result<()>,
+) -> Result<()> {
+    let server = Server::shared()?;
+    let tap = Wiretap::to(server.address())?;
+    let sample = evaluation::sample(sample)?;
+    scenario::run(name, &Visitor::default(), |tab| {
+        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, more)?;
+        app.pick(&sample)?;
+        body(&mut app, &tap, &sample)
+    })
 }
 
 /// Asks about a sample and requires both models to be right.
@@ -96,6 +115,12 @@ fn a_filmed_card_is_answered_rightly_by_both_models() -> Result<()> {
         let sent = uplink::sent(&tap)?;
         ensure!(matches!(&kinds[..], [MediaKind::Jpeg]), "the picture went as {kinds:?}");
         ensure!(matches!(&sent[..], [one] if one.vision_bytes < whole), "{sent:?} of {whole} bytes");
+
+        // Behind the dashboard nobody is filmed.
+        let films = format!("document.querySelector({})?.srcObject?.active", json!(by_id("viewfinder")));
+        ensure!(app.tab.evaluate(&films)? == true, "the camera is off already");
+        app.tab.click(&by_id("open-dashboard"))?;
+        app.tab.wait_until(&format!("!{films}"), Duration::from_secs(20))?;
         Ok(())
     })
 }

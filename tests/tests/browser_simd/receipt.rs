@@ -15,7 +15,7 @@ use msao_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::{CLIP, PLAIN, SOUND, uplink::picture_of_the_receipt};
+use crate::{CLIP, PLAIN, SOUND, overheard, uplink::picture_of_the_receipt};
 
 /// Everything that needs no model.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -62,17 +62,12 @@ fn follow(app: &mut App, link: &str, shown: &str) -> Result<()> {
 
 #[test]
 fn a_receipt_draws_saves_and_pictures_its_own_figures() -> Result<()> {
-    let server = Server::shared()?;
-    let tap = Wiretap::to(server.address())?;
-    let sample = evaluation::sample(PLAIN)?;
-    scenario::run("receipt", &Visitor::default(), |tab| {
-        tab.inject(KEEP_FILES)?;
-        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
-        app.pick(&sample)?;
+    overheard("receipt", PLAIN, "", |app, tap, sample| {
+        app.tab.evaluate(KEEP_FILES)?;
         let turn = app.ask()?;
-        picture_of_the_receipt(&mut app, "receipt-drawn")?;
+        picture_of_the_receipt(app, "receipt-drawn")?;
 
-        let (name, file) = saved(&mut app, "save-json")?;
+        let (name, file) = saved(app, "save-json")?;
         ensure!(name.ends_with(".json"), "the file is called {name}");
         let file: Value = serde_json::from_slice(&file)?;
         ensure!(file["format"] == "msao-receipts" && file["version"] == 1, "the file begins {file:.80}");
@@ -94,7 +89,7 @@ fn a_receipt_draws_saves_and_pictures_its_own_figures() -> Result<()> {
         }
         ensure!(turn.vision_bytes == receipt["plan"]["modalities"][0]["sent_bytes"].as_u64(), "{receipt}");
         let drawn = count(app.tab, &format!("{} .kept", by_id("receipt-kept")))?;
-        let crossed = kept_squares(&tap)?;
+        let crossed = kept_squares(tap)?;
         ensure!(drawn == crossed, "{drawn} squares are drawn as sent, {crossed} crossed the line");
         let patches = receipt["patch_probabilities"][0].as_array().map_or(0, Vec::len) as u64;
         let heated = count(app.tab, &format!("{} .heat", by_id("receipt-heat")))?;
@@ -110,12 +105,12 @@ fn a_receipt_draws_saves_and_pictures_its_own_figures() -> Result<()> {
             receipt["spared_flops"]
         );
 
-        let (name, picture) = saved(&mut app, "save-picture")?;
+        let (name, picture) = saved(app, "save-picture")?;
         ensure!(name.ends_with(".png"), "the picture is called {name}");
         let picture = image::load_from_memory(&picture)?.to_rgb8();
         std::fs::write(
             msao_tests::places::screenshots()?.join("receipt-poster.png"),
-            saved(&mut app, "save-picture")?.1,
+            saved(app, "save-picture")?.1,
         )?;
         ensure!(
             picture.width() > 1_000 && picture.height() > 600,
@@ -179,23 +174,18 @@ fn clips_and_sounds_lie_on_strips_that_tell_what_left() -> Result<()> {
 
 #[test]
 fn the_network_panel_tells_every_byte_that_left() -> Result<()> {
-    let server = Server::shared()?;
-    let tap = Wiretap::to(server.address())?;
-    let sample = evaluation::sample(PLAIN)?;
-    scenario::run("network-panel", &Visitor::default(), |tab| {
-        let mut app = App::open_with(tab, &tap.site(), Engine::Simd, "")?;
-        app.pick(&sample)?;
+    overheard("network-panel", PLAIN, "", |app, tap, sample| {
         app.ask()?;
         let asked: u64 = data(app.tab, "request-network", "sentBytes")?.parse()?;
-        let crossed = question_bytes(&tap)?;
+        let crossed = question_bytes(tap)?;
         ensure!(asked == crossed && asked > 0, "the receipt tells {asked} bytes, {crossed} crossed the line");
 
         // With the picture locked away nothing goes at all.
         app.tab.click(&by_id("lock-vision"))?;
-        app.pick(&sample)?;
+        app.pick(sample)?;
         app.ask()?;
         ensure!(data(app.tab, "request-network", "sentBytes")? == "0", "bytes were sent all the same");
-        follow(&mut app, "open-network", "network-sum")?;
+        follow(app, "open-network", "network-sum")?;
         // A sign of life may pass between the two looks.
         let deadline = Instant::now() + PAGE_TIMEOUT;
         loop {

@@ -34,6 +34,10 @@ const TIMES: [&str; 6] = [
 /// Counts seconds until the server is tried again.
 const COUNTDOWN: &str = "[data-testid=cloud-headline]";
 
+/// In an engine's Worker: crashes it with its first words.
+const CRASHES_AT_ONCE: &str =
+    "self.postMessage = () => setTimeout(() => { throw new Error('forced by the test'); });";
+
 fn without(part: &[&'static str]) -> Vec<&'static str> {
     TIMES.iter().chain(part).copied().collect()
 }
@@ -186,6 +190,7 @@ fn what_is_held_here_and_the_settings_look_as_they_did() -> Result<()> {
         app.tab.click(&by_id("offline"))?;
         app.wait_for_status(Side::Cloud, "off")?;
         app.ask()?;
+        app.tab.evaluate("window.scrollTo(0, 0); 0")?;
         snapshot::check(app.tab, "locked-offline-desk", &TIMES)?;
         Window::PHONE.open(app.tab)?;
         snapshot::check(app.tab, "locked-offline-phone", &TIMES)?;
@@ -209,10 +214,7 @@ fn a_lost_device_and_a_lost_cloud_look_as_they_did() -> Result<()> {
     let sample = evaluation::sample(PLAIN)?;
     scenario::run("snapshots-lost", &Visitor::default(), move |tab| {
         Window::DESK.open(tab)?;
-        tab.inject_into_workers(
-            "engine.js",
-            "setTimeout(() => { throw new Error('forced by the test'); });",
-        )?;
+        tab.inject_into_workers("engine.js", CRASHES_AT_ONCE)?;
         let mut app = App::visit(tab, &server, Engine::Simd)?;
         app.wait_for_status(Side::Cloud, "ready")?;
         wait_for_line(&mut app, "edge-lost")?;

@@ -148,6 +148,12 @@ fn the_second_visit_works_with_server_and_network_away() -> Result<()> {
         app.tab.screenshot("offline-visit")?;
         turn.edge.expect("edge", &sample.answer)?;
         ensure!(turn.cloud.state == "not-asked", "nobody can be asked, yet {:?}", turn.cloud);
+        app.tab.click(&by_id("open-dashboard"))?;
+        app.tab.wait_for(&by_id("bench-table"), PATIENCE).context("the bench's results are not kept")?;
+        app.tab.wait_until(
+            "Array.from(document.querySelectorAll('.plot img')).some((plot) => plot.naturalWidth > 0)",
+            PATIENCE,
+        )?;
         let kept = app.tab.evaluate(
             "(async () => (await Promise.all((await caches.keys()).map(async (name) =>
                 (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname)))).flat())()",

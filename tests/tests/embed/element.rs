@@ -4,10 +4,12 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use msao_tests::{
+    axe::Axe,
     chromium::Visitor,
     evaluation::{self, Sample},
     places, scenario,
-    tab::{Tab, shows_something},
+    snapshot::{self, Window},
+    tab::Tab,
 };
 use serde_json::json;
 
@@ -102,17 +104,20 @@ fn looks(tab: &mut Tab) -> Result<()> {
             .filter((one) => !(one.textContent.trim() || one.ariaLabel || one.labels?.length)).length"
     ))?;
     ensure!(unnamed == 0, "{unnamed} controls have no name");
-    ensure!(shows_something(&tab.screenshot("embed-element")?)?);
+    let changing = ["[part=receipt]", "[part=status]"];
+    Window::DESK.open(tab)?;
+    snapshot::check(tab, "element-desk", &changing)?;
+    let axe = Axe::get()?;
+    let finds_nothing =
+        |tab: &mut Tab, state: &str| axe.iter().try_for_each(|axe| axe.finds_nothing(tab, state));
+    finds_nothing(tab, "element-desk")?;
     let background = format!("getComputedStyle({ROOT}.host).backgroundColor");
     let light = tab.evaluate(&background)?;
-    let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
-    tab.call("Emulation.setEmulatedMedia", dark)?;
-    let phone = json!({"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": true});
-    tab.call("Emulation.setDeviceMetricsOverride", phone)?;
+    Window::PHONE.dark().open(tab)?;
     tab.wait_until("document.documentElement.scrollWidth <= document.documentElement.clientWidth", TIMEOUT)?;
     ensure!(tab.evaluate(&background)? != light, "it does not follow the dark scheme");
-    tab.screenshot("embed-element-dark")?;
-    Ok(())
+    snapshot::check(tab, "element-phone-dark", &changing)?;
+    finds_nothing(tab, "element-phone-dark")
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) fn Shield() -> impl IntoView {
                 <Show when=move || locked.get()>
                     <li data-testid="held" data-modality=name>
                         <IconView icon=Icon::Shield />
-                        {move || handed_over.with(|all| held::sentence(modality, all))}
+                        <span>{move || handed_over.with(|all| held::sentence(modality, all))}</span>
                     </li>
                 </Show>
             })}

@@ -17,13 +17,13 @@ pub(crate) fn Toolbar(
         <div class="toolbar" data-testid="toolbar">
             <button type="button" class="quiet" data-testid="new-conversation" prop:disabled=is_empty
                 on:click=move |_| page.begin_anew()>
-                <IconView icon=Icon::New /> <span>"New" <span class="wide">" conversation"</span></span>
+                <IconView icon=Icon::New /> <span class="wide">"New conversation"</span> <span class="narrow">"New"</span>
             </button>
             <button type="button" class="quiet toggle" data-testid="offline"
                 aria-pressed=move || page.offline.get().to_string()
                 title="Closes the session with the server; this device answers alone until you turn it off"
                 on:click=move |_| page.work_offline(!page.offline.get_untracked())>
-                <IconView icon=Icon::Offline /> <span><span class="wide">"Work "</span> "offline"</span>
+                <IconView icon=Icon::Offline /> <span class="wide">"Work offline"</span> <span class="narrow">"Offline"</span>
             </button>
             <span class="spring"></span>
             <button type="button" class="quiet" data-testid="open-settings" on:click=move |_| on_settings.run(())>

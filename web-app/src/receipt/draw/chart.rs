@@ -25,7 +25,7 @@ pub fn chart(series: &Series) -> Sheet {
         sheet.text((2.0, y + 4.0), "tick", &series.unit.words(*tick));
     }
     if series.lines.iter().all(|line| line.points.is_empty()) {
-        sheet.text((LEFT + room_x / 2.0 - 45.0, TOP + room_y / 2.0), "tick", "no question yet");
+        sheet.text((LEFT + room_x / 2.0 - 45.0, TOP + room_y / 2.0), "tick", "nothing to show yet");
         return sheet;
     }
     for (index, line) in series.lines.iter().enumerate() {
@@ -73,6 +73,6 @@ mod tests {
         assert_eq!(svg.matches("mark-first").count(), 2);
         assert_eq!(svg.matches("line-first").count(), 1);
         assert!(svg.contains(">5.0 s<") && svg.contains(">9.0 s<"), "{svg}");
-        assert!(chart(&series::of(&[])[0]).svg(None).contains("no question yet"));
+        assert!(chart(&series::of(&[])[0]).svg(None).contains("nothing to show yet"));
     }
 }
