@@ -1,4 +1,5 @@
-//! The edge model on WebGPU. Without a GPU this is Chromium's software adapter: slow, but the same arithmetic.
+//! The edge model on WebGPU. Without a GPU this is Chromium's software adapter: slow, but the same arithmetic. Losing a GPU,
+//! and one that is slower or becomes slow, are tested without one in `browser_simd/gpu.rs`; here it is a real one's.
 
 use std::time::Duration;
 
@@ -27,11 +28,14 @@ const SLOW: Duration = Duration::from_secs(300);
 
 /// In an engine's Worker: gets hold of its GPU, and does something to it behind the second token of an answer.
 const AT_THE_SECOND_TOKEN: &str = "{
-    const { requestDevice } = GPUAdapter.prototype;
     let device;
-    GPUAdapter.prototype.requestDevice = async function (...options) {
-        return (device = await requestDevice.apply(this, options));
-    };
+    // With the first message: before that, this Worker has no WebGPU yet.
+    self.addEventListener('message', () => {
+        const { requestDevice } = GPUAdapter.prototype;
+        GPUAdapter.prototype.requestDevice = async function (...options) {
+            return (device = await requestDevice.apply(this, options));
+        };
+    }, { once: true });
     const post = self.postMessage.bind(self);
     let tokens = 0;
     self.postMessage = (message, buffers) => {
@@ -46,8 +50,10 @@ const LOSE_IT: &str = "device.destroy();";
 const FILL_IT: &str = "device.dispatchEvent(new GPUUncapturedErrorEvent('uncapturederror',
     { error: new GPUOutOfMemoryError('forced by the test'), cancelable: true }));";
 /// In the Worker that chooses engines: the software adapter is called a GPU, so that it is measured.
-const NO_SOFTWARE: &str = "Object.defineProperty(GPUAdapter.prototype, 'info', { get: () =>
-    ({ vendor: 'test', architecture: 'gpu', description: 'called a GPU by the test', isFallbackAdapter: false }) });";
+const NO_SOFTWARE: &str =
+    "self.addEventListener('message', () => Object.defineProperty(GPUAdapter.prototype, 'info', { get: () =>
+    ({ vendor: 'test', architecture: 'gpu', description: 'called a GPU by the test', isFallbackAdapter: false }) }),
+    { once: true });";
 
 /// Whether there is a GPU to lose: in software an answer takes minutes. Without one it says so.
 fn has_gpu() -> bool {

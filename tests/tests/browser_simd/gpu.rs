@@ -60,7 +60,8 @@ export class Engine {
 fn stand_in(measured: f64, answered: f64, fails: &str) -> String {
     format!(
         "globalThis.standIn = {{ measured: {measured}, answered: {answered}, fails: '{fails}' }};
-        GPUAdapter.prototype.requestDevice = async () => {{
+        // With the first message: before that, this Worker has no WebGPU yet.
+        self.addEventListener('message', () => (GPUAdapter.prototype.requestDevice = async () => {{
             const device = new EventTarget();
             const {{ promise, resolve }} = Promise.withResolvers();
             device.lost = promise;
@@ -73,7 +74,7 @@ fn stand_in(measured: f64, answered: f64, fails: &str) -> String {
                 }}
             }};
             return device;
-        }};"
+        }}), {{ once: true }});"
     )
 }
 

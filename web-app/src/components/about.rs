@@ -20,7 +20,7 @@ pub(crate) fn Welcome() -> impl IntoView {
                 <em>"cloud"</em>
                 " gets only what the question needs, and verifies or corrects each word in place."
             </p>
-            <h3>"Or try one of these: a click asks it"</h3>
+            <h3>"Or try one: a click asks it"</h3>
             <SampleGrid most=FIRST_SAMPLES asks=true on_pick=|| () />
         </div>
     }
