@@ -8,7 +8,7 @@
  */
 
 import { EngineHost } from "./host.js";
-import { encodeTiles, toPicture } from "./pictures.js";
+import { encodeTiles, toFile, toPixels } from "./pictures.js";
 import { nextToken, receiveToken } from "./tokens.js";
 
 /** Ids of what the page asks of the device alone; the driver counts its own from 1. */
@@ -104,28 +104,23 @@ class Held {
   async #ask({ key, asked, bitmaps, samples }) {
     const entry = { id: 0, isDraft: false, isCancelled: false };
     this.#asked.set(key, entry);
-    const pictures = await Promise.all(bitmaps.map(toPicture));
+    const images = bitmaps.map(toPixels);
+    const files = await Promise.all(images.map(toFile));
     if (entry.isCancelled) {
       return;
     }
-    const files = pictures.map(({ file }) => file);
     this.#session.ask(asked, files, samples ?? undefined, (id) => {
       entry.id = id;
       this.#keys.set(id, key);
-      this.#media.set(id, { images: pictures.map(({ pixels }) => pixels), audio: toAudio(samples) });
+      this.#media.set(id, { images, audio: toAudio(samples) });
     });
   }
 
-  async #draft({ key, header, bitmaps, samples }) {
-    const entry = { id: 0, isDraft: true, isCancelled: false };
+  #draft({ key, header, bitmaps, samples }) {
+    const entry = { id: this.#lastDraft++, isDraft: true, isCancelled: false };
     this.#asked.set(key, entry);
-    const pictures = await Promise.all(bitmaps.map(toPicture));
-    if (entry.isCancelled) {
-      return;
-    }
-    entry.id = this.#lastDraft++;
     this.#keys.set(entry.id, key);
-    const media = { images: pictures.map(({ pixels }) => pixels), audio: toAudio(samples) };
+    const media = { images: bitmaps.map(toPixels), audio: toAudio(samples) };
     const ask = { type: "ask", request_id: entry.id, ...header, ...media };
     if (this.#host) {
       this.#host.receive(ask);
@@ -137,15 +132,16 @@ class Held {
 
   /** Media as both models take them, and as files for the wire. */
   async #encodeOnly({ key, bitmaps, samples }) {
-    const pictures = await Promise.all(bitmaps.map(toPicture));
+    const images = bitmaps.map(toPixels);
+    const files = await Promise.all(images.map(toFile));
     const recording = samples && { sampleRateHz: 16_000, samples, file: new Blob([this.#session.wav(samples)], { type: "audio/wav" }) };
-    const toPublic = ({ pixels: { width, height, pixels: data }, file: { kind, bytes } }) => ({
+    const toPublic = ({ width, height, pixels }, index) => ({
       width,
       height,
-      data: new Uint8ClampedArray(data),
-      file: new Blob([bytes], { type: `image/${kind.toLowerCase()}` }),
+      data: new Uint8ClampedArray(pixels),
+      file: new Blob([files[index].bytes], { type: `image/${files[index].kind.toLowerCase()}` }),
     });
-    this.#port.postMessage({ type: "encoded", key, pictures: pictures.map(toPublic), recording });
+    this.#port.postMessage({ type: "encoded", key, pictures: images.map(toPublic), recording });
   }
 
   #cancel(key) {

@@ -67,7 +67,7 @@ const methods = {
   choose: (_call, simd, webgpu) => module.choose_engine(simd, webgpu),
 
   /** Answers; scores and steps are sent as they come, and what was said meanwhile decides how to go on. */
-  async ask(call, { question, images, audio, max_new_tokens, target, sampling, awaits_target }) {
+  async ask(call, { question, images, audio, max_new_tokens, target, sampling, awaits_target, wants_scores }) {
     const steering = new Steering();
     steered.set(call, steering);
     const tell = async (message, buffers = []) => {
@@ -83,7 +83,7 @@ const methods = {
       return step.type === "ended" ? steering.wait() : steering.take();
     };
     try {
-      const settings = { max_new_tokens, target, sampling, awaits_target };
+      const settings = { max_new_tokens, target, sampling, awaits_target, wants_scores };
       return await engine.ask(question, images, audio, settings, onScored, onStep);
     } finally {
       steered.delete(call);

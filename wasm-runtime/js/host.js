@@ -1,7 +1,7 @@
 /**
  * Keeps one engine answering: loads it, queues questions, replaces it when it fails or when WebGPU is faster.
  *
- * Messages are those of messages.rs. One question is worked on at a time; each ends in exactly one `error`, or `done`,
+ * Messages are those of messages.rs; an `ask` may say `wants_scores: false` as well. One question is worked on at a time; each ends in exactly one `error`, or `done`,
  * or, where it awaits its target, `released` (`question.js`). Engines live in Workers of their own (`engines.js`), so
  * whatever happens to one, this one goes on.
  */

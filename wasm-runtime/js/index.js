@@ -120,6 +120,7 @@ class Assistant {
         target: target && toGrid(target),
         sampling: sampling ? toSampling(sampling) : null,
         awaits_target: false,
+        wants_scores: Boolean(options.onScored),
       },
       bitmaps,
       samples,

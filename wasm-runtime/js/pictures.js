@@ -11,25 +11,36 @@ const PNG_BYTES = 48_000;
 const JPEG_QUALITY = 0.92;
 const MIME = { Png: "image/png", Jpeg: "image/jpeg" };
 
+/** Where pictures are drawn to be read, one at a time; making it anew would take longer than reading. */
+let drawn;
+
 /**
  * @param {ImageBitmap} bitmap closed here
- * @returns {Promise<{ pixels: { width: number, height: number, pixels: ArrayBuffer }, file: { kind: string, bytes: Uint8Array } }>}
+ * @returns {{ width: number, height: number, pixels: ArrayBuffer }}
  */
-export async function toPicture(bitmap) {
+export function toPixels(bitmap) {
+  drawn ??= canvasOf(MAX_SIDE, MAX_SIDE)[1];
   const source = Math.min(bitmap.width, bitmap.height);
   const side = Math.min(source, MAX_SIDE);
-  const [canvas, context] = canvasOf(side, side);
   // What is transparent is seen on white, as on a page.
-  context.fillStyle = "white";
-  context.fillRect(0, 0, side, side);
-  context.imageSmoothingQuality = "high";
+  drawn.fillStyle = "white";
+  drawn.fillRect(0, 0, side, side);
+  drawn.imageSmoothingQuality = "high";
   const [x, y] = [Math.floor((bitmap.width - source) / 2), Math.floor((bitmap.height - source) / 2)];
-  context.drawImage(bitmap, x, y, source, source, 0, 0, side, side);
+  drawn.drawImage(bitmap, x, y, source, source, 0, 0, side, side);
   bitmap.close();
-  const pixels = context.getImageData(0, 0, side, side).data.buffer;
+  return { width: side, height: side, pixels: drawn.getImageData(0, 0, side, side).data.buffer };
+}
+
+/**
+ * Pixels as a file for the wire.
+ * @param {{ width: number, height: number, pixels: ArrayBuffer }} pixels
+ * @returns {Promise<{ kind: string, bytes: Uint8Array }>}
+ */
+export async function toFile({ width, height, pixels }) {
+  const canvas = canvasWith(width, height, pixels);
   const png = await fileOf(canvas, "Png");
-  const file = png.bytes.length <= PNG_BYTES ? png : await fileOf(canvas, "Jpeg");
-  return { pixels: { width: side, height: side, pixels }, file };
+  return png.bytes.length <= PNG_BYTES ? png : fileOf(canvas, "Jpeg");
 }
 
 /**
@@ -38,14 +49,18 @@ export async function toPicture(bitmap) {
  * @returns {Promise<Uint8Array>}
  */
 export async function encodeTiles({ kind, width, height, pixels }) {
-  const [canvas, context] = canvasOf(width, height);
-  context.putImageData(new ImageData(new Uint8ClampedArray(pixels), width, height), 0, 0);
-  return (await fileOf(canvas, kind)).bytes;
+  return (await fileOf(canvasWith(width, height, pixels), kind)).bytes;
 }
 
 function canvasOf(width, height) {
   const canvas = new OffscreenCanvas(width, height);
   return [canvas, canvas.getContext("2d", { willReadFrequently: true })];
+}
+
+function canvasWith(width, height, pixels) {
+  const [canvas, context] = canvasOf(width, height);
+  context.putImageData(new ImageData(new Uint8ClampedArray(pixels), width, height), 0, 0);
+  return canvas;
 }
 
 async function fileOf(canvas, kind) {

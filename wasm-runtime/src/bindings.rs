@@ -37,6 +37,12 @@ struct AskSettings {
     sampling: Option<Sampling>,
     #[serde(default)]
     awaits_target: bool,
+    #[serde(default = "yes")]
+    wants_scores: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Runs when the module is instantiated.
@@ -103,8 +109,8 @@ impl Engine {
     }
 
     /// Answers a question. `images` is an array of `{ width, height, pixels }` (RGBA), `audio` is `null` or
-    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target, sampling, awaits_target }`
-    /// with a [`TargetGrid`] and a [`Sampling`], or `null`. With a probe, `on_scored(scored)` hears a [`Scored`] with its
+    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target, sampling, awaits_target,
+    /// wants_scores }` with a [`TargetGrid`] and a [`Sampling`], or `null`. With a probe, and unless `wants_scores` is `false`, `on_scored(scored)` hears a [`Scored`] with its
     /// pixels and samples as `ArrayBuffer`s and returns a promise of whether to go on; `on_step(step)` hears each
     /// [`EdgeStep`] and returns a promise of `true` to go on, `false` to stop, or a [`Correction`](crate::steering::Correction). Resolves to
     /// `{ text, finish_reason, revision, receipt }`.
@@ -121,9 +127,10 @@ impl Engine {
         on_step: Function,
     ) -> Result<JsValue, JsValue> {
         let prompt = prompt(question, &images, &audio)?;
-        let AskSettings { max_new_tokens, target, sampling, awaits_target } = from_js(&settings)?;
+        let settings: AskSettings = from_js(&settings)?;
+        let AskSettings { max_new_tokens, target, sampling, awaits_target, wants_scores } = settings;
         let (prompt, target) = (&prompt, target.as_ref());
-        let question = EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target };
+        let question = EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target, wants_scores };
         let thrown = RefCell::new(None);
         let steer_by = |answer: Result<JsValue, JsValue>| {
             answer.and_then(|answer| steer(&answer)).unwrap_or_else(|error| {

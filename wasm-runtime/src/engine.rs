@@ -91,8 +91,7 @@ impl EdgeEngine {
         if self.scorer.is_some() {
             // The probe sees one picture or a clip of four.
             for images in [1, 4] {
-                self.start(&self.fixed_prompt(images)?, None, async |_| true, &mut Receipt::default())
-                    .await?;
+                self.start(&self.fixed_prompt(images)?, &mut Receipt::default()).await?;
             }
         }
         Ok(())
@@ -100,8 +99,8 @@ impl EdgeEngine {
 
     /// Answers a question.
     ///
-    /// With a probe, `on_scored` hears exactly once what the question needs, before most of the work is done and
-    /// before any token; with a target, with what is kept cut out on its grids. It answers whether to go on. `on_step`
+    /// With a probe, and where the question wants it, `on_scored` hears exactly once what it needs, before most of the work is
+    /// done and before any token; with a target, with what is kept cut out on its grids. It answers whether to go on. `on_step`
     /// hears each token as soon as it is written, and the end where the question awaits the target, and answers how to go
     /// on. Both may await, for example to let other messages in, and that time is in no span.
     ///
@@ -117,12 +116,15 @@ impl EdgeEngine {
         on_scored: impl AsyncFnOnce(Scored) -> bool,
         mut on_step: impl AsyncFnMut(EdgeStep<'_>) -> Steer,
     ) -> Result<EdgeAnswer, ModelError> {
-        let EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target } = *question;
+        let EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target, wants_scores } =
+            *question;
         check(prompt)?;
         target.map_or(Ok(()), check_target)?;
         let sampler = sampling.map(Sampler::new).transpose()?;
         let mut receipt = Receipt::default();
-        let Some((encoded, generation)) = self.start(prompt, target, on_scored, &mut receipt).await? else {
+        let scorer = self.scorer.as_ref().filter(|_| wants_scores);
+        let started = self.start_with(scorer, prompt, target, on_scored, &mut receipt).await?;
+        let Some((encoded, generation)) = started else {
             let (text, finish_reason) = (String::new(), FinishReason::Cancelled);
             return Ok(EdgeAnswer { text, finish_reason, revision: 0, receipt });
         };
@@ -170,8 +172,9 @@ impl EdgeEngine {
     /// if `on_scored` does not want to go on.
     ///
     /// On a GPU the encoders' work shows in the next step that waits for it: scoring, then prefill.
-    pub(crate) async fn start(
+    async fn start_with(
         &self,
+        scorer: Option<&Scorer>,
         prompt: &Prompt,
         target: Option<&TargetGrid>,
         on_scored: impl AsyncFnOnce(Scored) -> bool,
@@ -179,7 +182,7 @@ impl EdgeEngine {
     ) -> Result<Option<(EncodedPrompt, Generation)>, ModelError> {
         let mut watch = Stopwatch::start(self.clock);
         receipt.flops += accounting::towers_flops(self.assistant.config(), prompt);
-        let encoded = match &self.scorer {
+        let encoded = match scorer {
             None => self.assistant.encode(prompt)?,
             // There is nothing to look at, and nothing to say but that.
             Some(_) if prompt.images.is_empty() && prompt.audio.is_none() => {
@@ -215,6 +218,11 @@ impl EdgeEngine {
         let generation = self.assistant.prefill(&encoded).await?;
         receipt.spans.push(watch.lap(SpanKind::Prefill));
         Ok(Some((encoded, generation)))
+    }
+
+    /// All that comes before the first token of a prompt that nothing is sent of, scores included.
+    pub(crate) async fn start(&self, prompt: &Prompt, receipt: &mut Receipt) -> Result<(), ModelError> {
+        self.start_with(self.scorer.as_ref(), prompt, None, async |_| true, receipt).await.map(drop)
     }
 
     pub(crate) fn now_ms(&self) -> f64 {

@@ -21,7 +21,7 @@ impl EdgeEngine {
         let mut prefills = Vec::with_capacity(REPETITIONS);
         for _ in 0..REPETITIONS {
             let mut receipt = Receipt::default();
-            self.start(&prompt, None, async |_| true, &mut receipt).await?;
+            self.start(&prompt, &mut receipt).await?;
             prefills.push(receipt.spans.iter().map(|span| span.ms).sum());
         }
         Ok(EngineTimings { prefill_ms: median(prefills), decode_step_ms: self.time_rows(1).await? })

@@ -23,6 +23,8 @@ pub struct EdgeQuestion<'a> {
     pub sampling: Option<Sampling>,
     /// Whether [`EdgeStep::Ended`] is told, so that a correction can come after the end; else the question ends there.
     pub awaits_target: bool,
+    /// Whether what it needs of its media is told, where there is a probe. Where nobody asks, the answer comes sooner.
+    pub wants_scores: bool,
 }
 
 /// What is heard while a question is answered.

@@ -137,6 +137,7 @@ impl Models {
             max_new_tokens: MAX_NEW_TOKENS,
             sampling: None,
             awaits_target: false,
+            wants_scores: true,
         };
         let answer = block_on(self.engine.ask(&question, on_scored, on_step))?;
         Ok(EdgeRun {

@@ -133,6 +133,7 @@ impl Engines {
             max_new_tokens: MAX_NEW_TOKENS as usize,
             sampling: None,
             awaits_target: true,
+            wants_scores: true,
         };
         let on_scored = async |scored: Scored| {
             job.say(EdgeEvent::Scored(scored));

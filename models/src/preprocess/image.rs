@@ -48,9 +48,14 @@ impl RgbImage {
     /// As [`Self::from_rgb`], for `width * height * 4` bytes.
     pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<Self, MediaError> {
         check_buffer(width, height, 4, rgba.len())?;
-        let mut pixels = Vec::with_capacity(rgba.len() / 4 * 3);
-        for &[red, green, blue, alpha] in rgba.as_chunks::<4>().0 {
-            pixels.extend([red, green, blue].map(|channel| over_white(channel, alpha)));
+        let mut pixels = vec![0; rgba.len() / 4 * 3];
+        let both = rgba.as_chunks::<4>().0.iter().zip(pixels.as_chunks_mut::<3>().0);
+        if rgba.as_chunks::<4>().0.iter().fold(u8::MAX, |all, [.., alpha]| all & alpha) == u8::MAX {
+            both.for_each(|(&[red, green, blue, _], pixel)| *pixel = [red, green, blue]);
+        } else {
+            both.for_each(|(&[red, green, blue, alpha], pixel)| {
+                *pixel = [red, green, blue].map(|channel| over_white(channel, alpha));
+            });
         }
         Ok(Self { width, height, pixels })
     }

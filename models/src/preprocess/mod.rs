@@ -100,6 +100,7 @@ impl Preprocessor {
     pub fn image(&self, image: &RgbImage) -> Vec<f32> {
         let ImagePreprocessor { size, framing, filter, normalized } = &self.image;
         let square = match framing {
+            Framing::CenterSquare if image.width() == image.height() => resize(image, *size, *size, *filter),
             Framing::CenterSquare => resize(&image.center_square(), *size, *size, *filter),
             Framing::Stretch => resize(image, *size, *size, *filter),
             Framing::LongestEdgeThenStretch { longest_edge } => {
@@ -108,9 +109,11 @@ impl Preprocessor {
             }
         };
         let pixels = square.pixels().as_chunks::<3>().0;
-        let channel =
-            |channel: usize| pixels.iter().map(move |pixel| normalized[channel][usize::from(pixel[channel])]);
-        (0..3).flat_map(channel).collect()
+        let mut values = Vec::with_capacity(3 * pixels.len());
+        for (channel, normalized) in normalized.iter().enumerate() {
+            values.extend(pixels.iter().map(|pixel| normalized[usize::from(pixel[channel])]));
+        }
+        values
     }
 
     /// The audio tower's input for one recording: resampled, padded with silence or cut to the chunk.

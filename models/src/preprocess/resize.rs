@@ -4,6 +4,9 @@
 //! passes (rows, then columns) of fixed-point weights with 22 fractional bits, rounded to 8 bits in between.
 //! The reference is Pillow's `src/libImaging/Resample.c`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::RgbImage;
 
 /// The kernel of a resize; names and numbers as in `PIL.Image.Resampling`.
@@ -80,11 +83,11 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, filter: ResizeFilter) -
     let (target_width, target_height) = (width as usize, height as usize);
     let rows = |pixels: &[u8]| -> Option<Vec<u8>> {
         let changes = target_width != source_width;
-        changes.then(|| resize_rows(pixels, source_width, &Kernels::new(source_width, target_width, filter)))
+        changes.then(|| resize_rows(pixels, source_width, &Kernels::of(source_width, target_width, filter)))
     };
     let columns = |pixels: &[u8], width: usize| -> Option<Vec<u8>> {
         let changes = target_height != source_height;
-        changes.then(|| resize_columns(pixels, width, &Kernels::new(source_height, target_height, filter)))
+        changes.then(|| resize_columns(pixels, width, &Kernels::of(source_height, target_height, filter)))
     };
     // As Pillow: a pass whose size does not change is skipped, not run with an identity kernel. Since version
     // 13 the columns go first where they shrink by much more than the rows.
@@ -106,39 +109,61 @@ const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// For each target position the first source position and its fixed-point weights.
 struct Kernels {
+    source: usize,
+    target: usize,
+    filter: ResizeFilter,
     starts: Vec<usize>,
-    weights: Vec<Vec<i32>>,
+    /// Those of one position behind those of the other.
+    weights: Vec<i32>,
+    /// Where those of each position end.
+    ends: Vec<usize>,
+}
+
+thread_local! {
+    /// The last kernels: rows and columns of a square share them, and pictures that follow each other are often of one
+    /// size. Computing them anew would take as long as a pass.
+    static LAST: RefCell<Option<Rc<Kernels>>> = const { RefCell::new(None) };
 }
 
 impl Kernels {
+    fn of(source: usize, target: usize, filter: ResizeFilter) -> Rc<Self> {
+        LAST.with_borrow_mut(|last| match last {
+            Some(kept) if (kept.source, kept.target, kept.filter) == (source, target, filter) => kept.clone(),
+            _ => last.insert(Rc::new(Self::new(source, target, filter))).clone(),
+        })
+    }
+
     fn new(source: usize, target: usize, filter: ResizeFilter) -> Self {
         let scale = source as f64 / target as f64;
         // When enlarging, the kernel keeps its width; when reducing, it grows and so averages.
         let filter_scale = scale.max(1.0);
         let support = filter.support() * filter_scale;
         let mut starts = Vec::with_capacity(target);
-        let mut weights = Vec::with_capacity(target);
+        let mut weights = Vec::new();
+        let mut ends = Vec::with_capacity(target);
+        let mut raw: Vec<f64> = Vec::new();
         for position in 0..target {
             let center = (position as f64 + 0.5) * scale;
             // Casts to integers truncate towards zero, in C as here.
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(source);
-            let raw: Vec<f64> = (start..end)
-                .map(|x| filter.weight((x as f64 - center + 0.5) * (1.0 / filter_scale)))
-                .collect();
+            raw.clear();
+            raw.extend((start..end).map(|x| filter.weight((x as f64 - center + 0.5) * (1.0 / filter_scale))));
             let sum: f64 = raw.iter().sum();
             starts.push(start);
-            weights.push(
-                raw.iter()
-                    .map(|weight| fixed_point(if sum == 0.0 { *weight } else { weight / sum }))
-                    .collect(),
+            weights.extend(
+                raw.iter().map(|weight| fixed_point(if sum == 0.0 { *weight } else { weight / sum })),
             );
+            ends.push(weights.len());
         }
-        Self { starts, weights }
+        Self { source, target, filter, starts, weights, ends }
     }
 
+    /// First source position and weights of each target position.
     fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
-        self.starts.iter().copied().zip(self.weights.iter().map(Vec::as_slice))
+        let begins = [0].into_iter().chain(self.ends.iter().copied());
+        let weights = begins.zip(&self.ends).map(|(begin, end)| &self.weights[begin..*end]);
+        self.starts.iter().copied().zip(weights)
     }
 }
 
@@ -154,35 +179,60 @@ fn to_byte(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
+const CHANNELS: usize = 3;
+/// Rows that the first pass takes at a time.
+const ROWS: usize = 16;
+/// Sums that stay in registers while weights pass by; the compiler makes vectors of them.
+const LANES: usize = ROWS * CHANNELS;
+
+/// The weighted sums of lanes that lie side by side, as bytes.
+#[inline(always)]
+fn weighted<'a>(lanes: impl Iterator<Item = &'a [u8; LANES]>, weights: &[i32]) -> [u8; LANES] {
+    let mut sums = [ROUNDING; LANES];
+    for (lanes, weight) in lanes.zip(weights) {
+        for (sum, lane) in sums.iter_mut().zip(lanes) {
+            *sum += i32::from(*lane) * weight;
+        }
+    }
+    sums.map(to_byte)
+}
+
+/// Some rows at a time, turned so that what has the same weight lies side by side.
 fn resize_rows(pixels: &[u8], source_width: usize, kernels: &Kernels) -> Vec<u8> {
-    let rows = pixels.len() / (source_width * 3);
-    let mut out = Vec::with_capacity(rows * kernels.starts.len() * 3);
-    for row in pixels.chunks_exact(source_width * 3) {
-        for (start, weights) in kernels.iter() {
-            let mut sums = [ROUNDING; 3];
-            for (pixel, weight) in row[start * 3..].as_chunks::<3>().0.iter().zip(weights) {
-                for (sum, channel) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(*channel) * weight;
-                }
+    let (source_stride, target_stride) = (source_width * CHANNELS, kernels.target * CHANNELS);
+    let mut out = vec![0; pixels.len() / source_stride * target_stride];
+    let mut turned = vec![[0; LANES]; source_width];
+    let blocks = pixels.chunks(source_stride * ROWS).zip(out.chunks_mut(target_stride * ROWS));
+    for (block, out) in blocks {
+        for (row, pixels) in block.chunks_exact(source_stride).enumerate() {
+            for (column, pixel) in turned.iter_mut().zip(pixels.as_chunks::<CHANNELS>().0) {
+                column.as_chunks_mut::<CHANNELS>().0[row] = *pixel;
             }
-            out.extend(sums.map(to_byte));
+        }
+        for (position, (start, weights)) in kernels.iter().enumerate() {
+            let bytes = weighted(turned[start..].iter(), weights);
+            for (row, pixel) in out.chunks_exact_mut(target_stride).zip(bytes.as_chunks::<CHANNELS>().0) {
+                row.as_chunks_mut::<CHANNELS>().0[position] = *pixel;
+            }
         }
     }
     out
 }
 
 fn resize_columns(pixels: &[u8], width: usize, kernels: &Kernels) -> Vec<u8> {
-    let stride = width * 3;
-    let mut out = Vec::with_capacity(kernels.starts.len() * stride);
-    let mut sums = vec![ROUNDING; stride];
-    for (start, weights) in kernels.iter() {
-        sums.fill(ROUNDING);
-        for (row, weight) in pixels[start * stride..].chunks_exact(stride).zip(weights) {
-            for (sum, channel) in sums.iter_mut().zip(row) {
-                *sum += i32::from(*channel) * weight;
-            }
+    let stride = width * CHANNELS;
+    let mut out = vec![0; kernels.target * stride];
+    for ((start, weights), out) in kernels.iter().zip(out.chunks_exact_mut(stride)) {
+        let rows = pixels[start * stride..].chunks_exact(stride);
+        let (blocks, rest) = out.as_chunks_mut::<LANES>();
+        let first_of_rest = stride - rest.len();
+        for (index, block) in blocks.iter_mut().enumerate() {
+            *block = weighted(rows.clone().map(|row| &row.as_chunks().0[index]), weights);
         }
-        out.extend(sums.iter().map(|&sum| to_byte(sum)));
+        for (column, byte) in (first_of_rest..).zip(rest) {
+            let values = rows.clone().zip(weights).map(|(row, weight)| i32::from(row[column]) * weight);
+            *byte = to_byte(ROUNDING + values.sum::<i32>());
+        }
     }
     out
 }

@@ -95,7 +95,14 @@ fn sample(id: &str) -> Prompt {
 
 /// A greedy answer without a target.
 fn plain(prompt: &Prompt, max_new_tokens: usize) -> EdgeQuestion<'_> {
-    EdgeQuestion { prompt, target: None, max_new_tokens, sampling: None, awaits_target: false }
+    EdgeQuestion {
+        prompt,
+        target: None,
+        max_new_tokens,
+        sampling: None,
+        awaits_target: false,
+        wants_scores: true,
+    }
 }
 
 /// Asks without a target.
