@@ -3,7 +3,7 @@
 use macerator::{Simd, Vector, vload_unaligned, vstore_unaligned};
 
 use crate::element::splat;
-use crate::rows::{exp, panel_of, share_rows};
+use crate::rows::{exp, panel_of, put_panel, share_rows};
 use crate::tile::PANEL;
 
 /// What a norm of a value costs, in multiplications of a product.
@@ -93,7 +93,7 @@ fn gelu_rows<'a, S: Simd>(x: &'a mut [f32], bias: &'a [f32], form: Gelu) {
                     vstore_unaligned(values.as_mut_ptr().add(first), value);
                 }
             }
-            x.copy_from_slice(&values[..x.len()]);
+            put_panel(&values, x);
         }
     }
 }

@@ -93,7 +93,7 @@ fn gate_rows<'a, S: Simd>(gate_up: &'a [f32], width: usize, out: &'a mut [f32]) 
                     vstore_unaligned(values.as_mut_ptr().add(first), value);
                 }
             }
-            out.copy_from_slice(&values[..out.len()]);
+            put_panel(&values, out);
         }
     }
 }
@@ -101,9 +101,23 @@ fn gate_rows<'a, S: Simd>(gate_up: &'a [f32], width: usize, out: &'a mut [f32]) 
 /// Up to a panel of values, and zeros.
 #[inline(always)]
 pub(crate) fn panel_of(values: &[f32]) -> [f32; PANEL] {
+    // A copy whose length only the run knows is a call; in Wasm it takes longer than what is done with the values.
+    if let Ok(panel) = values.try_into() {
+        return panel;
+    }
     let mut panel = [0.0; PANEL];
     panel[..values.len()].copy_from_slice(values);
     panel
+}
+
+/// The first values of a panel, as many as there is room for.
+#[inline(always)]
+pub(crate) fn put_panel(values: &[f32; PANEL], out: &mut [f32]) {
+    if let Ok(out) = <&mut [f32; PANEL]>::try_from(&mut *out) {
+        *out = *values;
+    } else {
+        out.copy_from_slice(&values[..out.len()]);
+    }
 }
 
 /// Turns each row of scores into `exp(score - greatest)`, from `limit` on zero, and returns the sum.

@@ -331,8 +331,8 @@ impl Assistant {
         let decoder = &self.parts.model.decoder;
         let count = prompt.token_ids.len() - cache.len();
         let embeddings = self.embed(prompt, &cache);
-        let hidden = decoder.forward(embeddings, count, &mut cache);
-        let scores = read_back(decoder.logits(hidden.narrow(1, count - 1, 1))).await?;
+        let hidden = decoder.forward_last(embeddings, count, &mut cache);
+        let scores = read_back(decoder.logits(hidden)).await?;
         Ok(Generation::new(self.clone(), cache, scores, max_new_tokens))
     }
 

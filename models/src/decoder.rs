@@ -179,6 +179,23 @@ impl Decoder {
         self.forward_packed(embeddings, &mut [Segment { cache, rows: positions, count }])
     }
 
+    /// As [`Self::forward`], where only the last of the new positions of one sequence is wanted, as behind a prompt.
+    ///
+    /// # Shapes
+    /// - embeddings: `[1, positions >= count, hidden]`; output: `[1, 1, hidden]`
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn forward_last(&self, embeddings: Tensor<3>, count: usize, cache: &mut KvCache) -> Tensor<3> {
+        match &self.form {
+            Form::Host(host) if embeddings.dims()[..2] == [1, count] => {
+                let segment = Segment { cache, rows: count, count };
+                host_pass(&mut [segment], |segments| host.forward_last(embeddings, segments))
+            }
+            _ => self.forward(embeddings, count, cache).narrow(1, count - 1, 1),
+        }
+    }
+
     /// As [`Self::forward`] for several sequences at once, whose new positions stand one behind the other.
     ///
     /// # Shapes

@@ -156,6 +156,41 @@ impl HostDecoder {
         Tensor::<3, Float>::from_primitive::<Flex>(out)
     }
 
+    /// As [`Self::forward`] over all layers, for the last row alone of one sequence: the last layer has of the others their keys
+    /// and values only.
+    ///
+    /// # Shapes
+    /// - hidden: `[1, positions, hidden]`; output: `[1, 1, hidden]`
+    pub(crate) fn forward_last(&self, hidden: Tensor<3>, segments: &mut [HostSegment<'_>]) -> Tensor<3> {
+        let [_, rows, width] = hidden.dims();
+        let (last, before) = self.layers.split_last().expect("a decoder has layers");
+        let mut x = values_of(hidden);
+        let mut buffers = Buffers::new(last, rows);
+        for (index, layer) in before.iter().enumerate() {
+            self.run_layer(layer, index, &mut x, segments, &mut buffers);
+        }
+        rms_norm(&x, &last.input_norm, self.eps, &mut buffers.normed);
+        last.qkv.product(&buffers.normed, &mut buffers.qkv);
+        self.keep(before.len(), &mut buffers.qkv, segments);
+        let qkv = &buffers.qkv[(rows - 1) * last.qkv.out_features()..];
+        let mut rest = Buffers::new(last, 1);
+        let row: Vec<HostSegment<'_>> = segments
+            .iter_mut()
+            .map(|HostSegment { cache, batch, held, rows }| HostSegment {
+                cache,
+                batch: *batch,
+                held: *held + *rows - 1,
+                rows: 1,
+            })
+            .collect();
+        self.attend(before.len(), qkv, &row, &mut rest.attended);
+        let x = &mut x[(rows - 1) * width..];
+        self.finish_layer(last, x, &mut rest);
+        let mut out = FlexTensor::empty(Shape::from([1, 1, width]), DType::F32);
+        rms_norm(x, &self.norm, self.eps, out.storage_mut());
+        Tensor::<3, Float>::from_primitive::<Flex>(out)
+    }
+
     /// Scores of every token of the vocabulary.
     ///
     /// # Shapes
@@ -176,10 +211,17 @@ impl HostDecoder {
         segments: &mut [HostSegment<'_>],
         buffers: &mut Buffers,
     ) {
-        let Buffers { normed, qkv, attended, gate_up, inner } = buffers;
+        let Buffers { normed, qkv, attended, .. } = buffers;
         rms_norm(x, &layer.input_norm, self.eps, normed);
         layer.qkv.product(normed, qkv);
+        self.keep(index, qkv, segments);
         self.attend(index, qkv, segments, attended);
+        self.finish_layer(layer, x, buffers);
+    }
+
+    /// What follows attention, for its rows.
+    fn finish_layer(&self, layer: &Layer, x: &mut [f32], buffers: &mut Buffers) {
+        let Buffers { normed, attended, gate_up, inner, .. } = buffers;
         layer.output.add_product(attended, x);
         rms_norm(x, &layer.post_attention_norm, self.eps, normed);
         layer.gate_up.product(normed, gate_up);
@@ -187,8 +229,8 @@ impl HostDecoder {
         layer.down.add_product(inner, x);
     }
 
-    /// Rotates queries and keys, keeps keys and values, and attends to all that the sequences hold.
-    fn attend(&self, layer: usize, qkv: &mut [f32], segments: &mut [HostSegment<'_>], out: &mut [f32]) {
+    /// Rotates queries and keys, and keeps keys and values.
+    fn keep(&self, layer: usize, qkv: &mut [f32], segments: &mut [HostSegment<'_>]) {
         let Heads { queries, keys, head_dim } = self.heads;
         let width = (queries + 2 * keys) * head_dim;
         let half = head_dim / 2;
@@ -207,9 +249,15 @@ impl HostDecoder {
                 }
             }
         }
+    }
+
+    /// Attends to all that the sequences hold.
+    fn attend(&self, layer: usize, qkv: &[f32], segments: &[HostSegment<'_>], out: &mut [f32]) {
+        let Heads { queries, keys, head_dim } = self.heads;
+        let width = (queries + 2 * keys) * head_dim;
         let mut first_row = 0;
         let mut sequences = Vec::with_capacity(segments.len());
-        for segment in segments.iter() {
+        for segment in segments {
             for sequence in 0..segment.batch {
                 sequences.push(Sequence {
                     cache: &segment.cache.layers[layer],

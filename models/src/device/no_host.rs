@@ -87,6 +87,10 @@ impl HostDecoder {
         match *self {}
     }
 
+    pub(crate) fn forward_last(&self, _hidden: Tensor<3>, _segments: &mut [HostSegment<'_>]) -> Tensor<3> {
+        match *self {}
+    }
+
     pub(crate) fn logits(&self, _hidden: Tensor<3>) -> Tensor<3> {
         match *self {}
     }
