@@ -1,14 +1,19 @@
 /**
  * Asks MSAO's package and transformers.js the same questions in turn, on the same weights, and posts the times to where the page
- * came from. Both run Wasm SIMD on one thread; each had a question to warm up. MSAO reads the picture and scores the question
- * before its first token, and its tokens come from a Worker; transformers.js gets ids and pixels ready made, on this thread.
+ * came from. Both run Wasm SIMD on one thread; each had a question to warm up.
+ *
+ * All begin with what a page has, a bitmap and words, but one: "given pixels and ids" is transformers.js with the picture read, made
+ * smaller and normalised before its time begins, which leaves the model alone. (Ids are given to it in any case.) MSAO's work is
+ * done in Workers and its tokens come by message; that of transformers.js on this thread. "scoring" is MSAO where somebody wants to
+ * know which parts of the picture matter.
+ *
  * Tokens a second are those of whole answers of five tokens and more, from the question to the end. On WebGPU the work of a token is
  * counted, without a clock: what an answer of some tokens takes more than one of a single token.
  */
 
 import { CHANNEL, counts } from "./gpu-work.mjs";
 import { createAssistant } from "/engine/index.js";
-import { env, AutoModelForImageTextToText, Tensor } from "/transformers/transformers.min.js";
+import { env, AutoModelForImageTextToText, RawImage, SiglipImageProcessor, Tensor } from "/transformers/transformers.min.js";
 
 const post = (path, body) => fetch(path, { method: "POST", body: JSON.stringify(body) });
 /** Tokens of an answer at most; of the longer one whose work is counted. */
@@ -23,8 +28,7 @@ async function transformersJs(device) {
   env.backends.onnx.wasm.numThreads = 1;
   env.backends.onnx.wasm.wasmPaths = "/onnxruntime/";
   const model = await AutoModelForImageTextToText.from_pretrained("checkpoint", { device, dtype: "fp32" });
-  const ask = async ({ ids, frames, side, pixels }, most = MOST) => {
-    const began = performance.now();
+  const ask = async ({ ids, frames, side, pixels }, most = MOST, began = performance.now()) => {
     const tokens = [];
     let first = 0;
     const streamer = {
@@ -50,6 +54,28 @@ async function transformersJs(device) {
   return { ask, work: () => ({ ...counts }) };
 }
 
+/** The same with the library's own way from a bitmap to pixels. */
+function fromPicture({ ask, work }, side) {
+  const half = [0.5, 0.5, 0.5];
+  const processor = new SiglipImageProcessor({
+    do_resize: true, size: { width: side, height: side }, resample: 1, do_rescale: true, rescale_factor: 1 / 255,
+    do_normalize: true, image_mean: half, image_std: half,
+  });
+  const canvas = new OffscreenCanvas(1, 1);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const read = (bitmap) => {
+    Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+    context.drawImage(bitmap, 0, 0);
+    return RawImage.fromCanvas(canvas).rgb();
+  };
+  const askFrom = async (question, most = MOST) => {
+    const began = performance.now();
+    const { pixel_values } = await processor(question.bitmaps.map(read));
+    return ask({ ...question, pixels: pixel_values.data }, most, began);
+  };
+  return { ask: askFrom, work };
+}
+
 async function msao(engine) {
   const assistant = await createAssistant({ model: "/weights/", engine });
   const channel = new BroadcastChannel(CHANNEL);
@@ -58,7 +84,7 @@ async function msao(engine) {
       channel.onmessage = ({ data }) => resolve(data);
       channel.postMessage("how much?");
     });
-  const ask = async ({ question, bitmaps }, most = MOST) => {
+  const asking = (listens) => async ({ question, bitmaps }, most = MOST) => {
     const began = performance.now();
     const tokens = [];
     let first = 0;
@@ -68,11 +94,12 @@ async function msao(engine) {
         if (tokens.length === 0) first = performance.now();
         tokens.push(id);
       },
+      ...listens,
     });
     const ended = performance.now();
     return { first_ms: first - began, all_ms: ended - began, tokens };
   };
-  return { ask, work };
+  return (listens) => ({ ask: asking(listens), work });
 }
 
 /** What the GPU is given for one more token. */
@@ -109,21 +136,27 @@ try {
   const { rounds, device, vendor, questions: listed } = await (await fetch("questions.json")).json();
   const adapter = device === "webgpu" ? await requireGpu(vendor) : "";
   const questions = await Promise.all(listed.map(load));
+  const [ours, theirs] = [await msao(device === "webgpu" ? "webgpu" : "simd"), await transformersJs(device)];
   const engines = {
-    msao: await msao(device === "webgpu" ? "webgpu" : "simd"),
-    "transformers.js": await transformersJs(device),
+    "MSAO": ours({}),
+    "MSAO, scoring": ours({ onScored() {} }),
+    "transformers.js": fromPicture(theirs, questions[0].side),
+    "transformers.js, given pixels and ids": theirs,
   };
-  const runs = { msao: [], "transformers.js": [] };
+  const turns = Object.entries(engines);
+  const runs = Object.fromEntries(turns.map(([name]) => [name, []]));
   for (const [name, { ask }] of Object.entries(engines)) {
     await ask(questions[0]).catch((error) => {
       throw new Error(`${name}: ${error.stack}`);
     });
   }
   // Nobody knows what random weights answer; one engine's answers serve.
-  for (const question of questions) question.answer ??= (await engines["transformers.js"].ask(question)).tokens;
+  for (const question of questions) question.answer ??= (await theirs.ask(question)).tokens;
   for (let round = 0; round < rounds; round++) {
-    for (const question of questions) {
-      for (const [name, { ask }] of Object.entries(engines)) {
+    for (const [index, question] of questions.entries()) {
+      // Each comes first in turn, since whoever follows itself finds its memory in the caches.
+      const first = (index + round) % turns.length;
+      for (const [name, { ask }] of [...turns.slice(first), ...turns.slice(0, first)]) {
         const { tokens, ...times } = await ask(question);
         const isEqual = JSON.stringify(tokens) === JSON.stringify(question.answer);
         runs[name].push({ id: question.id, ...times, tokens: tokens.length, isEqual });
