@@ -30,6 +30,15 @@ fn halves_give_the_hidden_values_of_the_whole() {
         tensor.into_data().try_into_vec::<f32>().unwrap().iter().map(|value| value.to_bits()).collect()
     };
     let whole = bits(decoder.forward(embeddings.clone(), count, &mut decoder.new_cache(1, count)));
+    let mut cache = decoder.new_cache(1, count + 1);
+    let last = bits(decoder.forward_last(embeddings.clone(), count, &mut cache));
+    assert_eq!(last, whole[whole.len() - last.len()..], "the last position alone");
+    let mut after_all = decoder.new_cache(1, count + 1);
+    decoder.forward(embeddings.clone(), count, &mut after_all);
+    let next = decoder.embed(&[vec![9]]);
+    let follows = bits(decoder.forward(next.clone(), 1, &mut after_all));
+    assert_eq!(bits(decoder.forward(next, 1, &mut cache)), follows, "it keeps what all positions leave");
+
     let layers = decoder.num_layers();
     for cut in 0..layers {
         let mut first = decoder.new_cache_of(cut, 1, count);

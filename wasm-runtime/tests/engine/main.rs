@@ -159,6 +159,18 @@ fn prompt() -> Prompt {
 }
 
 #[test]
+fn where_nobody_wants_scores_the_answer_is_the_same() {
+    let (engine, prompt) = (scoring_engine(), prompt());
+    let scored = answer(&engine, &prompt, 12, async |_, _| true).unwrap();
+    let question = EdgeQuestion { wants_scores: false, ..plain(&prompt, 12) };
+    let on_scored = async |_| panic!("nobody asked");
+    let unscored = ask(&engine, &question, on_scored, async |_, _| true).unwrap();
+    assert_eq!((&unscored.text, unscored.finish_reason), (&scored.text, scored.finish_reason));
+    assert!(unscored.receipt.flops < scored.receipt.flops, "the probe's operations are saved");
+    assert!(unscored.receipt.spans.iter().all(|span| span.kind != SpanKind::Score));
+}
+
+#[test]
 fn an_answer_streams_what_it_returns() {
     let engine = engine();
     let mut tokens: Vec<Token> = Vec::new();
