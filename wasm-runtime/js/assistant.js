@@ -29,6 +29,8 @@ class Held {
   #keys = new Map();
   /** Media for the engine by id, until they are asked about. */
   #media = new Map();
+  /** What the engine's host told before the session's module was there. @type {[object, ArrayBuffer[]][]} */
+  #early = [];
   #lastDraft = FIRST_DRAFT_ID;
 
   constructor(port) {
@@ -68,6 +70,7 @@ class Held {
   async #start({ engine, weightsUrl, sessionUrl, settings, judgedUrl }) {
     if (weightsUrl) {
       this.#host = new EngineHost((event, transfer = []) => this.#hear(event, transfer));
+      this.#host.receive({ type: "load", engine, weights_url: weightsUrl });
     }
     try {
       const module = await import("./session/msao_runtime.js");
@@ -80,7 +83,7 @@ class Held {
       const message = `the package's module could not be loaded: ${error.message}`;
       throw { code: "download_failed", message };
     }
-    this.#host?.receive({ type: "load", engine, weights_url: weightsUrl });
+    this.#early.splice(0).forEach(([event, transfer]) => this.#hear(event, transfer));
     if (sessionUrl) {
       this.#session.connect(sessionUrl, () => nextToken((message) => this.#port.postMessage(message)));
     }
@@ -184,6 +187,10 @@ class Held {
 
   /** What the engine's host tells: to the driver, or to the page. */
   #hear(event, transfer) {
+    if (!this.#session) {
+      this.#early.push([event, transfer]);
+      return;
+    }
     const isDraft = event.request_id >= FIRST_DRAFT_ID;
     if (!isDraft) {
       this.#session.edge_event(event);

@@ -69,12 +69,12 @@ export class EngineHandle {
   }
 
   /**
-   * Builds the model.
+   * Builds the model; the files are moved there.
    * @param {Record<string, Uint8Array>} files
    * @returns {Promise<{ parameters: number, has_probe: boolean }>} weights in the model, and whether it scores
    */
   load(files) {
-    return this.#call("load", [this.kind, files]);
+    return this.#call("load", [this.kind, files], undefined, Object.values(files).map(({ buffer }) => buffer));
   }
 
   /** Runs every shape once. */

@@ -20,6 +20,8 @@ const SLOWER = 2;
 const SLOW_ANSWERS = 3;
 /** Quiet time before WebGPU is tried in the background. */
 const IDLE_MS = 1000;
+/** What is compiled while it runs gets ready for the first question in this time after the engine, if none was asked. */
+const WARM_UP_AFTER_MS = 200;
 /** Shortest time between two reports of downloaded bytes. */
 const PROGRESS_INTERVAL_MS = 50;
 
@@ -91,6 +93,7 @@ export class EngineHost {
     }
     this.post({ type: "ready", ...this.#engine.details });
     this.#pump();
+    this.#warmUpSoon(this.#engine);
     return preference === "auto" ? this.#considerWebgpu() : undefined;
   }
 
@@ -116,8 +119,8 @@ export class EngineHost {
       progress("model");
       const { parameters, has_probe } = await handle.load(checkpoint.files);
       times.push(performance.now());
-      // A software adapter serves tests only; compiling every shape takes minutes there.
-      if (!adapter?.is_fallback) {
+      // SIMD has nothing to compile for a shape. A software adapter serves tests only; there it takes minutes.
+      if (engine === "webgpu" && !adapter?.is_fallback) {
         progress("warm_up");
         await handle.warmUp();
       }
@@ -130,6 +133,16 @@ export class EngineHost {
     } catch (error) {
       handle.dispose();
       throw error;
+    }
+  }
+
+  /** Until somebody has asked, browsers run Wasm that they have compiled in haste. */
+  async #warmUpSoon({ handle }) {
+    await new Promise((resolve) => setTimeout(resolve, WARM_UP_AFTER_MS));
+    const isIdle = !this.#running && this.#queue.length === 0 && this.#lastWork === 0;
+    if (isIdle && handle.kind === "simd" && this.#engine?.handle === handle) {
+      // Whatever is wrong with it shows at the first question.
+      await this.#alone(() => handle.warmUp()).catch(() => undefined);
     }
   }
 

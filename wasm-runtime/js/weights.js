@@ -41,7 +41,9 @@ const SILENCE_MS = 30_000;
 export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   const base = weightsUrl.endsWith("/") ? weightsUrl : `${weightsUrl}/`;
   const store = await openStore(base);
-  const manifest = await fetchManifest(new URL(MANIFEST, base), store, signal);
+  const known = await keptManifest(store);
+  const reading = readKept(store, known);
+  const manifest = await fetchManifest(new URL(MANIFEST, base), store, known, signal);
   const hasProbe = PROBE_FILES.every((name) => manifest.files[name]);
   const names = hasProbe ? [...FILES, ...PROBE_FILES] : FILES;
   const bytes = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
@@ -60,8 +62,8 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   const contents = await Promise.all(
     names.map(async (name) => {
       const expected = manifest.files[name];
-      const kept = await store?.read(expected.sha256, expected.bytes);
-      if (kept && (await hasHash(kept, expected.sha256))) {
+      const kept = await (reading.get(expected.sha256) ?? readWhole(store, expected));
+      if (kept?.length === expected.bytes) {
         report(name, kept.length);
         return kept;
       }
@@ -82,8 +84,36 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   return { name: manifest.name ?? "", fingerprint, bytes, fromCache, kept, files };
 }
 
+/** @returns {Promise<string | undefined>} the manifest of the last visit */
+async function keptManifest(store) {
+  const kept = await store?.read(MANIFEST);
+  return kept && new TextDecoder().decode(kept);
+}
+
+/**
+ * Begins to read what the last visit left, by its hash, while the network says whether that is still what is wanted.
+ * @returns {Map<string, Promise<Uint8Array | undefined>>} by hash; those that have it
+ */
+function readKept(store, manifest) {
+  const reading = new Map();
+  try {
+    for (const file of Object.values(manifest ? JSON.parse(manifest).files : {})) {
+      reading.set(file.sha256, readWhole(store, file));
+    }
+  } catch {
+    // A damaged one is fetched anew.
+  }
+  return reading;
+}
+
+/** A file of the store that is what it should be. @returns {Promise<Uint8Array | undefined>} */
+async function readWhole(store, { bytes, sha256 }) {
+  const kept = await store?.read(sha256, bytes);
+  return kept && (await hasHash(kept, sha256)) ? kept : undefined;
+}
+
 /** The newest manifest; the kept one where the network is away. */
-async function fetchManifest(url, store, signal) {
+async function fetchManifest(url, store, known, signal) {
   let manifest;
   try {
     const response = await fetch(url, { cache: "no-cache", signal });
@@ -92,13 +122,14 @@ async function fetchManifest(url, store, signal) {
     }
     const text = await response.text();
     manifest = JSON.parse(text);
-    await store?.writeText(MANIFEST, text);
+    if (text !== known) {
+      await store?.writeText(MANIFEST, text);
+    }
   } catch (error) {
-    const kept = signal?.aborted ? undefined : await store?.read(MANIFEST);
-    if (!kept) {
+    if (!known || signal?.aborted) {
       throw new EngineError("download_failed", `the model's manifest could not be fetched from ${url}: ${error.message}`);
     }
-    manifest = JSON.parse(new TextDecoder().decode(kept));
+    manifest = JSON.parse(known);
   }
   for (const name of [...FILES, ...PROBE_FILES.filter((file) => manifest.files?.[file])]) {
     const entry = manifest.files?.[name];
