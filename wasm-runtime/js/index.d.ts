@@ -78,6 +78,8 @@ export interface LoadProgress {
   /** Of the checkpoint; 0 outside the stage `weights`. */
   loadedBytes: number;
   totalBytes: number;
+  /** Until all of it is there; `null` while nothing tells, as in the first half second and outside the stage `weights`. */
+  secondsLeft: number | null;
 }
 
 export interface EngineChange {
@@ -136,7 +138,7 @@ export interface DraftOptions extends Asked {
   target?: TargetGrid | null;
   /**
    * Hears once, before the first token, what the question needs of its media, if the assistant `scores`. A second time:
-   * the answer began anew on another engine.
+   * the answer began anew on another engine. Without it nothing is scored, and the answer comes sooner.
    */
   onScored?: (scored: Scored) => void;
   /** Hears each token as it is written. Index 0 again: the answer began anew on another engine. */
@@ -200,6 +202,11 @@ export interface ModalityScores {
   };
   /** Empty where the modality has no such parts. Patches are those of the kept frames, one frame after the other. */
   kept: { patches: boolean[]; frames: boolean[]; windows: boolean[] };
+  /**
+   * For each picture that was given, row by row on the device's own patches: the probability that a patch decides the answer,
+   * given that the pictures matter. Empty for sound.
+   */
+  patch_probabilities: number[][];
 }
 
 export interface Token {
@@ -423,6 +430,8 @@ export interface Assistant {
   readonly target?: string;
   /** Whether the checkpoint came with a probe, so that questions are scored. */
   readonly scores?: boolean;
+  /** Where the next visit finds the checkpoint: on `disk`, or nowhere, since there is `no_room` or `no_store`. */
+  readonly kept?: "disk" | "no_room" | "no_store";
   readonly status: Status;
   /** What a question may hold: the server's budgets, or the protocol's own. */
   readonly limits: { image_bytes: number; image_pixels: number; images: number; audio_bytes: number; audio_s: number; question_chars: number };

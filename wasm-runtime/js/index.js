@@ -278,11 +278,13 @@ class Assistant {
           engine: event.engine,
           loadedBytes: event.loaded_bytes,
           totalBytes: event.total_bytes,
+          secondsLeft: event.seconds_left ?? null,
         });
       case "ready":
         this.engine = event.engine;
         this.model = event.model;
         this.scores = event.has_probe;
+        this.kept = event.kept;
         return this.#setStatus("ready", this.status.cloud);
       case "engine_changed":
         this.engine = event.to;

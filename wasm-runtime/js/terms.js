@@ -87,9 +87,10 @@ export const toFlags = ({ parts, bits }) =>
 
 export function fromScored({ modalities, images, audio }) {
   return {
-    modalities: modalities.map(({ modality, mas, kept: { patches, frames, windows } }) => ({
+    modalities: modalities.map(({ modality, mas, kept: { patches, frames, windows }, patch_probabilities }) => ({
       modality,
       mas,
+      patch_probabilities: patch_probabilities ?? [],
       kept: { patches: toFlags(patches), frames: toFlags(frames), windows: toFlags(windows) },
     })),
     images: images.map(({ frame, mask, tiles: { width, height, pixels } }) => ({

@@ -1,6 +1,8 @@
 //! A question under way: its state machine, and what the driver knows besides.
 
-use msao_protocol::{AnswerMode, FinishReason, Media, Modality, ModelInfo, Policy, Receipt, RequestId, Turn};
+use msao_protocol::{
+    AnswerMode, FinishReason, Media, Modality, ModelInfo, PlanReason, Policy, Receipt, RequestId, Turn,
+};
 
 use super::{AnswerReceipt, Failure, Locks, Question, ShownToken};
 use crate::{
@@ -35,6 +37,8 @@ pub(super) struct Running {
     pub(super) audio: Option<Media>,
     pub(super) history: Vec<Turn>,
     pub(super) only_plan: bool,
+    /// The words were locked when it was asked, which no question goes without.
+    holds_words: bool,
     /// What the device kept of the media, until it is sent.
     pub(super) scored: Scored,
     /// The cloud is being asked, or was.
@@ -105,6 +109,7 @@ impl Running {
             history,
             only_plan,
             scored: Scored::default(),
+            holds_words: locks.text,
             is_asking: false,
             is_over: false,
             sent: None,
@@ -132,8 +137,13 @@ impl Running {
 
     /// The receipt as it stands; `None` before there is a plan.
     pub(super) fn receipt(&self) -> Option<Box<AnswerReceipt>> {
+        let mut plan = self.request.receipt()?;
+        // The planner knows a policy that leaves the device alone; what chose it was the lock.
+        if self.holds_words && plan.reason == PlanReason::ByPolicy {
+            plan.reason = PlanReason::NeededModalityLocked;
+        }
         Some(Box::new(AnswerReceipt {
-            plan: self.request.receipt()?,
+            plan,
             edge: self.edge_receipt.clone(),
             cloud: self.cloud_receipt.clone(),
             first_token_ms: self.first_token_ms,

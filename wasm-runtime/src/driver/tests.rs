@@ -231,7 +231,10 @@ fn locked_words_keep_everything_here_and_need_the_device() {
     assert!(matches!(&actions[..], [.., Action::AskEdge(header)] if !header.awaits_target), "{actions:?}");
     both.edge_event(edge_token(id, 0), 1.0);
     let actions = both.edge_event(edge_done(id), 2.0);
-    assert_eq!(done(&actions).map(|(_, receipt)| receipt.plan.reason), Some(PlanReason::ByPolicy));
+    assert_eq!(
+        done(&actions).map(|(_, receipt)| receipt.plan.reason),
+        Some(PlanReason::NeededModalityLocked)
+    );
     let mut alone = driver(false, true, settings);
     let refused = alone.ask(question(), 0.0).unwrap_err();
     assert_eq!(refused.code, FailureCode::Own(OwnCode::PolicyUnavailable));
