@@ -3,8 +3,6 @@
 //! Scores are a product with keys as weights, and the result one with values as weights, so both run as tiles of [`crate::tile`]: the
 //! query heads that share a key head, and neighbouring positions, are the rows of a tile.
 
-use std::cell::RefCell;
-
 use macerator::Simd;
 
 use crate::pool;
@@ -153,9 +151,9 @@ pub fn attend(q: &[f32], q_stride: usize, sequences: &[Sequence<'_>], heads: Hea
     }
     let pass = Pass { q, q_stride, heads, out: out.as_mut_ptr() };
     if pool::parts(multiplications) == 1 {
-        return tasks.iter().for_each(|task| attend_tile(&pass, task));
+        return pool::alone(tasks.len(), &|task, scratch| attend_rows(&pass, &tasks[task], scratch));
     }
-    pool::share(tasks.len(), &|task| attend_tile(&pass, &tasks[task]));
+    pool::share(tasks.len(), &|task, scratch| attend_rows(&pass, &tasks[task], scratch));
 }
 
 /// A pass's queries and where its results go.
@@ -166,7 +164,7 @@ struct Pass<'a> {
     out: *mut f32,
 }
 
-// SAFETY: each task writes the queries of its own only; see `attend_tile`.
+// SAFETY: each task writes the queries of its own only; see `attend_rows`.
 unsafe impl Sync for Pass<'_> {}
 
 /// A tile of queries before one head of keys: `first` is one of `[positions, group]`.
@@ -176,24 +174,22 @@ struct Task<'a> {
     first: usize,
 }
 
-#[derive(Default)]
-struct Buffers {
+/// What a thread keeps for its next tile.
+pub(crate) struct Scratch {
     queries: Vec<f32>,
     scores: Vec<f32>,
     interleaved: Vec<f32>,
     results: Vec<f32>,
 }
 
-thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
-}
-
-fn attend_tile(pass: &Pass<'_>, task: &Task<'_>) {
-    BUFFERS.with_borrow_mut(|buffers| attend_rows(pass, task, buffers));
+impl Scratch {
+    pub(crate) const fn new() -> Self {
+        Self { queries: Vec::new(), scores: Vec::new(), interleaved: Vec::new(), results: Vec::new() }
+    }
 }
 
 #[macerator::with_simd]
-fn attend_rows<'a, S: Simd>(pass: &Pass<'a>, task: &Task<'a>, buffers: &mut Buffers) {
+fn attend_rows<'a, S: Simd>(pass: &Pass<'a>, task: &Task<'a>, scratch: &mut Scratch) {
     let Heads { queries, keys: key_heads, head_dim } = pass.heads;
     let group = queries / key_heads;
     let Sequence { cache, first_head, first_row, rows, held, sees_all } = *task.sequence;
@@ -206,7 +202,7 @@ fn attend_rows<'a, S: Simd>(pass: &Pass<'a>, task: &Task<'a>, buffers: &mut Buff
     let (_, _, positions) = place(count - 1);
     let panels = positions.div_ceil(PANEL);
     let (padded, columns) = (panels * PANEL, head_dim.next_multiple_of(PANEL));
-    let Buffers { queries, scores, interleaved, results } = buffers;
+    let Scratch { queries, scores, interleaved, results } = scratch;
     for (buffer, size) in [
         (&mut *queries, head_dim),
         (&mut *scores, padded),

@@ -30,10 +30,6 @@ mod attention;
 mod element;
 mod encoder;
 mod packed;
-#[cfg(not(target_family = "wasm"))]
-mod pool;
-#[cfg(target_family = "wasm")]
-#[path = "one_thread.rs"]
 mod pool;
 mod rows;
 mod tile;
@@ -41,6 +37,8 @@ mod tile;
 pub use attention::{Heads, KeyValues, Sequence, attend};
 pub use encoder::{Gelu, add_gelu, layer_norm};
 pub use packed::{PackedWeight, WeightsFormat};
+#[cfg(target_family = "wasm")]
+pub use pool::{MOST_HELPERS, help, helper_failed, on_wake, threads};
 #[cfg(not(target_family = "wasm"))]
 pub use pool::{set_threads, threads};
 pub use rows::{rms_norm, rotate, swiglu};

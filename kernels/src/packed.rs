@@ -199,7 +199,7 @@ impl Product<'_> {
         let panels_each = panels.div_ceil(parts).next_multiple_of(2);
         let by_panels = panels.div_ceil(panels_each);
         let rows_each = rows.div_ceil(parts / by_panels).next_multiple_of(MAX_ROWS);
-        pool::share(by_panels * rows.div_ceil(rows_each), &|task| {
+        pool::share(by_panels * rows.div_ceil(rows_each), &|task, _| {
             let (row, panel) = (task / by_panels * rows_each, task % by_panels * panels_each);
             part(self, lines, scales, row..rows.min(row + rows_each), panel..panels.min(panel + panels_each));
         });

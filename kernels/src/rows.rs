@@ -187,7 +187,7 @@ pub(crate) fn share_rows(
     }
     let each = rows.div_ceil(parts);
     let out = Rows { start: out.as_mut_ptr(), count: rows };
-    pool::share(rows.div_ceil(each), &|task| {
+    pool::share(rows.div_ceil(each), &|task, _| {
         let first = task * each;
         let rows = each.min(out.count() - first);
         // SAFETY: no two tasks have a row in common, and all lie in the slice that is borrowed meanwhile.

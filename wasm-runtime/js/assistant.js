@@ -67,10 +67,10 @@ class Held {
     }
   }
 
-  async #start({ engine, weightsUrl, sessionUrl, settings, judgedUrl }) {
+  async #start({ engine, threads, weightsUrl, sessionUrl, settings, judgedUrl }) {
     if (weightsUrl) {
       this.#host = new EngineHost((event, transfer = []) => this.#hear(event, transfer));
-      this.#host.receive({ type: "load", engine, weights_url: weightsUrl });
+      this.#host.receive({ type: "load", engine, threads, weights_url: weightsUrl });
     }
     try {
       const module = await import("./session/msao_runtime.js");

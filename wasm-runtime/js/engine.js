@@ -13,11 +13,14 @@
 import { buffersOf } from "./buffers.js";
 import { watchGpu } from "./gpu.js";
 import { Steering } from "./steering.js";
+import { loadThreaded, threadsHere } from "./threads.js";
 
 /** @type {{ Engine: any, choose_engine: Function } | undefined} */
 let module;
 /** @type {any} */
 let engine;
+/** How many threads it runs on, once its helpers have come. @type {Promise<number>} */
+let threads = Promise.resolve(1);
 /** Of the answers under way. @type {Map<number, Steering>} */
 const steered = new Map();
 
@@ -35,9 +38,16 @@ const breathe = () =>
 
 const methods = {
   /** Fetches and compiles the module. The paths are literal, so that bundlers see them. */
-  async init(_call, kind) {
+  async init(_call, kind, askedThreads) {
     if (kind === "webgpu") {
       watchGpu((lost) => postMessage({ lost }));
+    } else if (threadsHere(askedThreads) > 1) {
+      try {
+        ({ module, started: threads } = await loadThreaded(threadsHere(askedThreads)));
+        return;
+      } catch (error) {
+        console.warn(`MSAO goes on with one thread: ${error.message}`);
+      }
     }
     try {
       module = await (kind === "webgpu" ? import("./webgpu/msao_runtime.js") : import("./simd/msao_runtime.js"));
@@ -59,7 +69,7 @@ const methods = {
       files["mas_probe.json"],
       files["mas_probe.safetensors"],
     );
-    return { parameters: engine.parameters, has_probe: engine.has_probe };
+    return { parameters: engine.parameters, has_probe: engine.has_probe, threads: await threads };
   },
 
   warm_up: () => engine.warm_up(),

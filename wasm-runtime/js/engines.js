@@ -47,10 +47,12 @@ export class EngineHandle {
 
   /**
    * @param {"simd" | "webgpu"} kind
+   * @param {number | undefined} threads as in index.d.ts; of use to SIMD
    * @param {(error: EngineError) => void} onFailed hears once that it answers nothing more, unless it was disposed of
    */
-  constructor(kind, onFailed = () => {}) {
+  constructor(kind, threads, onFailed = () => {}) {
     this.kind = kind;
+    this.threads = threads;
     this.onFailed = onFailed;
     /** @type {Map<number, Call>} */
     this.calls = new Map();
@@ -65,13 +67,14 @@ export class EngineHandle {
 
   /** Compiles the module; done first, while the checkpoint is still on its way. */
   init() {
-    return this.#call("init", [this.kind]);
+    return this.#call("init", [this.kind, this.threads]);
   }
 
   /**
    * Builds the model; the files are moved there.
    * @param {Record<string, Uint8Array>} files
-   * @returns {Promise<{ parameters: number, has_probe: boolean }>} weights in the model, and whether it scores
+   * @returns {Promise<{ parameters: number, has_probe: boolean, threads: number }>} weights in the model, whether it scores,
+   *   and on how many threads
    */
   load(files) {
     return this.#call("load", [this.kind, files], undefined, Object.values(files).map(({ buffer }) => buffer));

@@ -45,6 +45,8 @@ export class EngineHost {
   #closed = "";
   #abort = new AbortController();
   #weightsUrl = "";
+  /** How many threads SIMD was told to use. @type {number | undefined} */
+  #threads;
   #lastWork = 0;
   /** Engines lost since the last answer. */
   #losses = 0;
@@ -60,6 +62,7 @@ export class EngineHost {
   receive(message) {
     switch (message.type) {
       case "load":
+        this.#threads = message.threads;
         return this.#load(message.engine, message.weights_url);
       case "ask":
         return this.#ask(message);
@@ -109,7 +112,7 @@ export class EngineHost {
       }
     };
     const { signal } = this.#abort;
-    const handle = new EngineHandle(engine, (error) => this.#lost(handle, error));
+    const handle = new EngineHandle(engine, this.#threads, (error) => this.#lost(handle, error));
     signal.addEventListener("abort", () => handle.dispose());
     try {
       const times = [performance.now()];
@@ -117,7 +120,7 @@ export class EngineHost {
       const [, checkpoint] = await Promise.all([handle.init(), fetchCheckpoint(this.#weightsUrl, onBytes, signal)]);
       times.push(performance.now());
       progress("model");
-      const { parameters, has_probe } = await handle.load(checkpoint.files);
+      const { parameters, has_probe, threads } = await handle.load(checkpoint.files);
       times.push(performance.now());
       // SIMD has nothing to compile for a shape. A software adapter serves tests only; there it takes minutes.
       if (engine === "webgpu" && !adapter?.is_fallback) {
@@ -128,7 +131,7 @@ export class EngineHost {
       const [download_ms, load_ms, warm_up_ms] = times.slice(1).map((time, index) => time - times[index]);
       const { name: model, bytes: weights_bytes, fromCache: from_cache, kept, fingerprint } = checkpoint;
       this.fingerprint = fingerprint;
-      const about = { model, parameters, has_probe, weights_bytes, from_cache, kept };
+      const about = { threads, model, parameters, has_probe, weights_bytes, from_cache, kept };
       return { handle, adapter, details: { engine, adapter, ...about, download_ms, load_ms, warm_up_ms } };
     } catch (error) {
       handle.dispose();
@@ -242,12 +245,16 @@ export class EngineHost {
       const verdict = { simd: null, webgpu: null, chosen: "simd", failure: cause.message };
       await rememberVerdict(failed.adapter, this.fingerprint, verdict);
     }
+    const isSimd = failed.handle.kind === "simd";
+    if (isSimd) {
+      // Whatever it was, one thread is the safer way.
+      this.#threads = 1;
+    }
     try {
       this.#engine = await this.#start("simd", null);
     } catch (error) {
       return this.#close(error);
     }
-    const isSimd = failed.handle.kind === "simd";
     this.#changed(failed, "failed", `${cause.message}; ${isSimd ? "it was started again" : "Wasm SIMD has taken over"}`);
   }
 
@@ -387,8 +394,9 @@ export class EngineHost {
   }
 
   #changed(from, reason, message) {
-    const { handle, adapter } = this.#engine;
-    this.post({ type: "engine_changed", from: from.handle.kind, to: handle.kind, reason, message, adapter });
+    const { handle, adapter, details } = this.#engine;
+    const { threads } = details;
+    this.post({ type: "engine_changed", from: from.handle.kind, to: handle.kind, threads, reason, message, adapter });
   }
 
   /** @param {Question} question */

@@ -39,6 +39,11 @@ export interface CreateOptions {
   packageUrl?: string | URL;
   /** Default: `auto`. */
   engine?: EnginePreference;
+  /**
+   * How many threads Wasm SIMD uses where the page, or the frame that holds the engine, is cross-origin isolated; 1 to 16.
+   * Default: one a core, 4 at most. Elsewhere there is one.
+   */
+  threads?: number;
   /** Default: all open. */
   privacy?: Privacy;
   /** Default: `msao`. */
@@ -85,6 +90,8 @@ export interface LoadProgress {
 export interface EngineChange {
   from: EngineKind;
   to: EngineKind;
+  /** Of the new one. */
+  threads: number;
   reason: "faster" | "failed" | "slower";
   /** For people. */
   message: string;
@@ -424,6 +431,8 @@ export interface ChatStream extends AsyncIterable<ChatCompletionChunk> {
 export interface Assistant {
   /** The engine in use; missing where the device does not answer. */
   readonly engine?: EngineKind;
+  /** How many threads it runs on. */
+  readonly threads?: number;
   /** Name of the checkpoint on the device. */
   readonly model?: string;
   /** Name of the model on the server, while there is a session. */

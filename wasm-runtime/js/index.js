@@ -9,7 +9,7 @@ import { chatOf } from "./chat.js";
 import { AssistantError, aborted } from "./errors.js";
 import { DEFAULT_LIMITS, refuse, toBitmap, toSamples } from "./media.js";
 import { reach } from "./reach.js";
-import { fromScored, sessionUrl, toGrid, toSampling, toSettings, weightsUrl } from "./terms.js";
+import { fromScored, sessionUrl, toGrid, toSampling, toSettings, toThreads, weightsUrl } from "./terms.js";
 
 export { AssistantError };
 
@@ -33,6 +33,7 @@ export async function createAssistant(options = {}) {
       await reach(base, packageUrl !== undefined, (error) => assistant.dispose(error), signal),
       {
         engine,
+        threads: toThreads(options),
         weightsUrl: weights,
         sessionUrl: server && sessionUrl(server),
         judgedUrl: options.mode === "risk_controlled" && weights ? new URL("confidence.json", weights).href : null,
@@ -80,9 +81,9 @@ class Assistant {
     this.#reached = reached;
     reached.port.onmessage = ({ data }) => this.#receive(data);
     this.#setStatus(load.weightsUrl ? "loading" : "off", load.sessionUrl ? "connecting" : "off");
-    const { engine, weightsUrl, sessionUrl, judgedUrl } = load;
+    const { engine, threads, weightsUrl, sessionUrl, judgedUrl } = load;
     const settings = toSettings(this.#options, this.#privacy);
-    this.#post({ type: "start", engine, weightsUrl, sessionUrl, judgedUrl, settings });
+    this.#post({ type: "start", engine, threads, weightsUrl, sessionUrl, judgedUrl, settings });
     return new Promise((resolve, reject) => {
       this.#starting = { resolve, reject, ready };
     });
@@ -282,12 +283,14 @@ class Assistant {
         });
       case "ready":
         this.engine = event.engine;
+        this.threads = event.threads;
         this.model = event.model;
         this.scores = event.has_probe;
         this.kept = event.kept;
         return this.#setStatus("ready", this.status.cloud);
       case "engine_changed":
         this.engine = event.to;
+        this.threads = event.threads;
         return this.#options.onEngineChange?.(event);
       case "measured":
         return this.#measuring.shift()?.resolve(event);

@@ -11,6 +11,9 @@ const DEFAULT_EPSILON = 0.05;
 /** Below nothing would ever stand, above a bound says little. */
 const [LEAST_EPSILON, MOST_EPSILON] = [0.001, 0.5];
 
+/** The engine takes no more (`MOST_HELPERS` in kernels/src/pool/workers.rs). */
+const MOST_THREADS = 16;
+
 /** `Settings` of driver/mod.rs. */
 export function toSettings({ policy = "msao", mode = "verified", epsilon = DEFAULT_EPSILON }, privacy) {
   for (const [name, value] of Object.entries(privacy)) {
@@ -29,6 +32,14 @@ export function toSettings({ policy = "msao", mode = "verified", epsilon = DEFAU
   }
   const locks = Object.fromEntries(MODALITIES.map((name) => [name, privacy[name] === "locked"]));
   return { locks, policy, mode: mode === "verified" ? mode : { risk_controlled: { epsilon } } };
+}
+
+/** How many threads the device's engine may use; `undefined` leaves it to the engine. */
+export function toThreads({ threads }) {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
+    refuse("invalid_input", `threads is ${threads}; it must be a whole number, 1 to ${MOST_THREADS}`);
+  }
+  return threads;
 }
 
 /** The address of the session on a server, of which the page's own may be said by a path. */

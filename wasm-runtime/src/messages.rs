@@ -240,6 +240,9 @@ pub enum LoadStage {
 pub struct Ready {
     /// The engine.
     pub engine: EngineKind,
+    /// On how many threads SIMD runs.
+    #[serde(default = "one_thread")]
+    pub threads: u32,
     /// The GPU it runs on; `None` for SIMD.
     pub adapter: Option<AdapterInfo>,
     /// Name of the checkpoint.
@@ -261,6 +264,10 @@ pub struct Ready {
     pub load_ms: f64,
     /// Warming up, in milliseconds.
     pub warm_up_ms: f64,
+}
+
+fn one_thread() -> u32 {
+    1
 }
 
 /// What has become of a checkpoint that was fetched.
@@ -296,6 +303,9 @@ pub struct EngineChange {
     pub from: EngineKind,
     /// The engine from now on.
     pub to: EngineKind,
+    /// On how many threads the new one runs.
+    #[serde(default = "one_thread")]
+    pub threads: u32,
     /// Why.
     pub reason: EngineChangeReason,
     /// Why, for people.

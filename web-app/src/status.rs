@@ -24,6 +24,8 @@ pub enum EdgeStatus {
 pub struct EdgeReady {
     /// Which engine.
     pub engine: EngineKind,
+    /// On how many threads SIMD runs.
+    pub threads: u32,
     /// The GPU, for WebGPU.
     pub adapter: Option<AdapterInfo>,
     /// Name of the checkpoint.
@@ -34,6 +36,17 @@ pub struct EdgeReady {
     pub has_probe: bool,
     /// Another engine is being tried in the background.
     pub trying_other: bool,
+}
+
+impl EdgeReady {
+    /// The folder of its module in the package.
+    pub fn module(&self) -> &'static str {
+        match (self.engine, self.threads) {
+            (EngineKind::Webgpu, _) => "webgpu",
+            (EngineKind::Simd, 2..) => "threads",
+            (EngineKind::Simd, _) => "simd",
+        }
+    }
 }
 
 impl EdgeStatus {
@@ -47,7 +60,7 @@ impl EdgeStatus {
         match self {
             Self::Off => "off".to_owned(),
             Self::Loading(progress) => stage(progress),
-            Self::Ready(ready) => format!("ready · {}", engine(ready.engine)),
+            Self::Ready(ready) => format!("ready · {}", threaded(ready.engine, ready.threads)),
             Self::Failed(_) => "not available".to_owned(),
         }
     }
@@ -99,6 +112,14 @@ fn stage(progress: &Progress) -> String {
         LoadStage::Model => "building the model".to_owned(),
         LoadStage::WarmUp => "warming up".to_owned(),
         LoadStage::Measure => "measuring".to_owned(),
+    }
+}
+
+/// Name of an engine with its threads, where there are several.
+fn threaded(kind: EngineKind, threads: u32) -> String {
+    match (kind, threads) {
+        (EngineKind::Simd, 2..) => format!("{}, {threads} threads", engine(kind)),
+        _ => engine(kind).to_owned(),
     }
 }
 
@@ -209,6 +230,28 @@ mod tests {
         assert_eq!(status.fraction(), Some(0.5));
         let status = EdgeStatus::Loading(Progress { seconds_left: Some(3.2), ..progress });
         assert_eq!(status.headline(), "downloading 1.2 of 2.4 MB · 4 s left");
+    }
+
+    #[test]
+    fn threads_are_told_where_there_are_several() {
+        let ready = |engine, threads| EdgeReady {
+            engine,
+            threads,
+            adapter: None,
+            model: "edge".into(),
+            parameters: 1,
+            has_probe: true,
+            trying_other: false,
+        };
+        for (engine, threads, headline, module) in [
+            (EngineKind::Simd, 1, "ready · SIMD", "simd"),
+            (EngineKind::Simd, 3, "ready · SIMD, 3 threads", "threads"),
+            (EngineKind::Webgpu, 1, "ready · WebGPU", "webgpu"),
+        ] {
+            let ready = ready(engine, threads);
+            assert_eq!(ready.module(), module);
+            assert_eq!(EdgeStatus::Ready(ready).headline(), headline);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The package's modules: two engines of the same code, for Wasm SIMD and for WebGPU, and the one that plans and keeps the
-//! session; packed npm-style in `wasm-runtime/pkg/`.
+//! The package's modules: engines of the same code, for Wasm SIMD on one thread and on several and for WebGPU, and the one that
+//! plans and keeps the session; packed npm-style in `wasm-runtime/pkg/`.
 //!
 //! Cargo decides whether anything has to be compiled; what follows (`wasm-bindgen`, `wasm-opt`, compression) is
 //! done again only if the compiled module or a tool has changed.
@@ -25,8 +25,8 @@ use crate::{
 const MODULE: &str = "msao_runtime";
 /// Says in each module's folder what it was made from.
 const STAMP: &str = ".made-from";
-/// The Wasm features that every browser with WebGPU or SIMD has.
-const WASM_FEATURES: [&str; 7] = [
+/// The Wasm features that every browser with WebGPU or SIMD has; threads are used by the module for them only.
+const WASM_FEATURES: [&str; 8] = [
     "--enable-simd",
     "--enable-bulk-memory",
     "--enable-nontrapping-float-to-int",
@@ -34,13 +34,34 @@ const WASM_FEATURES: [&str; 7] = [
     "--enable-mutable-globals",
     "--enable-reference-types",
     "--enable-multivalue",
+    "--enable-threads",
+];
+
+/// Links a module for several threads: with atomic instructions, on a shared memory that whoever starts it brings along. All of the
+/// program becomes one unit, since instructions are chosen then, for parts too that were compiled without atomics; the
+/// standard library is one of them (see `wasm-runtime/threads`).
+const THREADED: [&str; 8] = [
+    "-Clto=fat",
+    "-Ctarget-feature=+atomics,+bulk-memory,+mutable-globals",
+    "-Clink-args=--shared-memory --import-memory --max-memory=4294967296",
+    // Parts without atomics are told apart from those that must not have any.
+    "-Clink-arg=--no-check-features",
+    // wasm-bindgen asks for these.
+    "-Clink-arg=--export=__wasm_init_tls",
+    "-Clink-arg=--export=__tls_size",
+    "-Clink-arg=--export=__tls_align",
+    "-Clink-arg=--export=__tls_base",
 ];
 
 struct Engine {
     /// Its folder in the package.
     folder: &'static str,
-    /// The cargo feature that selects it.
-    feature: &'static str,
+    /// The crate that becomes the module.
+    package: &'static str,
+    /// The cargo feature that selects it, where the crate makes several.
+    feature: Option<&'static str>,
+    /// For the compiler, of this crate only: all others are shared with the modules of the same profile.
+    flags: &'static [&'static str],
     profile: &'static str,
     optimisation: &'static str,
     estimate: &'static str,
@@ -51,24 +72,39 @@ const WASM_BUDGET: u64 = 2_000_000;
 /// Most bytes of all scripts together, after gzip.
 const JS_BUDGET: u64 = 60_000;
 
-const ENGINES: [Engine; 3] = [
+const ENGINES: [Engine; 4] = [
     Engine {
         folder: "simd",
-        feature: "engine-flex",
+        package: "msao-runtime",
+        feature: Some("engine-flex"),
+        flags: &[],
         profile: "wasm-speed",
         optimisation: "-O3",
         estimate: "about 4 min",
     },
     Engine {
+        folder: "threads",
+        package: "msao-runtime-threads",
+        feature: None,
+        flags: &THREADED,
+        profile: "wasm-speed",
+        optimisation: "-O3",
+        estimate: "about 1 min",
+    },
+    Engine {
         folder: "webgpu",
-        feature: "engine-webgpu",
+        package: "msao-runtime",
+        feature: Some("engine-webgpu"),
+        flags: &[],
         profile: "wasm-size",
         optimisation: "-Oz",
         estimate: "about 10 min",
     },
     Engine {
         folder: "session",
-        feature: "session",
+        package: "msao-runtime",
+        feature: Some("session"),
+        flags: &[],
         profile: "wasm-size",
         optimisation: "-Oz",
         estimate: "about 2 min",
@@ -99,7 +135,7 @@ pub(crate) fn build(tools: &Tools) -> Result<()> {
 
 impl Engine {
     fn build(&self, tools: &Tools, output: &Path) -> Result<()> {
-        let Self { folder, feature, profile, .. } = *self;
+        let Self { folder, package, profile, .. } = *self;
         // The crate is a plain library; only here it becomes a module, so that native builds link no extra file.
         Step {
             title: &format!("compiling the {folder} engine"),
@@ -109,14 +145,17 @@ impl Engine {
         .run(
             tools
                 .wasm_cargo()
-                .args(["rustc", "--package", "msao-runtime", "--lib", "--crate-type", "cdylib"])
+                .args(["rustc", "--package", package, "--lib", "--crate-type", "cdylib"])
                 .args(["--target", wasm_toolchain::TARGET, "--profile", profile])
-                .args(["--no-default-features", "--features", feature]),
+                .arg("--no-default-features")
+                .args(self.feature.iter().flat_map(|feature| ["--features", feature]))
+                .arg("--")
+                .args(self.flags),
         )?;
         let compiled = workspace::target_folder()
             .join(wasm_toolchain::TARGET)
             .join(profile)
-            .join(MODULE)
+            .join(package.replace('-', "_"))
             .with_extension("wasm");
 
         let stamp = self.stamp(tools, &compiled)?;

@@ -45,8 +45,8 @@ impl When {
             return None;
         }
         Some(match folder.split('/').next().unwrap_or_default() {
-            // The engine that answers first comes with the page. Others are large, and not for every browser or page.
-            "engine" if !matches!(folder, "engine" | "engine/simd") => Self::Used,
+            // The engines' modules are large, and each browser uses one of them.
+            "engine" if folder != "engine" => Self::Used,
             "gallery" if name != "gallery.json" => Self::Soon,
             "cards" | "bench" => Self::Soon,
             _ => Self::First,
@@ -96,7 +96,6 @@ mod tests {
             "index.html",
             "msao-web-0123456789abcdef_bg.wasm",
             "engine/worker.js",
-            "engine/simd/msao_runtime_bg.wasm",
             "gallery/gallery.json",
             "manifest.webmanifest",
         ] {
@@ -105,7 +104,9 @@ mod tests {
         for path in ["gallery/01.png", "bench/results.json", "bench/plots/latency.svg"] {
             assert_eq!(When::of(path), Some(When::Soon), "{path}");
         }
-        assert_eq!(When::of("engine/webgpu/msao_runtime_bg.wasm"), Some(When::Used));
+        for engine in ["simd", "threads", "webgpu"] {
+            assert_eq!(When::of(&format!("engine/{engine}/msao_runtime_bg.wasm")), Some(When::Used));
+        }
         for path in
             ["sw.js", "index.html.br", "engine/index.d.ts", "engine/sizes.json", ".made-from", ".stage/a.js"]
         {

@@ -1,6 +1,7 @@
 //! The files that are served: the page at `/` and the checkpoints under `/weights/`.
 
 mod file;
+mod isolation;
 mod mime;
 mod package;
 mod page;

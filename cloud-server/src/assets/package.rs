@@ -8,20 +8,16 @@ use std::path::Path;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, HeaderName,
-    HeaderValue,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue,
 };
 
+use super::isolation::isolate_package;
 use crate::origin::Origins;
 
 /// Folder of the package within the page.
 const FOLDER: &str = "engine";
 /// What holds its Worker for pages of other origins.
 const FRAME: &str = "engine/frame.html";
-/// Isolates the frame wherever it is shown, with nothing asked of the page around it; browsers that do not know it do
-/// without.
-const DOCUMENT_ISOLATION_POLICY: HeaderName = HeaderName::from_static("document-isolation-policy");
-const ISOLATED: HeaderValue = HeaderValue::from_static("isolate-and-credentialless");
 
 /// Says who may load a file of the page, if that is another than usual.
 pub(super) fn label(response: &mut HttpResponse, relative: &Path, origins: &Origins) {
@@ -30,8 +26,7 @@ pub(super) fn label(response: &mut HttpResponse, relative: &Path, origins: &Orig
     }
     open_to_all(response);
     let headers = response.headers_mut();
-    // A Worker's script as well: it has to be isolated as what starts it is.
-    headers.insert(DOCUMENT_ISOLATION_POLICY, ISOLATED);
+    isolate_package(headers);
     if relative == Path::new(FRAME)
         && let Ok(policy) = HeaderValue::from_str(&frame_policy(origins.allowed()))
     {
@@ -58,6 +53,8 @@ fn frame_policy(allowed: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderName;
+
     use super::*;
 
     #[test]

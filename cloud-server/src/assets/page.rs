@@ -8,6 +8,7 @@ use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::file::{ServedFile, respond};
+use super::isolation::isolate_page;
 use super::mime;
 use super::package;
 use super::policy::{content_security_policy, inline_scripts};
@@ -44,6 +45,7 @@ pub(super) async fn serve(
             Ok(Some(mut response)) => {
                 if let Some(policy) = located.policy.and_then(|policy| HeaderValue::from_str(&policy).ok()) {
                     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+                    isolate_page(response.headers_mut());
                 }
                 package::label(&mut response, &relative, &state.origins);
                 response

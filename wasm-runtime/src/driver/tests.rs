@@ -31,6 +31,7 @@ fn model() -> ModelInfo {
 fn ready(has_probe: bool) -> WorkerEvent {
     WorkerEvent::Ready(Ready {
         engine: EngineKind::Simd,
+        threads: 1,
         adapter: None,
         model: "edge".into(),
         parameters: 1_000_000,

@@ -24,6 +24,7 @@ impl PageState {
                 self.tell_ready(&ready);
                 self.edge.set(EdgeStatus::Ready(EdgeReady {
                     engine: ready.engine,
+                    threads: ready.threads,
                     adapter: ready.adapter,
                     model: ready.model,
                     parameters: ready.parameters,
@@ -36,6 +37,7 @@ impl PageState {
                 self.edge.update(|status| {
                     if let EdgeStatus::Ready(ready) = status {
                         ready.engine = change.to;
+                        ready.threads = change.threads;
                         ready.adapter = change.adapter;
                         ready.trying_other = false;
                     }

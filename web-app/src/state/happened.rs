@@ -98,9 +98,7 @@ impl PageState {
         if ready.kept != Kept::Disk {
             self.happened.tell(Step::NotKept { kept: ready.kept, bytes: ready.weights_bytes });
         }
-        if ready.engine == EngineKind::Webgpu {
-            self.keep_webgpu();
-        }
+        self.keep_engine();
     }
 
     /// Another engine goes on. That a faster one does is seen in the page's head, and no news for anybody else.
@@ -111,8 +109,9 @@ impl PageState {
                 self.happened.tell(Step::EngineReplaced { from, to, why: message });
             }
             EngineChangeReason::Slower => self.happened.tell(Step::WebgpuBecameSlow),
-            EngineChangeReason::Faster => self.keep_webgpu(),
+            EngineChangeReason::Faster => (),
         }
+        self.keep_engine();
     }
 
     /// WebGPU was tried in the background during this visit, and does not take over.

@@ -69,7 +69,7 @@ impl PageState {
             let is_loading = self.edge.with(|status| matches!(status, EdgeStatus::Loading(_)));
             let is_due = was_due || is_late.get() || !is_loading;
             if is_due && !was_due {
-                spawn_local(register());
+                spawn_local(self.register());
             }
             is_due
         });
@@ -85,13 +85,35 @@ impl PageState {
         });
     }
 
-    /// The WebGPU engine is in use, which no visit keeps that does not need it.
-    pub(super) fn keep_webgpu(self) {
-        spawn_local(async {
+    /// Another engine is in use. No visit keeps the module of one that it does not use.
+    pub(super) fn keep_engine(self) {
+        spawn_local(async move {
             if let Some(registration) = registration().await {
-                tell(&registration, "keep", "engine/webgpu/");
+                self.tell_engine(&registration);
             }
         });
+    }
+
+    fn tell_engine(self, registration: &ServiceWorkerRegistration) {
+        let folder = self.edge.with_untracked(|status| match status {
+            EdgeStatus::Ready(ready) => Some(format!("engine/{}/", ready.module())),
+            _ => None,
+        });
+        if let Some(folder) = folder {
+            tell(registration, "keep", &folder);
+        }
+    }
+
+    async fn register(self) {
+        let Some(container) = container() else { return };
+        // Without a worker in the build, or where the browser refuses one, the page works as long as the server does.
+        if settled(Ok(container.register(WORKER))).await.is_none() {
+            return;
+        }
+        if let Some(ready) = settled(container.ready()).await {
+            tell(ready.unchecked_ref(), "which", "");
+            self.tell_engine(ready.unchecked_ref());
+        }
     }
 
     fn hear_install_offers(self) {
@@ -130,17 +152,6 @@ fn tell(registration: &ServiceWorkerRegistration, name: &str, value: &str) {
     {
         // Refused only by a worker that is gone.
         let _ = worker.post_message(&message);
-    }
-}
-
-async fn register() {
-    let Some(container) = container() else { return };
-    // Without a worker in the build, or where the browser refuses one, the page works as long as the server does.
-    if settled(Ok(container.register(WORKER))).await.is_none() {
-        return;
-    }
-    if let Some(ready) = settled(container.ready()).await {
-        tell(ready.unchecked_ref(), "which", "");
     }
 }
 
