@@ -9,7 +9,8 @@ picture and words, in turn. Answers are compared with those that `transformers` 
 
 Needs torch, transformers, onnx, tokenizers, pillow and numpy; npm, which fetches transformers.js; and Chromium (`MSAO_CHROMIUM`, else on
 PATH). `--device webgpu` compares both on WebGPU, and counts what each gives the GPU to do for a token. `--dimensions` takes random weights of a
-published size in place of the pocket edge model; answers are then compared with those of transformers.js.
+published size in place of the pocket edge model; answers are then compared with those of transformers.js. `--threads 2` gives transformers.js two threads, and
+MSAO one and two.
 """
 
 import argparse
@@ -73,7 +74,7 @@ def export(folder, into):
         shutil.copy(folder / name, into / name)
 
 
-def questions(folder, into, rounds, device, vendor):
+def questions(folder, into, rounds, device, vendor, threads):
     """Questions with a picture and words, as ids and pixels, and the answers of `transformers` where they are known."""
     from tokenizers import Tokenizer
 
@@ -99,7 +100,7 @@ def questions(folder, into, rounds, device, vendor):
             "images": [f"/gallery/{image}" for image in sample["images"]],
             "ids": prompt(tokenizer, sample["question"], len(sample["images"]), tokens), "answer": answers[sample["id"]] if known else None,
         })
-    return {"rounds": rounds, "device": device, "vendor": vendor, "questions": listed}
+    return {"rounds": rounds, "device": device, "vendor": vendor, "threads": threads, "questions": listed}
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -115,6 +116,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         first, _, rest = path.split("?")[0].lstrip("/").partition("/")
         folder = self.folders.get(first)
         return str(folder / rest) if folder and ".." not in rest else str(self.folders[""] / first)
+
+    def end_headers(self):
+        # Threads need an isolated page.
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
 
     def do_GET(self):
         if self.path == "/questions.json":
@@ -145,6 +152,7 @@ def main():
     parser.add_argument("--vendor", help="whom the GPU must be of, such as nvidia")
     parser.add_argument("--device", choices=["wasm", "webgpu"], default="wasm")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--node-modules", type=Path, help="where transformers.js is installed already")
     parser.add_argument("--flags", default="", help="further flags for Chromium")
     parser.add_argument("--out", type=Path)
@@ -164,7 +172,7 @@ def main():
             random_checkpoint.make(arguments.dimensions, arguments.checkpoint, checkpoint)
         export(checkpoint, scratch / "models/checkpoint")
         (scratch / "questions").mkdir()
-        listed = questions(checkpoint, scratch / "questions", arguments.rounds, arguments.device, arguments.vendor)
+        listed = questions(checkpoint, scratch / "questions", arguments.rounds, arguments.device, arguments.vendor, arguments.threads)
         folders = {
             "": Path(__file__).parent / "web", "engine": ROOT / "wasm-runtime/pkg", "weights": checkpoint,
             "models": scratch / "models", "questions": scratch / "questions", "gallery": ROOT / "models/eval/gallery",

@@ -4,7 +4,7 @@
 //! `y = x W^T` with W packed once, when a checkpoint is loaded, into panels of 16 outputs, in the order in which they are
 //! read. A tile of rows and panels keeps all its sums in registers; what the next tile reads is asked for meanwhile. The same form
 //! serves decoding (1 row), verification (2 to 16) and prefill (hundreds), and attention too, whose keys and values are kept
-//! in panels. All cores take part where a product is worth it.
+//! in panels. All cores take part where a product is worth it, in Wasm those that the page is given.
 //!
 //! | file | what happens there |
 //! |---|---|

@@ -1,5 +1,5 @@
 /**
- * One engine in a Worker of its own: loads one of the two Wasm modules and does what `engines.js` asks of it.
+ * One engine in a Worker of its own: loads one of the Wasm modules and does what `engines.js` asks of it.
  *
  * A Worker for each engine means that a slow start, a crash or a lost GPU of one never touches the other, and
  * that ending the Worker gives all its memory back.

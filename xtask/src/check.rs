@@ -52,7 +52,14 @@ pub(crate) fn lint(tools: &Tools, timings: &mut Timings) -> Result<()> {
         // The page takes the runtime without an engine, so it is looked at both ways.
         clippy_wasm(
             tools,
-            &["--package", "msao-runtime", "--features", "engine-flex,engine-webgpu,session"],
+            &[
+                "--package",
+                "msao-runtime",
+                "--package",
+                "msao-runtime-threads",
+                "--features",
+                "engine-flex,engine-webgpu,session",
+            ],
         )?;
         clippy_wasm(tools, &["--package", "msao-runtime", "--package", "msao-web"])
     })

@@ -5,7 +5,7 @@
 //! | `workspace` | where things lie |
 //! | `progress` | how a long step looks: a line, a heartbeat, a log, a remedy |
 //! | `wasm_toolchain`, `tools`, `debian` | what is needed, at which version, and how it gets here |
-//! | `engines`, `precompress`, `page` | the two engine modules and the page |
+//! | `engines`, `precompress`, `page` | the engines' modules and the page |
 //! | `run` | the server in front of the page |
 //! | `browser`, `clients`, `reference`, `upstreams`, `test` | every test, the browser and Python ones included |
 //! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
@@ -65,7 +65,7 @@ cargo xtask <command>
            fuzz one target (wire, image, audio, json, chat), guided by coverage; finds go to target/fuzz, the corpus grows
 
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
-  engines  build the two engine modules into wasm-runtime/pkg/
+  engines  build the engines' modules into wasm-runtime/pkg/
   page     build the engines and the page into dist/
 
 Variables: MSAO_TOOLS (folder of the installed tools), MSAO_CHROMIUM and MSAO_CHROMEDRIVER (paths),

@@ -1,6 +1,7 @@
 /**
  * Asks MSAO's package and transformers.js the same questions in turn, on the same weights, and posts the times to where the page
- * came from. Both run Wasm SIMD on one thread; each had a question to warm up.
+ * came from. Both run Wasm SIMD on one thread, or with more threads both on those and MSAO on one as
+ * well; each had a question to warm up.
  *
  * All begin with what a page has, a bitmap and words, but one: "given pixels and ids" is transformers.js with the picture read, made
  * smaller and normalised before its time begins, which leaves the model alone. (Ids are given to it in any case.) MSAO's work is
@@ -21,11 +22,11 @@ const MOST = 80;
 const COUNTED = 17;
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
-async function transformersJs(device) {
+async function transformersJs(device, threads) {
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   env.localModelPath = "/models/";
-  env.backends.onnx.wasm.numThreads = 1;
+  env.backends.onnx.wasm.numThreads = threads;
   env.backends.onnx.wasm.wasmPaths = "/onnxruntime/";
   const model = await AutoModelForImageTextToText.from_pretrained("checkpoint", { device, dtype: "fp32" });
   const ask = async ({ ids, frames, side, pixels }, most = MOST, began = performance.now()) => {
@@ -76,8 +77,9 @@ function fromPicture({ ask, work }, side) {
   return { ask: askFrom, work };
 }
 
-async function msao(engine) {
-  const assistant = await createAssistant({ model: "/weights/", engine });
+async function msao(engine, threads) {
+  const assistant = await createAssistant({ model: "/weights/", engine, threads });
+  if (engine === "simd" && assistant.threads !== threads) throw new Error(`${assistant.threads} threads run, not ${threads}`);
   const channel = new BroadcastChannel(CHANNEL);
   const work = () =>
     new Promise((resolve) => {
@@ -133,16 +135,18 @@ async function load(question) {
 }
 
 try {
-  const { rounds, device, vendor, questions: listed } = await (await fetch("questions.json")).json();
+  const { rounds, device, threads, vendor, questions: listed } = await (await fetch("questions.json")).json();
   const adapter = device === "webgpu" ? await requireGpu(vendor) : "";
   const questions = await Promise.all(listed.map(load));
-  const [ours, theirs] = [await msao(device === "webgpu" ? "webgpu" : "simd"), await transformersJs(device)];
+  const engine = device === "webgpu" ? "webgpu" : "simd";
+  const [ours, theirs] = [await msao(engine, 1), await transformersJs(device, threads)];
   const engines = {
     "MSAO": ours({}),
     "MSAO, scoring": ours({ onScored() {} }),
     "transformers.js": fromPicture(theirs, questions[0].side),
     "transformers.js, given pixels and ids": theirs,
   };
+  if (threads > 1) engines[`MSAO, ${threads} threads`] = (await msao(engine, threads))({});
   const turns = Object.entries(engines);
   const runs = Object.fromEntries(turns.map(([name]) => [name, []]));
   for (const [name, { ask }] of Object.entries(engines)) {

@@ -13,6 +13,7 @@ mod receipt;
 mod risk;
 mod settling;
 mod snapshots;
+mod threads;
 mod uplink;
 mod visits;
 

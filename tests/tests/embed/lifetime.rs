@@ -93,11 +93,11 @@ fn two_assistants_live_side_by_side_and_leave_nothing_behind() -> Result<()> {
         expect_targets(tab, 0)?;
         let globals = "Object.keys(globalThis).filter((name) => !['server', 'assistant', 'other'].includes(name)).length";
         let before = tab.evaluate(globals)?;
-        make_assistant(tab, "")?;
+        make_assistant(tab, "threads: 1")?;
         run(tab, "globalThis.other = assistant;")?;
-        make_assistant(tab, "policy: 'edge_only'")?;
-        // A frame, the assistant's Worker and the engine's, twice.
-        expect_targets(tab, 6)?;
+        make_assistant(tab, "policy: 'edge_only', threads: 3")?;
+        // A frame, the assistant's Worker and the engine's, twice; and two helpers of the second engine.
+        expect_targets(tab, 8)?;
         let read = run(
             tab,
             &format!(

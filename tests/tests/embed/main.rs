@@ -9,4 +9,5 @@ mod embedding;
 mod examples;
 mod isolation;
 mod lifetime;
+mod threads;
 mod tokens;
