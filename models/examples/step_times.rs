@@ -56,9 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let together = report.time("decode_b8", &mut || step(decoder, &mut cache, 1));
     report.say(&format!("{:12} {:.2} times the tokens/s of batch 1", "", 8.0 * decode / together));
     report.time("prefill_256", &mut || prefill(decoder));
-    let side = assistant.config().vision_config.image_size;
-    report
-        .time("vision_1", &mut || encode(|| model.encode_images(Tensor::zeros([1, 3, side, side], &device))));
+    if let (Some(seeing), Some(vision)) = (&model.vision, &assistant.config().vision_config) {
+        let shape = [1, 3, vision.image_size, vision.image_size];
+        report.time("vision_1", &mut || encode(|| seeing.encode(Tensor::zeros(shape, &device))));
+    }
     if let (Some(hearing), Some(audio)) = (&model.audio, &assistant.config().audio_config) {
         let shape = [1, audio.num_mel_bins, audio.num_mel_frames()];
         report.time("audio_1", &mut || encode(|| hearing.encode(Tensor::zeros(shape, &device))));

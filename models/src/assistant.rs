@@ -9,17 +9,20 @@ use crate::checkpoint::{CheckpointFiles, Weights};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
-use crate::kept::KeptTokens;
+use crate::kept::{KeptTokens, kept_of};
 use crate::kv_cache::KvCache;
 use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
-use crate::model::MultimodalModel;
-use crate::preprocess::{Pcm, Preprocessor, RgbImage};
+use crate::model::{MultimodalModel, Seeing};
+use crate::preprocess::{Pcm, Preprocessor, RgbImage, VideoSampling};
 use crate::prompt::Prompt;
 use crate::shapes::MAX_STEP_ROWS;
-use crate::text::{PromptTemplate, PromptTokens, TextTokenizer};
+use crate::text::{InputSpan, PromptTemplate, PromptTokens, TextTokenizer};
 
 /// Tokens of an answer where the caller sets no other bound.
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 128;
+
+/// Patches that go through the vision tower together: beyond it a pass gains no speed and takes more memory.
+const PATCHES_PER_PASS: usize = 4_096;
 
 /// A prompt whose media went through their towers; ready for prefill.
 #[derive(Debug, Clone)]
@@ -76,9 +79,11 @@ impl Assistant {
     /// A [`ModelError`] naming the file or tensor that is missing, damaged or of another shape.
     pub fn load(files: &CheckpointFiles, device: &Device) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(&files.config_json)?;
+        files.check_memory(&config)?;
         let tokenizer = TextTokenizer::from_json(&files.tokenizer_json)?;
-        let template = PromptTemplate::new(&tokenizer, &config)?;
+        let template = PromptTemplate::with_template(&tokenizer, &config, files.chat_template.as_deref())?;
         let preprocessor = Preprocessor::from_json(&files.preprocessor_json, &config)?;
+        template.check_tiles(preprocessor.max_tiles_per_side())?;
         if tokenizer.vocab_size() > config.text_config.vocab_size {
             let (tokens, rows) = (tokenizer.vocab_size(), config.text_config.vocab_size);
             let reason = format!("it has {tokens} tokens, the embedding table of config.json {rows} rows");
@@ -127,6 +132,17 @@ impl Assistant {
         self.parts.template.end_of_utterance_id()
     }
 
+    /// Inputs of the vision tower that one question's pictures make, tiles included.
+    pub fn num_image_inputs(&self, asked: &Prompt) -> usize {
+        let layouts = asked.images.iter().map(|image| asked.layout(image, &self.parts.preprocessor));
+        layouts.map(|layout| layout.num_inputs()).sum()
+    }
+
+    /// How often frames of a video are looked at; `None` where the checkpoint cannot see.
+    pub fn video_sampling(&self) -> Option<VideoSampling> {
+        self.parts.preprocessor.video_sampling()
+    }
+
     /// Sampling rate in Hz and number of samples of the recording that the audio tower hears at once; `None` where the
     /// checkpoint cannot hear.
     pub fn audio_chunk(&self) -> Option<(u32, usize)> {
@@ -158,12 +174,16 @@ impl Assistant {
         let tokens = self.layout(prompt)?;
         let mut media = Vec::with_capacity(tokens.image_spans.len() + tokens.audio_spans.len());
         let mut image_spans = &tokens.image_spans[..];
+        let mut image_inputs = &tokens.image_inputs[..];
         let mut audio_spans = tokens.audio_spans.iter();
         for asked in prompt.questions() {
             let (spans, rest) = image_spans.split_at(asked.images.len());
-            image_spans = rest;
-            if spans.last().is_some_and(|span| span.end > known) {
-                self.encode_images(asked, spans, &mut media);
+            let (inputs, rest_of_inputs) = image_inputs.split_at(asked.images.len());
+            (image_spans, image_inputs) = (rest, rest_of_inputs);
+            if let Some(seeing) = &self.parts.model.vision
+                && spans.last().is_some_and(|span| span.end > known)
+            {
+                self.encode_images(seeing, asked, inputs, &mut media);
             }
             if let Some(recording) = &asked.audio
                 && let Some(span) = audio_spans.next()
@@ -175,26 +195,51 @@ impl Assistant {
         Ok(EncodedPrompt { token_ids: tokens.ids, media })
     }
 
-    /// One question's pictures through their tower, each to its span.
+    /// One question's pictures through their tower, each input that is looked at to its span; whole ones go together.
     fn encode_images(
         &self,
+        seeing: &Seeing,
         asked: &Prompt,
-        spans: &[Range<usize>],
+        inputs: &[Vec<InputSpan>],
         media: &mut Vec<(Range<usize>, Tensor<3>)>,
     ) {
-        let model = &self.parts.model;
-        if asked.kept.images.iter().all(Option::is_none) {
-            media.extend(spread(spans, &model.encode_images(self.pixels(&asked.images))));
-            return;
+        let all = self.parts.config.num_image_tokens();
+        let (mut spans, mut together) = (Vec::new(), Vec::new());
+        for (index, (image, looked_at)) in asked.images.iter().zip(inputs).enumerate() {
+            let mut pixels = self.inputs_of(asked, image);
+            for InputSpan { input, span } in looked_at {
+                let pixels = std::mem::take(&mut pixels[*input]);
+                if let Some(kept) = asked.kept.image(index) {
+                    let kept: Vec<usize> =
+                        kept_of(kept, *input, all).iter().map(|token| token - input * all).collect();
+                    media.push((span.clone(), seeing.encode_kept(self.pixels(&[pixels]), &kept)));
+                    continue;
+                }
+                spans.push(span.clone());
+                together.push(pixels);
+                if together.len() == self.images_per_pass() {
+                    media.extend(spread(&spans, &seeing.encode(self.pixels(&together))));
+                    (spans, together) = (Vec::new(), Vec::new());
+                }
+            }
         }
-        for (index, span) in spans.iter().enumerate() {
-            let pixels = self.pixels(&asked.images[index..=index]);
-            let features = match asked.kept.image(index) {
-                Some(kept) => model.encode_kept_images(pixels, kept),
-                None => model.encode_images(pixels),
-            };
-            media.push((span.clone(), features));
+        if !together.is_empty() {
+            media.extend(spread(&spans, &seeing.encode(self.pixels(&together))));
         }
+    }
+
+    /// The vision tower's inputs for one of a question's pictures, as its layout has them.
+    fn inputs_of(&self, asked: &Prompt, image: &RgbImage) -> Vec<Vec<f32>> {
+        let preprocessor = &self.parts.preprocessor;
+        if asked.never_splits() { vec![preprocessor.image(image)] } else { preprocessor.inputs(image) }
+    }
+
+    /// Inputs that go through the vision tower together; on a GPU one of the batches that it runs anyway.
+    fn images_per_pass(&self) -> usize {
+        const GPU_BATCH: usize = 4;
+        let patches = self.parts.config.vision_config.as_ref().map_or(1, |vision| vision.num_patches());
+        let count = (PATCHES_PER_PASS / patches.max(1)).max(1);
+        if count > GPU_BATCH { count - count % GPU_BATCH } else { count }
     }
 
     /// Runs whole pictures and recording through the first layers of their towers only; [`Self::encode_rest`] goes
@@ -212,8 +257,17 @@ impl Assistant {
         let tokens = self.layout(prompt)?;
         let ProbeConfig { vision_layers, audio_layers, .. } = *probe.config();
         let num_images = prompt.images.len();
-        let vision =
-            (num_images > 0).then(|| parts.model.vision.early(self.pixels(&prompt.images), vision_layers));
+        if tokens.image_inputs.iter().any(|inputs| inputs.len() != 1) {
+            let reason = "a probe looks at pictures that are not split; set `splitting` to never".to_owned();
+            return Err(ModelError::Prompt { reason });
+        }
+        let vision = match &parts.model.vision {
+            Some(seeing) if num_images > 0 => {
+                let inputs = prompt.images.iter().flat_map(|image| self.inputs_of(prompt, image));
+                Some(seeing.tower.early(self.pixels(&inputs.collect::<Vec<_>>()), vision_layers))
+            }
+            _ => None,
+        };
         let audio = match (&prompt.audio, &parts.model.audio) {
             (Some(recording), Some(hearing)) => Some(hearing.tower.early(self.mel(recording)?, audio_layers)),
             _ => None,
@@ -244,8 +298,8 @@ impl Assistant {
         let model = &self.parts.model;
         let LookedAt { tokens, early, vision_layers, audio_layers, .. } = looked;
         let mut media = Vec::with_capacity(tokens.image_spans.len() + 1);
-        if let Some(vision) = early.vision {
-            let features = model.connector.forward(model.vision.finish(vision, vision_layers));
+        if let (Some(vision), Some(seeing)) = (early.vision, &model.vision) {
+            let features = seeing.connector.forward(seeing.tower.finish(vision, vision_layers));
             media.extend(spread(&tokens.image_spans, &features));
         }
         if let (Some(audio), Some(hearing), Some(span)) =
@@ -262,7 +316,9 @@ impl Assistant {
     /// As [`Self::encode`].
     pub fn layout(&self, prompt: &Prompt) -> Result<PromptTokens, ModelError> {
         let parts = &*self.parts;
-        let tokens = parts.template.conversation(&parts.tokenizer, &prompt.turns(&parts.config)?)?;
+        let tokens = parts
+            .template
+            .conversation(&parts.tokenizer, &prompt.turns(&parts.config, &parts.preprocessor)?)?;
         // At least one position is left for the answer.
         let limit = self.max_sequence() - 1;
         if tokens.ids.len() > limit {
@@ -271,15 +327,13 @@ impl Assistant {
         Ok(tokens)
     }
 
-    /// `[images, 3, side, side]`; on a GPU padded with black images to a known batch.
-    fn pixels(&self, images: &[RgbImage]) -> Tensor<4> {
+    /// `[inputs, 3, side, side]`; on a GPU padded with black images to a known batch.
+    fn pixels(&self, inputs: &[Vec<f32>]) -> Tensor<4> {
         let parts = &*self.parts;
-        let side = parts.config.vision_config.image_size;
-        let batch = parts.model.decoder.shapes().images(images.len());
+        let side = parts.config.vision_config.as_ref().map_or(0, |vision| vision.image_size);
+        let batch = parts.model.decoder.shapes().images(inputs.len());
         let mut values = Vec::with_capacity(batch * 3 * side * side);
-        for image in images {
-            values.extend(parts.preprocessor.image(image));
-        }
+        inputs.iter().for_each(|input| values.extend_from_slice(input));
         values.resize(batch * 3 * side * side, 0.0);
         Tensor::from_data(TensorData::new(values, [batch, 3, side, side]), &parts.device)
     }
@@ -365,11 +419,13 @@ impl Assistant {
         if all_rows.is_empty() {
             return Ok(());
         }
-        let side = self.parts.config.vision_config.image_size;
-        for batch in [1, 4] {
-            let images = Tensor::zeros([batch, 3, side, side], self.device());
-            read_back(self.parts.model.encode_images(images.clone())).await?;
-            read_back(self.parts.model.encode_kept_images(images, &[0])).await?;
+        if let (Some(seeing), Some(vision)) = (&self.parts.model.vision, &self.parts.config.vision_config) {
+            let side = vision.image_size;
+            for batch in [1, 4] {
+                let images = Tensor::zeros([batch, 3, side, side], self.device());
+                read_back(seeing.encode(images.clone())).await?;
+                read_back(seeing.encode_kept(images, &[0])).await?;
+            }
         }
         if let (Some(hearing), Some(audio)) = (&self.parts.model.audio, &self.parts.config.audio_config) {
             let mel = Tensor::zeros([1, audio.num_mel_bins, audio.num_mel_frames()], self.device());

@@ -1,7 +1,7 @@
 //! Reading a checkpoint: a folder as Hugging Face lays it out, or the same files as bytes.
 //!
 //! Tensors keep their published names; each module asks for its own by name and shape, so a file that lacks
-//! one, or has it in another shape or type, is refused with the tensor's name before anything runs. Extra
+//! one, or has it in another shape or type, is refused with the tensor's name before a value is read. Extra
 //! tensors are ignored. Values stored as F16, BF16 or F32 all become F32 on the device.
 //!
 //! | checkpoint key | module |
@@ -10,17 +10,23 @@
 //! | `model.connector.modality_projection.proj.weight` | [`Connector`](crate::vision::Connector) |
 //! | `model.audio_model.{conv1,conv2,embed_positions,layers.N,layer_norm}.*` (Whisper's encoder) | [`AudioTower`](crate::audio::AudioTower) |
 //! | `model.audio_projector.{ln_pre,linear_1,linear_2,ln_post}.weight` | [`AudioProjector`](crate::audio::AudioProjector) |
-//! | `model.text_model.{embed_tokens,layers.N.*,norm}.weight` | [`Decoder`](crate::decoder::Decoder) |
+//! | `model.text_model.{embed_tokens,layers.N.*,norm}.weight` | [`Decoder`](crate::decoder::Decoder); `model.*` where there are no towers |
 //! | `lm_head.weight` | the decoder's head, where config.json does not tie it to the embedding table |
 
 use std::cell::Cell;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData, bf16, f16};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::expected::{expected_tensors, weights_bytes};
+use crate::text::read_template;
+use crate::weight_files::WeightFiles;
 use crate::weights_format::WeightsFormat;
 
 /// The files of a checkpoint that the engine reads, as bytes.
@@ -30,54 +36,110 @@ pub struct CheckpointFiles {
     pub config_json: Vec<u8>,
     /// `tokenizer.json`
     pub tokenizer_json: Vec<u8>,
-    /// `preprocessor_config.json`
+    /// `preprocessor_config.json`; empty where the checkpoint neither sees nor hears.
     pub preprocessor_json: Vec<u8>,
-    /// `model.safetensors`
-    pub safetensors: Vec<u8>,
+    /// `model.safetensors`, or the files of its index.
+    pub safetensors: WeightFiles,
+    /// The checkpoint's own chat template, where it has one.
+    pub chat_template: Option<String>,
     /// How the dense layers keep the weights on a CPU; f32 unless told otherwise.
     pub weights_format: WeightsFormat,
+    /// Bytes that the loaded weights may take; no bound unless told otherwise.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 impl CheckpointFiles {
-    /// Reads the files from a folder.
+    /// Reads the small files of a folder and opens its weights.
     ///
     /// # Errors
-    /// [`ModelError::File`] naming the file that could not be read.
+    /// [`ModelError::File`] naming the file that could not be read; as [`ModelConfig::from_json`] for a checkpoint of
+    /// another kind.
     pub fn from_dir(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let folder = folder.as_ref();
         let read = |name: &str| {
-            let path = folder.as_ref().join(name);
+            let path = folder.join(name);
             fs::read(&path).map_err(|source| ModelError::File { path: path.display().to_string(), source })
         };
+        let config_json = read("config.json")?;
+        let config = ModelConfig::from_json(&config_json)?;
+        let preprocessor_json = match read("preprocessor_config.json") {
+            Err(ModelError::File { source, .. })
+                if source.kind() == ErrorKind::NotFound && config.is_text_only() =>
+            {
+                Vec::new()
+            }
+            read => read?,
+        };
         Ok(Self {
-            config_json: read("config.json")?,
+            config_json,
             tokenizer_json: read("tokenizer.json")?,
-            preprocessor_json: read("preprocessor_config.json")?,
-            safetensors: read("model.safetensors")?,
-            weights_format: WeightsFormat::default(),
+            preprocessor_json,
+            safetensors: WeightFiles::from_dir(folder)?,
+            chat_template: read_template(folder)?,
+            ..Self::default()
         })
+    }
+
+    /// Refuses weights that would not fit the memory they may take.
+    pub(crate) fn check_memory(&self, config: &ModelConfig) -> Result<(), ModelError> {
+        let needed_bytes = weights_bytes(config, self.weights_format);
+        match self.memory_limit_bytes {
+            Some(limit_bytes) if needed_bytes > limit_bytes => {
+                Err(ModelError::TooLarge { needed_bytes, limit_bytes, format: self.weights_format })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-/// The parsed `model.safetensors` and the device its tensors go to.
+/// The parsed weights and the device its tensors go to.
 pub(crate) struct Weights<'a> {
-    tensors: SafeTensors<'a>,
+    files: Vec<(&'a str, SafeTensors<'a>)>,
     device: &'a Device,
     format: WeightsFormat,
     parameters: Cell<usize>,
 }
 
 impl<'a> Weights<'a> {
-    /// Checks the file's header and extent; no tensor is copied yet.
-    pub(crate) fn parse(bytes: &'a [u8], device: &'a Device) -> Result<Self, ModelError> {
-        let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|error| ModelError::Weights { reason: error.to_string() })?;
-        Ok(Self { tensors, device, format: WeightsFormat::F32, parameters: Cell::new(0) })
+    /// Checks each file's header and extent, and that they hold what their index says; no tensor is read yet.
+    pub(crate) fn parse(files: &'a WeightFiles, device: &'a Device) -> Result<Self, ModelError> {
+        let parse = |name: &'a str, bytes| SafeTensors::deserialize(bytes).map(|file| (name, file));
+        let files_of = files.iter().map(|file| {
+            parse(&file.name, file.bytes())
+                .map_err(|error| ModelError::Weights { file: file.name.clone(), reason: error.to_string() })
+        });
+        let weights = Self::of(files_of.collect::<Result<_, _>>()?, device);
+        for (tensor, place) in files.places() {
+            let file = weights.files.iter().find(|(name, _)| name == place);
+            if file.is_none_or(|(_, file)| file.tensor(tensor).is_err()) {
+                let reason = format!("it has no tensor `{tensor}`, which the index says it has");
+                return Err(ModelError::Weights { file: place.clone(), reason });
+            }
+        }
+        Ok(weights)
+    }
+
+    /// As [`Self::parse`] for one file at hand.
+    pub(crate) fn parse_one(bytes: &'a [u8], device: &'a Device) -> Result<Self, ModelError> {
+        let name = "model.safetensors";
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| ModelError::Weights { file: name.to_owned(), reason: error.to_string() })?;
+        Ok(Self::of(vec![(name, file)], device))
+    }
+
+    fn of(files: Vec<(&'a str, SafeTensors<'a>)>, device: &'a Device) -> Self {
+        Self { files, device, format: WeightsFormat::F32, parameters: Cell::new(0) }
     }
 
     /// Has the dense layers keep their weights in this format.
     pub(crate) fn kept_as(mut self, format: WeightsFormat) -> Self {
         self.format = format;
         self
+    }
+
+    /// Holds the headers against everything that a configuration asks for, before a value is read.
+    pub(crate) fn check(&self, config: &ModelConfig) -> Result<(), ModelError> {
+        expected_tensors(config).into_iter().try_for_each(|(name, shape)| self.view(name, &shape).map(|_| ()))
     }
 
     /// The tensors below a name such as `model.text_model`.
@@ -95,8 +157,11 @@ impl<'a> Weights<'a> {
         self.parameters.get()
     }
 
-    fn values(&self, name: String, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let Ok(view) = self.tensors.tensor(&name) else { return Err(ModelError::MissingTensor { name }) };
+    /// A tensor of exactly this shape, in a type that is read here.
+    fn view(&self, name: String, shape: &[usize]) -> Result<TensorView<'_>, ModelError> {
+        let Some(view) = self.files.iter().find_map(|(_, file)| file.tensor(&name).ok()) else {
+            return Err(ModelError::MissingTensor { name });
+        };
         if view.shape() != shape {
             return Err(ModelError::TensorShape {
                 name,
@@ -104,16 +169,23 @@ impl<'a> Weights<'a> {
                 expected: shape.to_vec(),
             });
         }
+        match view.dtype() {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(view),
+            other => Err(ModelError::TensorType { name, found: format!("{other:?}") }),
+        }
+    }
+
+    fn values(&self, name: String, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let view = self.view(name, shape)?;
         let data = view.data();
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             Dtype::F16 => {
                 data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()
             }
             Dtype::BF16 => {
                 data.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect()
             }
-            other => return Err(ModelError::TensorType { name, found: format!("{other:?}") }),
+            _ => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         };
         self.parameters.set(self.parameters.get() + values.len());
         Ok(values)

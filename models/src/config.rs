@@ -1,8 +1,8 @@
 //! What `config.json` says about a checkpoint: the shapes of its towers and its special tokens.
 //!
-//! Names are those of Hugging Face's `SmolVLMConfig` and `WhisperConfig`; fields that only matter to
+//! Names are those of Hugging Face's `SmolVLMConfig`, `LlamaConfig` and `WhisperConfig`; fields that only matter to
 //! training are ignored, and fields that are left out mean what they mean there. Everything is validated here,
-//! so that the modules may trust it.
+//! so that the modules may trust it. A `LlamaForCausalLM` is read as the decoder of a checkpoint without towers.
 
 mod defaults;
 mod validation;
@@ -14,9 +14,10 @@ use crate::error::ModelError;
 
 const FILE: &str = "config.json";
 
-/// The one architecture this crate runs, as `config.json` names it; the first SmolVLM was published under its
-/// parent's name.
-const ARCHITECTURES: [&str; 2] = ["SmolVLMForConditionalGeneration", "Idefics3ForConditionalGeneration"];
+/// Checkpoints with towers, as `config.json` names them; the first SmolVLM was published under its parent's name.
+const MULTIMODAL: [&str; 2] = ["SmolVLMForConditionalGeneration", "Idefics3ForConditionalGeneration"];
+/// Checkpoints of text alone, whose whole file is what is `text_config` elsewhere.
+const TEXT_ONLY: &str = "LlamaForCausalLM";
 
 /// Shapes of the SigLIP-style vision tower (`vision_config`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -31,7 +32,7 @@ pub struct VisionConfig {
     pub num_attention_heads: usize,
     /// Side of a square patch in pixels.
     pub patch_size: usize,
-    /// Side of the square input image in pixels; a multiple of `patch_size`.
+    /// Side of the square input image in pixels; what is left of it beside whole patches is not looked at.
     pub image_size: usize,
     /// Activation of the feed-forward layer; only `gelu_pytorch_tanh` is known.
     pub hidden_act: String,
@@ -66,6 +67,8 @@ pub struct TextConfig {
     pub vocab_size: usize,
     /// Activation of the feed-forward layer; only `silu` is known.
     pub hidden_act: String,
+    /// Token that begins a text, where a chat template asks for it.
+    pub bos_token_id: Option<u32>,
 }
 
 /// Shapes of the Whisper-style audio encoder and its projector (`audio_config`).
@@ -94,20 +97,22 @@ pub struct AudioConfig {
 /// A checkpoint's `config.json`, validated.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ModelConfig {
-    /// Class names that wrote the file; must name SmolVLM or Idefics3.
+    /// Class names that wrote the file; must name SmolVLM, Idefics3 or Llama.
     pub architectures: Vec<String>,
-    /// Token that stands for one image embedding.
-    pub image_token_id: u32,
+    /// Token that stands for one image embedding; absent where the checkpoint cannot see.
+    pub image_token_id: Option<u32>,
     /// Token that stands for one audio embedding; absent where the checkpoint cannot hear.
     pub audio_token_id: Option<u32>,
     /// Side of the square of patches folded into one image token.
     pub scale_factor: usize,
-    /// Token that pads a batch.
+    /// Token that pads a batch, within the vocabulary.
     pub pad_token_id: u32,
+    /// Tokens that end a text, where no turn of a conversation ends otherwise.
+    pub eos_token_ids: Vec<u32>,
     /// Whether the head shares the embedding table; otherwise it is `lm_head.weight`.
     pub tie_word_embeddings: bool,
-    /// The vision tower.
-    pub vision_config: VisionConfig,
+    /// The vision tower; absent where the checkpoint cannot see.
+    pub vision_config: Option<VisionConfig>,
     /// The decoder.
     pub text_config: TextConfig,
     /// The audio tower; absent where the checkpoint cannot hear.
@@ -156,8 +161,12 @@ impl ModelConfig {
             serde_json::from_slice(bytes).map_err(|source| ModelError::json(FILE, &source))?;
         let names = value["architectures"].as_array().map(Vec::as_slice).unwrap_or_default();
         let found: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-        if !found.iter().any(|name| ARCHITECTURES.contains(name)) {
+        if found.contains(&TEXT_ONLY) {
+            value = defaults::text_only(value);
+        } else if !found.iter().any(|name| MULTIMODAL.contains(name)) {
             return Err(ModelError::Architecture { found: found.join(", ") });
+        } else {
+            defaults::fill_in_vision(&mut value);
         }
         defaults::fill_in(&mut value);
         validation::check_unsupported(&value)?;
@@ -166,8 +175,27 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Image tokens of one image, after the pixel shuffle.
+    /// Whether there is nothing but a decoder.
+    pub fn is_text_only(&self) -> bool {
+        self.vision_config.is_none() && self.audio_config.is_none()
+    }
+
+    /// Where the decoder's tensors are in a checkpoint.
+    pub(crate) fn text_prefix(&self) -> &'static str {
+        if self.is_text_only() { "model" } else { "model.text_model" }
+    }
+
+    /// Side in pixels of what the vision tower looks at, and image tokens along it; `None` where the checkpoint cannot see.
+    pub fn image_grid(&self) -> Option<(u32, u32)> {
+        let of = |vision: &VisionConfig| {
+            let patches = vision.patches_per_side();
+            ((patches * vision.patch_size) as u32, (patches / self.scale_factor) as u32)
+        };
+        self.vision_config.as_ref().map(of)
+    }
+
+    /// Image tokens of one input of the vision tower, after the pixel shuffle; 0 where the checkpoint cannot see.
     pub fn num_image_tokens(&self) -> usize {
-        self.vision_config.num_patches() / self.scale_factor.pow(2)
+        self.vision_config.as_ref().map_or(0, |vision| vision.num_patches() / self.scale_factor.pow(2))
     }
 }

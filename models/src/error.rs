@@ -8,7 +8,7 @@ use thiserror::Error;
 pub enum ModelError {
     /// A file of the checkpoint folder could not be read.
     #[error(
-        "cannot read `{path}`: {source}; a checkpoint folder holds config.json, tokenizer.json, preprocessor_config.json and model.safetensors"
+        "cannot read `{path}`: {source}; a checkpoint folder holds config.json, tokenizer.json, preprocessor_config.json (but for text alone) and model.safetensors, or model.safetensors.index.json with the files it names"
     )]
     File {
         /// The path as given.
@@ -18,7 +18,7 @@ pub enum ModelError {
     },
     /// The checkpoint is of another kind.
     #[error(
-        "config.json names the architecture `{found}`; this engine runs SmolVLMForConditionalGeneration only"
+        "config.json names the architecture `{found}`; this engine runs SmolVLMForConditionalGeneration, Idefics3ForConditionalGeneration and LlamaForCausalLM: choose such a checkpoint"
     )]
     Architecture {
         /// What `config.json` names.
@@ -32,16 +32,33 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
-    /// `model.safetensors` itself cannot be parsed, for example because a download was cut short.
+    /// A file of weights itself cannot be parsed, for example because a download was cut short.
     #[error(
-        "model.safetensors is damaged: {reason}; fetch the file again and compare its size with MANIFEST.json"
+        "{file} is damaged: {reason}; fetch the file again and compare its size with MANIFEST.json or its publisher's"
     )]
     Weights {
+        /// The file's name inside the checkpoint folder.
+        file: String,
         /// What the parser said.
         reason: String,
     },
+    /// The weights would not fit the memory.
+    #[error(
+        "the weights take {} MB as {format}, of which {} MB are free; keep them as f16 or int8, choose a smaller checkpoint, or make room", needed_bytes >> 20, limit_bytes >> 20
+    )]
+    TooLarge {
+        /// What the loaded weights take.
+        needed_bytes: u64,
+        /// What they may take.
+        limit_bytes: u64,
+        /// How the dense layers would keep them.
+        format: crate::WeightsFormat,
+    },
+    /// A name that stands for no format of weights.
+    #[error("`{0}` is no format of weights: they are f32, f16 and int8")]
+    UnknownFormat(String),
     /// The weights lack a tensor that the configuration asks for.
-    #[error("model.safetensors has no tensor `{name}`; config.json and the weights do not belong together")]
+    #[error("the weights have no tensor `{name}`; config.json and the weights do not belong together")]
     MissingTensor {
         /// The tensor's name in the checkpoint.
         name: String,

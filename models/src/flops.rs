@@ -18,7 +18,8 @@ impl<'a> Flops<'a> {
 
     /// Vision tower and connector over one image of which `kept_tokens` image tokens are looked at.
     pub fn image(&self, kept_tokens: usize) -> u64 {
-        let (vision, scale) = (&self.0.vision_config, self.0.scale_factor);
+        let Some(vision) = &self.0.vision_config else { return 0 };
+        let scale = self.0.scale_factor;
         let patches = kept_tokens * scale * scale;
         let embedding = dense(patches, vision.num_channels * vision.patch_size.pow(2), vision.hidden_size);
         let layer = encoder_layer(patches, vision.hidden_size, vision.intermediate_size);

@@ -12,8 +12,8 @@ use crate::error::ModelError;
 /// What is looked at; the default is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptTokens {
-    /// For each image the kept tokens in rising order, row by row of the token grid; `None` keeps all. Empty: all
-    /// images are kept whole.
+    /// For each image the kept tokens in rising order, row by row of the token grid and input by input where it is split;
+    /// `None` keeps all. Inputs of which no token is kept are not looked at. Empty: all images are kept whole.
     pub images: Vec<Option<Vec<usize>>>,
     /// The kept audio tokens in rising order; `None` keeps all.
     pub audio: Option<Vec<usize>>,
@@ -29,15 +29,18 @@ impl KeptTokens {
     ///
     /// # Errors
     /// [`ModelError::Prompt`] for lists that are empty, unsorted, out of range or not one for each image.
-    pub(crate) fn check(&self, config: &ModelConfig, num_images: usize) -> Result<(), ModelError> {
-        if !self.images.is_empty() && self.images.len() != num_images {
-            let (lists, images) = (self.images.len(), num_images);
+    ///
+    /// `inputs` are the numbers of inputs of the images.
+    pub(crate) fn check(&self, config: &ModelConfig, inputs: &[usize]) -> Result<(), ModelError> {
+        if !self.images.is_empty() && self.images.len() != inputs.len() {
+            let (lists, images) = (self.images.len(), inputs.len());
             return Err(refusal(format!(
                 "{lists} lists of kept tokens for {images} images; give one for each"
             )));
         }
-        for kept in self.images.iter().flatten() {
-            check_list(kept, config.num_image_tokens(), "image")?;
+        for (kept, inputs) in self.images.iter().zip(inputs) {
+            let Some(kept) = kept else { continue };
+            check_list(kept, config.num_image_tokens() * inputs, "image")?;
         }
         match (&self.audio, &config.audio_config) {
             (Some(kept), Some(audio)) => check_list(kept, audio.num_audio_tokens(), "audio"),
@@ -58,6 +61,12 @@ fn check_list(kept: &[usize], count: usize, what: &str) -> Result<(), ModelError
 
 fn refusal(reason: String) -> ModelError {
     ModelError::Prompt { reason }
+}
+
+/// Of the kept tokens of an image those of one of its inputs, each of which has `count` tokens.
+pub(crate) fn kept_of(kept: &[usize], input: usize, count: usize) -> &[usize] {
+    let below = |limit: usize| kept.partition_point(|&token| token < limit);
+    &kept[below(input * count)..below((input + 1) * count)]
 }
 
 /// The patches of kept image tokens, each token's together and in the connector's order.
@@ -118,6 +127,16 @@ mod tests {
     fn a_token_s_patches_stand_together() {
         assert_eq!(patches_of(&[0, 3], 2, 2), [0, 1, 4, 5, 10, 11, 14, 15]);
         assert_eq!(positions_of(&[1, 4], 3), [3, 4, 5, 12, 13, 14]);
+    }
+
+    #[test]
+    fn tokens_are_counted_through_the_inputs() {
+        let kept = [0, 3, 4, 9, 11];
+        assert_eq!(
+            (kept_of(&kept, 0, 4), kept_of(&kept, 1, 4), kept_of(&kept, 2, 4)),
+            (&[0, 3][..], &[4][..], &[9, 11][..])
+        );
+        assert!(kept_of(&[8], 1, 4).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
 use crate::checkpoint::{Scope, Weights};
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, VisionConfig};
 use crate::error::ModelError;
 use crate::generation::read_back;
 use crate::linear::Linear;
@@ -127,11 +127,14 @@ impl MasProbe {
         let Some(audio) = &model.audio_config else {
             return Err(invalid("the checkpoint cannot hear, a probe looks at sound too".to_owned()));
         };
-        let side = model.vision_config.patches_per_side();
-        config.check(model, audio.encoder_layers, audio.max_source_positions)?;
-        let weights = Weights::parse(&files.safetensors, device)?;
+        let Some(seen) = &model.vision_config else {
+            return Err(invalid("the checkpoint cannot see, a probe looks at pictures too".to_owned()));
+        };
+        let side = seen.patches_per_side();
+        config.check(seen, audio.encoder_layers, audio.max_source_positions)?;
+        let weights = Weights::parse_one(&files.safetensors, device)?;
         let scope = weights.root();
-        let (width, vision_size) = (config.width, model.vision_config.hidden_size);
+        let (width, vision_size) = (config.width, seen.hidden_size);
         let cells_per_side = side / CELL_PATCHES;
         let text_size = model.text_config.hidden_size;
         Ok(Self {
@@ -292,13 +295,10 @@ impl Side {
 }
 
 impl ProbeConfig {
-    fn check(self, model: &ModelConfig, audio_layers: usize, positions: usize) -> Result<(), ModelError> {
-        let side = model.vision_config.patches_per_side();
+    fn check(self, vision: &VisionConfig, audio_layers: usize, positions: usize) -> Result<(), ModelError> {
+        let side = vision.patches_per_side();
         let holds = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(invalid(reason.to_owned())) };
-        holds(
-            self.vision_layers <= model.vision_config.num_hidden_layers,
-            "vision_layers: the tower has fewer",
-        )?;
+        holds(self.vision_layers <= vision.num_hidden_layers, "vision_layers: the tower has fewer")?;
         holds(self.audio_layers <= audio_layers, "audio_layers: the tower has fewer")?;
         holds(
             self.window_frames > 0 && positions.is_multiple_of(self.window_frames),

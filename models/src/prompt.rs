@@ -1,8 +1,8 @@
 //! What goes into a model: a question with its media, and the conversation before it.
 
-use crate::kept::KeptTokens;
-use crate::preprocess::{Pcm, RgbImage};
-use crate::text::TurnTokens;
+use crate::kept::{KeptTokens, kept_of};
+use crate::preprocess::{Clip, ImageLayout, Pcm, Preprocessor, RgbImage};
+use crate::text::{ImageTokens, TurnTokens};
 use crate::{ModelConfig, ModelError};
 
 /// A question with what it is about.
@@ -12,12 +12,26 @@ pub struct Prompt {
     pub question: String,
     /// Pictures, or the frames of a clip in order.
     pub images: Vec<RgbImage>,
+    /// Whether pictures are split into tiles.
+    pub splitting: Splitting,
+    /// When the pictures were, if they are frames of a video whose times are known; they are not split then.
+    pub clip: Option<Clip>,
     /// A recording.
     pub audio: Option<Pcm>,
     /// Which of their tokens are looked at.
     pub kept: KeptTokens,
     /// What was asked and answered before, oldest first.
     pub history: Vec<PastTurn>,
+}
+
+/// Whether pictures are split into tiles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Splitting {
+    /// As the checkpoint has it: by its preprocessor_config.json.
+    #[default]
+    AsPublished,
+    /// Each picture is one input: of pictures of which parts alone are there, and of frames.
+    Never,
 }
 
 /// An earlier question of a conversation and its answer.
@@ -45,10 +59,30 @@ impl Prompt {
         self
     }
 
+    /// Whether none of this question's pictures is split, whatever the checkpoint does.
+    pub(crate) fn never_splits(&self) -> bool {
+        self.splitting == Splitting::Never || self.clip.is_some()
+    }
+
+    /// How an image of this question is shown.
+    pub(crate) fn layout(&self, image: &RgbImage, preprocessor: &Preprocessor) -> ImageLayout {
+        if self.never_splits() {
+            ImageLayout::WHOLE
+        } else {
+            preprocessor.layout(image.width(), image.height())
+        }
+    }
+
     /// Tokens looked at of each image of this question alone.
-    pub fn image_tokens(&self, config: &ModelConfig) -> Vec<usize> {
+    pub(crate) fn image_tokens(&self, config: &ModelConfig, preprocessor: &Preprocessor) -> Vec<ImageTokens> {
         let all = config.num_image_tokens();
-        (0..self.images.len()).map(|index| self.kept.image(index).map_or(all, <[usize]>::len)).collect()
+        let of = |(index, image)| {
+            let layout = self.layout(image, preprocessor);
+            let Some(kept) = self.kept.image(index) else { return ImageTokens::all_of(layout, all) };
+            let counts = (0..layout.num_inputs()).map(|input| kept_of(kept, input, all).len()).collect();
+            ImageTokens { layout, counts }
+        };
+        self.images.iter().enumerate().map(of).collect()
     }
 
     /// Tokens looked at of this question's own recording, if it has one.
@@ -58,15 +92,22 @@ impl Prompt {
     }
 
     /// The conversation as the template sees it.
-    pub(crate) fn turns(&self, config: &ModelConfig) -> Result<Vec<TurnTokens<'_>>, ModelError> {
+    pub(crate) fn turns(
+        &self,
+        config: &ModelConfig,
+        preprocessor: &Preprocessor,
+    ) -> Result<Vec<TurnTokens<'_>>, ModelError> {
         let answers = self.history.iter().map(|turn| Some(turn.answer.as_str())).chain([None]);
         self.questions()
             .zip(answers)
             .map(|(asked, answer)| {
-                asked.kept.check(config, asked.images.len())?;
+                let inputs: Vec<usize> =
+                    asked.images.iter().map(|image| asked.layout(image, preprocessor).num_inputs()).collect();
+                asked.kept.check(config, &inputs)?;
                 Ok(TurnTokens {
                     question: &asked.question,
-                    image_tokens: asked.image_tokens(config),
+                    images: asked.image_tokens(config, preprocessor),
+                    clip: asked.clip.as_ref(),
                     audio_tokens: asked.audio_tokens(config),
                     answer,
                 })

@@ -107,6 +107,12 @@ impl VisionTower {
         let [batch, channels, height, width] = images.dims();
         let patch = self.patch_size;
         let (rows, columns) = (height / patch, width / patch);
+        // What is left beside whole patches is not looked at, as by a convolution without padding.
+        let images = if (rows * patch, columns * patch) == (height, width) {
+            images
+        } else {
+            images.slice([0..batch, 0..channels, 0..rows * patch, 0..columns * patch])
+        };
         images
             .reshape([batch, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5]) // [batch, rows, columns, channels, patch, patch]
@@ -122,8 +128,12 @@ pub struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn load(scope: &Scope<'_>, config: &ModelConfig) -> Result<Self, ModelError> {
-        let folded = config.vision_config.hidden_size * config.scale_factor.pow(2);
+    pub(crate) fn load(
+        scope: &Scope<'_>,
+        vision: &VisionConfig,
+        config: &ModelConfig,
+    ) -> Result<Self, ModelError> {
+        let folded = vision.hidden_size * config.scale_factor.pow(2);
         let proj = scope.child("modality_projection.proj");
         Ok(Self {
             proj: Linear::load(&proj, folded, config.text_config.hidden_size, false)?,

@@ -19,6 +19,15 @@ pub enum WeightsFormat {
 
 impl WeightsFormat {
     const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+
+    /// Bytes of one weight.
+    pub fn bytes_per_weight(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::Int8 => 1,
+        }
+    }
 }
 
 impl fmt::Display for WeightsFormat {
@@ -36,9 +45,7 @@ impl FromStr for WeightsFormat {
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
         let named = Self::ALL.into_iter().find(|format| format.to_string() == name);
-        named.ok_or_else(|| ModelError::Weights {
-            reason: format!("`{name}` is no format of weights: they are f32, f16 and int8"),
-        })
+        named.ok_or_else(|| ModelError::UnknownFormat(name.to_owned()))
     }
 }
 

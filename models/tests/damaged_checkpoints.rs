@@ -100,7 +100,7 @@ fn contradictions_in_the_configuration_are_refused() {
         ("expected usize", |config| config["text_config"]["hidden_size"] = json!("wide")),
         ("num_key_value_heads", |config| config["text_config"]["num_key_value_heads"] = json!(3)),
         ("num_attention_heads", |config| config["vision_config"]["num_attention_heads"] = json!(0)),
-        ("patch_size", |config| config["vision_config"]["patch_size"] = json!(7)),
+        ("patch_size", |config| config["vision_config"]["patch_size"] = json!(700)),
         ("scale_factor", |config| config["scale_factor"] = json!(5)),
         ("vocab_size", |config| config["text_config"]["vocab_size"] = json!(1_u64 << 40)),
         ("hidden_act", |config| config["text_config"]["hidden_act"] = json!("relu")),

@@ -33,7 +33,10 @@ fn vulkan_equals_the_cpu() {
     let (cpu, gpu) = (Golden::load(&Device::flex()), Golden::load(&gpu));
     let towers = |golden: &Golden| -> [Tensor<3>; 2] {
         let hearing = golden.model.audio.as_ref().unwrap();
-        [golden.model.encode_images(golden.tensor("pixels")), hearing.encode(golden.tensor("mel"))]
+        [
+            golden.model.vision.as_ref().unwrap().encode(golden.tensor("pixels")),
+            hearing.encode(golden.tensor("mel")),
+        ]
     };
     for (name, (cpu, gpu)) in ["images", "audio"].into_iter().zip(towers(&cpu).into_iter().zip(towers(&gpu)))
     {

@@ -20,9 +20,9 @@ fn golden() -> Golden {
 #[test]
 fn vision_tower_and_connector() {
     let golden = golden();
-    let patches = golden.model.vision.forward(golden.tensor("pixels"));
+    let patches = golden.model.vision.as_ref().unwrap().tower.forward(golden.tensor("pixels"));
     assert_close("vision", patches.clone(), &golden.values("vision"), TOLERANCE);
-    let tokens = golden.model.connector.forward(patches);
+    let tokens = golden.model.vision.as_ref().unwrap().connector.forward(patches);
     assert_close("connector", tokens, &golden.values("image_tokens"), TOLERANCE);
 }
 
@@ -134,9 +134,9 @@ fn a_batch_of_two_equals_two_batches_of_one() {
         }
     }
     let images = golden.tensor::<4>("pixels");
-    let both = golden.model.encode_images(images.clone());
+    let both = golden.model.vision.as_ref().unwrap().encode(images.clone());
     for index in 0..2 {
-        let alone = golden.model.encode_images(images.clone().narrow(0, index, 1));
+        let alone = golden.model.vision.as_ref().unwrap().encode(images.clone().narrow(0, index, 1));
         assert_close("images", both.clone().narrow(0, index, 1), &values(alone), 1e-5);
     }
 }

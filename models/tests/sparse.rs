@@ -66,9 +66,9 @@ fn tokens(mut generation: Generation) -> Vec<u32> {
 #[test]
 fn kept_tokens_are_those_of_the_training_code() {
     let cloud = assistant("pocket-cloud");
-    let (side, device) = (cloud.config().vision_config.image_size, cloud.device().clone());
+    let (side, device) = (cloud.config().vision_config.as_ref().unwrap().image_size, cloud.device().clone());
     let pixels = pattern([1, 3, side, side], &device);
-    let image = cloud.model().encode_kept_images(pixels, &[0, 1, 7, 14, 35]);
+    let image = cloud.model().vision.as_ref().unwrap().encode_kept(pixels, &[0, 1, 7, 14, 35]);
     assert_close("image", image, &golden("cloud_image"), 1e-4);
     let hearing = cloud.model().audio.as_ref().unwrap();
     let audio = hearing.encode_kept(pattern([1, 80, 480], &device), &[3, 4, 5, 40]);
@@ -79,10 +79,12 @@ fn kept_tokens_are_those_of_the_training_code() {
 fn the_probe_scores_as_it_was_trained() {
     let edge = assistant("pocket-edge");
     let probe = probe(&edge);
-    let (side, device) = (edge.config().vision_config.image_size, edge.device().clone());
+    let (side, device) = (edge.config().vision_config.as_ref().unwrap().image_size, edge.device().clone());
     let hearing = edge.model().audio.as_ref().unwrap();
     let early = EarlyFeatures {
-        vision: Some(edge.model().vision.early(pattern([1, 3, side, side], &device), 1)),
+        vision: Some(
+            edge.model().vision.as_ref().unwrap().tower.early(pattern([1, 3, side, side], &device), 1),
+        ),
         audio: Some(hearing.tower.early(pattern([1, 80, 480], &device), 1)),
     };
     let question = edge.model().decoder.embed(&[edge.tokenizer().encode(QUESTION).unwrap()]);

@@ -6,7 +6,8 @@ mod tiny_config;
 use std::time::{Duration, Instant};
 
 use msao_models::ModelError;
-use msao_models::text::{PromptTemplate, TextTokenizer, TurnTokens};
+use msao_models::preprocess::ImageLayout;
+use msao_models::text::{ImageTokens, PromptTemplate, TextTokenizer, TurnTokens};
 use serde_json::{Value, json};
 use tiny_config::config;
 
@@ -95,14 +96,16 @@ fn earlier_turns_stand_as_the_chat_templates_put_them() {
                 let texts: Vec<_> = turns.iter().map(|one| turn(one, with_space)).collect();
                 let of = |(one, (question, answer)): (&'_ Value, &'_ (String, Option<String>))| {
                     let images = one["images"].as_u64().expect("a number") as usize;
-                    (question.clone(), vec![4; images], (one["audio"] == true).then_some(5), answer.clone())
+                    let images = vec![ImageTokens::all_of(ImageLayout::WHOLE, 4); images];
+                    (question.clone(), images, (one["audio"] == true).then_some(5), answer.clone())
                 };
                 let parts: Vec<_> = turns.iter().zip(&texts).map(of).collect();
                 let turns: Vec<TurnTokens<'_>> = parts
                     .iter()
-                    .map(|(question, image_tokens, audio_tokens, answer)| TurnTokens {
+                    .map(|(question, images, audio_tokens, answer)| TurnTokens {
                         question,
-                        image_tokens: image_tokens.clone(),
+                        images: images.clone(),
+                        clip: None,
                         audio_tokens: *audio_tokens,
                         answer: answer.as_deref(),
                     })

@@ -28,11 +28,11 @@ impl Stopwatch {
     }
 }
 
-/// Operations of the towers on all media, whole.
-pub(crate) fn towers_flops(config: &ModelConfig, prompt: &Prompt) -> u64 {
+/// Operations of the towers on all media, whole; the pictures make so many inputs.
+pub(crate) fn towers_flops(config: &ModelConfig, prompt: &Prompt, inputs: usize) -> u64 {
     let flops = Flops::of(config);
     let hearing = prompt.audio.as_ref().and(config.audio_config.as_ref());
-    prompt.images.len() as u64 * flops.image(config.num_image_tokens())
+    inputs as u64 * flops.image(config.num_image_tokens())
         + hearing.map_or(0, |audio| flops.audio(audio.num_audio_tokens()))
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn probe_flops(
     };
     Ok(probe.flops(
         question_tokens.clamp(1, shapes.max_question_tokens),
-        prompt.images.len() * config.vision_config.num_patches(),
+        prompt.images.len() * config.vision_config.as_ref().map_or(0, |vision| vision.num_patches()),
         windows,
     ))
 }
@@ -62,9 +62,10 @@ pub(crate) fn probe_flops(
 pub(crate) fn modalities(
     config: &ModelConfig,
     prompt: &Prompt,
+    inputs: usize,
     prompt_tokens: usize,
 ) -> Vec<ModalityReceipt> {
-    let vision = prompt.images.len() * config.num_image_tokens();
+    let vision = inputs * config.num_image_tokens();
     let audio = match (&prompt.audio, &config.audio_config) {
         (Some(_), Some(audio)) => audio.num_audio_tokens(),
         _ => 0,

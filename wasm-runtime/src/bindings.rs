@@ -79,7 +79,7 @@ impl Engine {
             config_json,
             tokenizer_json,
             preprocessor_json,
-            safetensors,
+            safetensors: safetensors.into(),
             ..CheckpointFiles::default()
         };
         let probe = probe_config_json.zip(probe_safetensors);

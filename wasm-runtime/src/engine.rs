@@ -129,8 +129,9 @@ impl EdgeEngine {
             return Ok(EdgeAnswer { text, finish_reason, revision: 0, receipt });
         };
         let (config, prompt_tokens) = (self.assistant.config(), encoded.num_tokens());
+        let inputs = self.assistant.num_image_inputs(prompt);
         receipt.prompt_tokens = prompt_tokens as u32;
-        receipt.modalities = accounting::modalities(config, prompt, prompt_tokens);
+        receipt.modalities = accounting::modalities(config, prompt, inputs, prompt_tokens);
         receipt.flops += Flops::of(config).decoder(prompt_tokens, 0, 1);
         let generation = generation.with_max_new_tokens(max_new_tokens);
         let mut draft = Draft::new(&self.assistant, generation, sampler, self.clock);
@@ -181,7 +182,8 @@ impl EdgeEngine {
         receipt: &mut Receipt,
     ) -> Result<Option<(EncodedPrompt, Generation)>, ModelError> {
         let mut watch = Stopwatch::start(self.clock);
-        receipt.flops += accounting::towers_flops(self.assistant.config(), prompt);
+        let inputs = self.assistant.num_image_inputs(prompt);
+        receipt.flops += accounting::towers_flops(self.assistant.config(), prompt, inputs);
         let encoded = match scorer {
             None => self.assistant.encode(prompt)?,
             // There is nothing to look at, and nothing to say but that.

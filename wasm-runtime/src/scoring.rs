@@ -78,9 +78,10 @@ impl Scorer {
         config: &ModelConfig,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let vision = &config.vision_config;
+        let probe = MasProbe::load(files, config, device)?;
+        let vision = config.vision_config.as_ref().expect("no probe loads without a vision tower");
         Ok(Self {
-            probe: MasProbe::load(files, config, device)?,
+            probe,
             planes: SimHash::new(vision.hidden_size, HASH_SEED),
             own_grid: ImageGrid {
                 side_px: vision.image_size as u32,

@@ -144,11 +144,8 @@ pub(crate) fn grid_of(target: &Assistant) -> TargetGrid {
             window_samples: (samples / audio.num_audio_tokens()) as u32,
             tokens: audio.num_audio_tokens() as u32,
         });
-    let tokens_per_side = config.vision_config.patches_per_side() / config.scale_factor;
-    let image = ImageGrid {
-        side_px: config.vision_config.image_size as u32,
-        tokens_per_side: tokens_per_side as u32,
-    };
+    let (side_px, tokens_per_side) = config.image_grid().unwrap_or((1, 1));
+    let image = ImageGrid { side_px, tokens_per_side };
     TargetGrid { image, audio }
 }
 

@@ -220,7 +220,8 @@ impl Models {
             flops: FlopCounts {
                 probe: self.probe.flops(
                     prompt_length(&self.edge, &question.question)?,
-                    given.images.len() * self.edge.config().vision_config.num_patches(),
+                    given.images.len()
+                        * self.edge.config().vision_config.as_ref().map_or(0, |vision| vision.num_patches()),
                     if given.audio.is_some() { self.probe_windows() } else { 0 },
                 ),
                 edge: edge.receipt.flops,

@@ -1,6 +1,6 @@
 //! An answer of the split model, and what it took.
 
-use msao_models::{Assistant, Flops, ModelConfig, Prompt};
+use msao_models::{Assistant, Flops, Prompt};
 
 use super::{POLICY, wire};
 use crate::record::Record;
@@ -53,7 +53,7 @@ impl SplitAnswer {
         text: String,
     ) -> Self {
         let config = target.config();
-        let (flops, media) = (Flops::of(config), MediaTokens::of(prompt, config));
+        let (flops, media) = (Flops::of(config), MediaTokens::of(target, prompt));
         let of_layers = |count: usize| {
             let steps = (0..work.steps).map(|step| flops.layers(count, 1, prompt_tokens + step));
             flops.layers(count, prompt_tokens, 0) + steps.sum::<u64>()
@@ -131,7 +131,9 @@ struct MediaTokens {
 }
 
 impl MediaTokens {
-    fn of(prompt: &Prompt, config: &ModelConfig) -> Self {
+    fn of(target: &Assistant, prompt: &Prompt) -> Self {
+        let config = target.config();
+        // Its pictures are not split: what is measured here is the shipped pair.
         let image = |index| prompt.kept.image(index).map_or(config.num_image_tokens(), <[usize]>::len);
         let heard = config.audio_config.as_ref().map_or(0, |audio| audio.num_audio_tokens());
         Self {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use msao_models::text::PromptTokens;
+use msao_models::text::{InputSpan, PromptTokens};
 use msao_models::{Flops, ModelConfig, Prompt};
 use msao_protocol::{Modality, ModalityReceipt, Receipt, SettledToken, Span, SpanKind};
 
@@ -23,7 +23,8 @@ pub(super) struct Ledger {
 /// How many tokens of each medium are looked at, those of earlier turns included.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LookedAt {
-    images: Vec<usize>,
+    /// Of each input of each image.
+    images: Vec<Vec<usize>>,
     audio: Vec<usize>,
     /// Of these, the first ones that were looked at before.
     known_images: usize,
@@ -32,8 +33,9 @@ pub(super) struct LookedAt {
 }
 
 impl LookedAt {
-    pub(super) fn new(config: &ModelConfig, prompt: &Prompt) -> Self {
-        let images = prompt.questions().flat_map(|asked| asked.image_tokens(config)).collect();
+    pub(super) fn new(config: &ModelConfig, prompt: &Prompt, layout: &PromptTokens) -> Self {
+        let tokens = |inputs: &Vec<InputSpan>| inputs.iter().map(|input| input.span.len()).collect();
+        let images = layout.image_inputs.iter().map(tokens).collect();
         let audio = prompt.questions().filter_map(|asked| asked.audio_tokens(config)).collect();
         Self { images, audio, ..Self::default() }
     }
@@ -57,7 +59,8 @@ impl LookedAt {
     /// Operations of towers and prefill.
     pub(super) fn flops(&self, config: &ModelConfig, prompt_tokens: usize) -> u64 {
         let flops = Flops::of(config);
-        let images: u64 = self.images[self.known_images..].iter().map(|&tokens| flops.image(tokens)).sum();
+        let images: u64 =
+            self.images[self.known_images..].iter().flatten().map(|&tokens| flops.image(tokens)).sum();
         let audio: u64 = self.audio[self.known_audio..].iter().map(|&tokens| flops.audio(tokens)).sum();
         images + audio + flops.decoder(prompt_tokens - self.known_tokens, self.known_tokens, 1)
     }
@@ -93,7 +96,7 @@ impl Ledger {
     pub(super) fn note_prompt(&mut self, prompt_tokens: usize, looked_at: &LookedAt) {
         self.receipt.prompt_tokens = prompt_tokens as u32;
         self.receipt.reused_tokens = looked_at.known_tokens as u32;
-        self.vision_tokens = looked_at.images.iter().sum();
+        self.vision_tokens = looked_at.images.iter().flatten().sum();
         self.audio_tokens = looked_at.audio.iter().sum();
     }
 

@@ -112,6 +112,8 @@ pub enum Readiness {
 pub struct EngineInfo {
     /// The model, as told to clients.
     pub model: ModelInfo,
+    /// Whether the model takes pictures.
+    pub sees: bool,
     /// Seconds of sound the model hears at once; `None` when it cannot hear.
     pub audio_window_s: Option<f64>,
     /// Longest answer in tokens.

@@ -13,6 +13,7 @@ use crate::engine::EngineInfo;
 /// one is refused instead.
 pub(crate) fn effective_limits(configured: Limits, engine: &EngineInfo) -> Limits {
     Limits {
+        images: if engine.sees { configured.images } else { 0 },
         audio_s: engine.audio_window_s.map_or(0.0, |window_s| configured.audio_s.min(window_s as f32)),
         max_new_tokens: configured.max_new_tokens.min(engine.max_new_tokens),
         question_chars: configured.question_chars.min(engine.question_chars),
@@ -83,6 +84,10 @@ pub(super) fn check_media(
     engine: &EngineInfo,
 ) -> Result<(), Refusal> {
     let count = images.len();
+    if count > 0 && !engine.sees {
+        let message = "this model cannot see: leave the pictures out";
+        return Err(Refusal::new(ErrorCode::Unsupported, message));
+    }
     within(count, limits.images, ErrorCode::TooManyImages, |limit| {
         format!("{count} images were sent; at most {limit} are accepted: send fewer frames")
     })?;
@@ -209,6 +214,7 @@ pub(super) mod tests {
         };
         EngineInfo {
             model,
+            sees: true,
             audio_window_s: Some(4.8),
             max_new_tokens: 128,
             question_chars: 2_000,

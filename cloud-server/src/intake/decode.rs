@@ -5,7 +5,7 @@
 
 use msao_models::preprocess::decode::{ImageBudget, decode_image, image_size};
 use msao_models::preprocess::{AudioBudget, MediaError, Pcm, RgbImage, read_wav};
-use msao_models::{KeptTokens, PastTurn, Prompt};
+use msao_models::{KeptTokens, PastTurn, Prompt, Splitting};
 use msao_protocol::{Ask, AudioInput, ErrorCode, ImageInput, Limits, ModelInfo};
 
 use super::{Refusal, kept};
@@ -40,7 +40,11 @@ fn decode_question(
         let picture = decode_picture(&input.media().bytes, limits)?;
         let (picture, tokens) = match input {
             ImageInput::Whole(_) => (picture, None),
-            ImageInput::Kept(image) => kept::place_tiles(&picture, &image.mask, &model.image)?,
+            ImageInput::Kept(image) => {
+                // Its squares are those of a picture in one piece.
+                prompt.splitting = Splitting::Never;
+                kept::place_tiles(&picture, &image.mask, &model.image)?
+            }
         };
         prompt.images.push(picture);
         prompt.kept.images.push(tokens);

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{AudioConfig, FILE, ModelConfig};
+use super::{AudioConfig, FILE, ModelConfig, VisionConfig};
 use crate::error::ModelError;
 
 /// Refuses options of the file that change the network in ways that are not built here.
 pub(super) fn check_unsupported(file: &Value) -> Result<(), ModelError> {
     let text = &file["text_config"];
-    for key in ["attention_bias", "mlp_bias", "qk_layer_norms", "use_resampler"] {
+    for key in ["attention_bias", "mlp_bias", "qk_layer_norms", "use_resampler", "rope_interleaved"] {
         require(text[key] != true, &format!("text_config.{key} is true; only false is supported"))?;
     }
     for key in ["rope_scaling", "rope_parameters"] {
@@ -22,15 +22,9 @@ pub(super) fn check_unsupported(file: &Value) -> Result<(), ModelError> {
 impl ModelConfig {
     /// Refuses what the modules could not run, naming the key.
     pub(super) fn validate(&self) -> Result<(), ModelError> {
-        let vision = &self.vision_config;
         let text = &self.text_config;
         positive(&[
             ("scale_factor", self.scale_factor),
-            ("vision_config.hidden_size", vision.hidden_size),
-            ("vision_config.intermediate_size", vision.intermediate_size),
-            ("vision_config.num_attention_heads", vision.num_attention_heads),
-            ("vision_config.patch_size", vision.patch_size),
-            ("vision_config.image_size", vision.image_size),
             ("text_config.hidden_size", text.hidden_size),
             ("text_config.intermediate_size", text.intermediate_size),
             ("text_config.num_attention_heads", text.num_attention_heads),
@@ -43,22 +37,21 @@ impl ModelConfig {
         }
         positive(&[("text_config.head_dim", text.head_dim())])?;
         finite(&[
-            ("vision_config.layer_norm_eps", vision.layer_norm_eps),
             ("text_config.rms_norm_eps", text.rms_norm_eps),
             ("text_config.rope_theta", text.rope_theta),
         ])?;
-        known("vision_config.hidden_act", &vision.hidden_act, "gelu_pytorch_tanh")?;
         known("text_config.hidden_act", &text.hidden_act, "silu")?;
-        require(vision.num_channels == 3, "vision_config.num_channels must be 3")?;
-        divides(("vision_config.num_attention_heads", vision.num_attention_heads), vision.hidden_size)?;
-        divides(("vision_config.patch_size", vision.patch_size), vision.image_size)?;
-        divides(("scale_factor", self.scale_factor), vision.patches_per_side())?;
         divides(("text_config.num_key_value_heads", text.num_key_value_heads), text.num_attention_heads)?;
         divides(("2 (rotary halves)", 2), text.head_dim())?;
-        require(
-            (self.image_token_id as usize) < text.vocab_size,
-            "image_token_id is outside the vocabulary",
-        )?;
+        match (&self.vision_config, self.image_token_id) {
+            (None, None) => {}
+            (Some(vision), Some(token)) => {
+                require((token as usize) < text.vocab_size, "image_token_id is outside the vocabulary")?;
+                vision.validate()?;
+                divides(("scale_factor", self.scale_factor), vision.patches_per_side())?;
+            }
+            _ => return Err(invalid("vision_config and image_token_id must come together".to_owned())),
+        }
         match (&self.audio_config, self.audio_token_id) {
             (None, None) => Ok(()),
             (Some(audio), Some(token)) => {
@@ -67,6 +60,23 @@ impl ModelConfig {
             }
             _ => Err(invalid("audio_config and audio_token_id must come together".to_owned())),
         }
+    }
+}
+
+impl VisionConfig {
+    fn validate(&self) -> Result<(), ModelError> {
+        positive(&[
+            ("vision_config.hidden_size", self.hidden_size),
+            ("vision_config.intermediate_size", self.intermediate_size),
+            ("vision_config.num_attention_heads", self.num_attention_heads),
+            ("vision_config.patch_size", self.patch_size),
+            ("vision_config.image_size", self.image_size),
+        ])?;
+        finite(&[("vision_config.layer_norm_eps", self.layer_norm_eps)])?;
+        known("vision_config.hidden_act", &self.hidden_act, "gelu_pytorch_tanh")?;
+        require(self.num_channels == 3, "vision_config.num_channels must be 3")?;
+        divides(("vision_config.num_attention_heads", self.num_attention_heads), self.hidden_size)?;
+        require(self.patches_per_side() > 0, "vision_config.patch_size is larger than image_size")
     }
 }
 

@@ -3,7 +3,8 @@
 
 use serde::Deserialize;
 
-use super::{MelConfig, Pcm, ResizeFilter};
+use super::tiles::Tiling;
+use super::{MelConfig, Pcm, ResizeFilter, VideoSampling};
 use crate::config::AudioConfig;
 use crate::error::ModelError;
 
@@ -11,7 +12,7 @@ const FILE: &str = "preprocessor_config.json";
 /// Transformers never enlarges a side beyond this.
 const MAX_EDGE: u32 = 4_096;
 
-/// How a picture of any shape becomes the square of the vision tower.
+/// How a picture of any shape becomes one square of the vision tower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Cut the centre square, then scale.
@@ -35,6 +36,8 @@ pub(super) struct PreprocessorFile {
     do_normalize: bool,
     #[serde(default)]
     do_center_crop: bool,
+    #[serde(default = "enabled")]
+    do_image_splitting: bool,
     size: ImageSize,
     max_image_size: Option<LongestEdge>,
     #[serde(default = "lanczos")]
@@ -46,6 +49,7 @@ pub(super) struct PreprocessorFile {
     #[serde(default = "one_half")]
     image_std: [f64; 3],
     audio: Option<AudioSection>,
+    video_sampling: Option<VideoSampling>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,6 +122,26 @@ impl PreprocessorFile {
                 Ok(Framing::LongestEdgeThenStretch { longest_edge: *longest_edge })
             }
         }
+    }
+
+    /// How pictures are shown in tiles of `side` pixels, where they are.
+    pub(super) fn tiling(&self, side: usize) -> Option<Tiling> {
+        match self.size {
+            ImageSize::Longest(LongestEdge { longest_edge }) if self.do_image_splitting => {
+                Some(Tiling { longest_edge, tile: side as u32 })
+            }
+            _ => None,
+        }
+    }
+
+    /// How often frames of a video are looked at.
+    pub(super) fn video_sampling(&self) -> Result<VideoSampling, ModelError> {
+        let sampling = self.video_sampling.unwrap_or_default();
+        let is_usable = sampling.fps.is_finite() && sampling.fps > 0.0;
+        require(is_usable && (1..=1_024).contains(&sampling.max_frames), || {
+            "video_sampling.fps must be above zero and max_frames 1 to 1024".to_owned()
+        })?;
+        Ok(sampling)
     }
 
     pub(super) fn filter(&self) -> Result<ResizeFilter, ModelError> {

@@ -16,6 +16,8 @@ mod mel;
 mod parts;
 mod resample;
 mod resize;
+mod tiles;
+mod video;
 mod wav;
 
 pub use audio::{AudioLevel, Pcm};
@@ -25,16 +27,19 @@ pub use mel::{MelConfig, MelSpectrogram};
 pub use parts::{SquareGrid, cut_windows, put_back_windows};
 pub use resample::Resampler;
 pub use resize::{ResizeFilter, resize};
+pub use tiles::ImageLayout;
+pub use video::{Clip, VideoSampling};
 pub use wav::{AudioBudget, read_wav};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use config::{Framing, PreprocessorFile};
+use tiles::Tiling;
 
 /// Prepares pictures and recordings for one checkpoint.
 #[derive(Debug, Clone)]
 pub struct Preprocessor {
-    image: ImagePreprocessor,
+    image: Option<ImagePreprocessor>,
     audio: Option<AudioPreprocessor>,
 }
 
@@ -43,6 +48,8 @@ struct ImagePreprocessor {
     /// Side of the square that the vision tower takes, in pixels.
     size: u32,
     framing: Framing,
+    tiling: Option<Tiling>,
+    video: VideoSampling,
     filter: ResizeFilter,
     /// The normalised value of each byte, per channel.
     normalized: [[f32; 256]; 3],
@@ -56,22 +63,26 @@ struct AudioPreprocessor {
 }
 
 impl Preprocessor {
-    /// Reads a preprocessor_config.json and holds it against the model's own configuration.
-    ///
-    /// Image splitting is ignored: this engine shows a model the whole picture only, which is what
-    /// transformers does under `do_image_splitting=False`.
+    /// Reads a preprocessor_config.json and holds it against the model's own configuration; for text alone there is none.
     ///
     /// # Errors
     /// [`ModelError::Config`] when the file is malformed, asks for a step that is not known here, or does not
     /// produce what the towers take.
     pub fn from_json(bytes: &[u8], config: &ModelConfig) -> Result<Self, ModelError> {
+        if config.is_text_only() {
+            return Ok(Self { image: None, audio: None });
+        }
         let file = PreprocessorFile::from_json(bytes)?;
-        let framing = file.framing(config.vision_config.image_size)?;
-        let image = ImagePreprocessor {
-            size: config.vision_config.image_size as u32,
-            framing,
-            filter: file.filter()?,
-            normalized: file.normalization_tables()?,
+        let image = match &config.vision_config {
+            None => None,
+            Some(vision) => Some(ImagePreprocessor {
+                size: vision.image_size as u32,
+                framing: file.framing(vision.image_size)?,
+                tiling: file.tiling(vision.image_size),
+                video: file.video_sampling()?,
+                filter: file.filter()?,
+                normalized: file.normalization_tables()?,
+            }),
         };
         let audio = match &config.audio_config {
             None => None,
@@ -93,12 +104,32 @@ impl Preprocessor {
         self.audio.as_ref().map(|audio| (audio.sample_rate_hz, audio.chunk_samples))
     }
 
-    /// The vision tower's input for one picture.
+    /// How a picture of this size is shown to a model: in tiles beside the whole, where the checkpoint has it so.
+    pub fn layout(&self, width: u32, height: u32) -> ImageLayout {
+        let tiling = self.image.as_ref().and_then(|image| image.tiling);
+        tiling.map_or(ImageLayout::WHOLE, |tiling| tiling.layout(width, height))
+    }
+
+    /// Most tiles along a side of any picture; 0 where none is split.
+    pub(crate) fn max_tiles_per_side(&self) -> u32 {
+        self.image.as_ref().and_then(|image| image.tiling).map_or(0, Tiling::max_per_side)
+    }
+
+    /// How often frames of a video are looked at; `None` where the checkpoint cannot see.
+    pub fn video_sampling(&self) -> Option<VideoSampling> {
+        self.image.as_ref().map(|image| image.video)
+    }
+
+    /// The vision tower's input for one picture that is not split.
     ///
     /// # Shapes
     /// `[3, S, S]` row-major, `S` being `vision_config.image_size`.
+    ///
+    /// # Panics
+    /// Where the checkpoint cannot see.
     pub fn image(&self, image: &RgbImage) -> Vec<f32> {
-        let ImagePreprocessor { size, framing, filter, normalized } = &self.image;
+        let preprocessor = self.image.as_ref().expect("a checkpoint that sees");
+        let ImagePreprocessor { size, framing, filter, .. } = preprocessor;
         let square = match framing {
             Framing::CenterSquare if image.width() == image.height() => resize(image, *size, *size, *filter),
             Framing::CenterSquare => resize(&image.center_square(), *size, *size, *filter),
@@ -108,12 +139,25 @@ impl Preprocessor {
                 resize(&resize(image, width, height, *filter), *size, *size, *filter)
             }
         };
-        let pixels = square.pixels().as_chunks::<3>().0;
-        let mut values = Vec::with_capacity(3 * pixels.len());
-        for (channel, normalized) in normalized.iter().enumerate() {
-            values.extend(pixels.iter().map(|pixel| normalized[usize::from(pixel[channel])]));
+        preprocessor.normalize(&square)
+    }
+
+    /// The vision tower's inputs for one picture as of [`Self::layout`]: its tiles row by row, then the whole.
+    ///
+    /// # Shapes
+    /// `[3, S, S]` row-major each, `S` being `vision_config.image_size`.
+    ///
+    /// # Panics
+    /// Where the checkpoint cannot see.
+    pub fn inputs(&self, image: &RgbImage) -> Vec<Vec<f32>> {
+        let preprocessor = self.image.as_ref().expect("a checkpoint that sees");
+        match preprocessor.tiling {
+            None => vec![self.image(image)],
+            Some(tiling) => {
+                let squares = tiling.split(image, preprocessor.filter);
+                squares.iter().map(|square| preprocessor.normalize(square)).collect()
+            }
         }
-        values
     }
 
     /// The audio tower's input for one recording: resampled, padded with silence or cut to the chunk.
@@ -131,5 +175,17 @@ impl Preprocessor {
         let mut samples = resampler.resample(recording.samples(), audio.chunk_samples);
         samples.resize(audio.chunk_samples, 0.0);
         Ok(audio.mel.log_mel(&samples))
+    }
+}
+
+impl ImagePreprocessor {
+    /// `[3, S, S]` of a square of S pixels.
+    fn normalize(&self, square: &RgbImage) -> Vec<f32> {
+        let pixels = square.pixels().as_chunks::<3>().0;
+        let mut values = Vec::with_capacity(3 * pixels.len());
+        for (channel, table) in self.normalized.iter().enumerate() {
+            values.extend(pixels.iter().map(|pixel| table[usize::from(pixel[channel])]));
+        }
+        values
     }
 }

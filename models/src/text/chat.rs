@@ -1,33 +1,58 @@
 //! The prompt a checkpoint was trained on, at the level of tokens.
 //!
-//! Follows SmolVLM's chat template and the expansion that its processor does for one unsplit image, with one
-//! audio part of the same kind after the images. A modality that is absent leaves no token behind. Earlier turns stand
-//! before the question in the same form, each with its answer and the token that ends it.
+//! | form | of which checkpoints |
+//! |---|---|
+//! | SmolVLM's | the pocket pair, and those with SmolVLM's own template |
+//! | ChatML | those with SmolLM2's template, with or without its system message |
+//! | the checkpoint's template, rendered | others, where templates are compiled in |
+//! | plain text | those of text alone without a template: a conversation's texts, line by line |
+//!
+//! Pictures stand as transformers' processors expand them; one audio part of the same kind comes behind them. A modality that
+//! is absent leaves no token behind. Earlier turns stand before the question in the same form, each with its answer and the
+//! token that ends it. The first two forms are written here and held to the rendered templates by tests: a browser then needs
+//! no renderer, which would be larger than the tokenizer.
 
 use std::ops::Range;
 
-use super::TextTokenizer;
+use super::image_tokens::{ImageTokens, ImageWords};
+use super::jinja::ChatTemplate;
+use super::prompt_builder::PromptBuilder;
+use super::{TextTokenizer, published, video_words};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::preprocess::{Clip, ImageLayout};
 
-/// A prompt up to and including `Assistant:`, and where the towers' outputs go in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A prompt up to and including `Assistant:` or what stands for it, and where the towers' outputs go in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PromptTokens {
     /// Every token, placeholders included.
     pub ids: Vec<u32>,
-    /// The placeholders of each image of all turns, in order.
+    /// Each image of all turns in order, from its first placeholder to its last.
     pub image_spans: Vec<Range<usize>>,
+    /// For each image of all turns those of its inputs that are looked at.
+    pub image_inputs: Vec<Vec<InputSpan>>,
     /// The placeholders of each recording of all turns, in order.
     pub audio_spans: Vec<Range<usize>>,
 }
 
-/// One turn of a conversation, its media as numbers of tokens.
+/// The placeholders of one input of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputSpan {
+    /// Which input of [`ImageLayout`].
+    pub input: usize,
+    /// Where they are.
+    pub span: Range<usize>,
+}
+
+/// One turn of a conversation, its media as numbers of tokens.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TurnTokens<'a> {
     /// What was asked.
     pub question: &'a str,
-    /// Tokens looked at of each image.
-    pub image_tokens: Vec<usize>,
+    /// The images.
+    pub images: Vec<ImageTokens>,
+    /// That they are frames of a video.
+    pub clip: Option<&'a Clip>,
     /// Tokens looked at of the recording, if there is one.
     pub audio_tokens: Option<usize>,
     /// What was answered; `None` for the question to be answered, which stands last.
@@ -37,34 +62,55 @@ pub struct TurnTokens<'a> {
 /// Builds prompts; its special tokens are looked up once.
 #[derive(Debug, Clone)]
 pub struct PromptTemplate {
-    start: u32,
-    end_of_utterance: u32,
-    image: ImageTokens,
-    audio: Option<AudioTokens>,
-    /// `User:`, where an image or a recording follows.
-    user: Vec<u32>,
-    /// The line break and `User:`, in a later turn.
-    next_user: Vec<u32>,
-    /// The line break and `Assistant:`.
-    assistant: Vec<u32>,
-    /// What stands between `User:` and a question that follows it directly.
-    before_bare_question: &'static str,
+    form: Form,
+    end_of_answer: u32,
+    image: Option<ImageWords>,
+    audio: Option<AudioWords>,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    SmolVlm {
+        start: u32,
+        /// What stands between `User:` and a question that follows it directly.
+        before_bare_question: &'static str,
+    },
+    ChatMl {
+        start: u32,
+        system: Option<&'static str>,
+    },
+    Rendered(ChatTemplate),
+    Plain,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct ImageTokens {
-    around: u32,
-    global: u32,
-    placeholder: u32,
-    count: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct AudioTokens {
+struct AudioWords {
     start: u32,
     end: u32,
     placeholder: u32,
     count: usize,
+}
+
+/// The id of a token that a prompt needs.
+pub(super) fn special(tokenizer: &TextTokenizer, token: &str) -> Result<u32, ModelError> {
+    tokenizer
+        .token_id(token)
+        .ok_or_else(|| ModelError::Tokenizer { reason: format!("it has no token `{token}`") })
+}
+
+/// As [`special`], for a token that config.json names too.
+pub(super) fn placeholder(
+    tokenizer: &TextTokenizer,
+    token: &str,
+    expected: u32,
+    key: &str,
+) -> Result<u32, ModelError> {
+    match special(tokenizer, token)? {
+        found if found == expected => Ok(found),
+        found => Err(ModelError::Tokenizer {
+            reason: format!("`{token}` is token {found}, but {key} in config.json is {expected}"),
+        }),
+    }
 }
 
 impl PromptTemplate {
@@ -73,57 +119,76 @@ impl PromptTemplate {
     /// Most images of one prompt.
     pub const MAX_IMAGES: usize = 64;
 
+    /// A checkpoint's own form where it comes without a template.
+    ///
+    /// # Errors
+    /// As [`Self::with_template`].
+    pub fn new(tokenizer: &TextTokenizer, config: &ModelConfig) -> Result<Self, ModelError> {
+        Self::with_template(tokenizer, config, None)
+    }
+
     /// Looks up the special tokens and holds them against the configuration.
     ///
     /// # Errors
-    /// [`ModelError::Tokenizer`] when a token is missing, or the placeholders are not those of config.json.
-    pub fn new(tokenizer: &TextTokenizer, config: &ModelConfig) -> Result<Self, ModelError> {
-        let special = |token: &str| {
-            tokenizer
-                .token_id(token)
-                .ok_or_else(|| ModelError::Tokenizer { reason: format!("it has no token `{token}`") })
-        };
-        let placeholder = |token: &str, expected: u32, key: &str| match special(token)? {
-            found if found == expected => Ok(found),
-            found => Err(ModelError::Tokenizer {
-                reason: format!("`{token}` is token {found}, but {key} in config.json is {expected}"),
-            }),
-        };
-        let image = ImageTokens {
-            around: special("<fake_token_around_image>")?,
-            global: special("<global-img>")?,
-            placeholder: placeholder("<image>", config.image_token_id, "image_token_id")?,
-            count: config.num_image_tokens(),
-        };
+    /// [`ModelError::Tokenizer`] when a token is missing, or the placeholders are not those of config.json;
+    /// [`ModelError::Config`] for a template that cannot be rendered here.
+    pub fn with_template(
+        tokenizer: &TextTokenizer,
+        config: &ModelConfig,
+        template: Option<&str>,
+    ) -> Result<Self, ModelError> {
         let audio = match (&config.audio_config, config.audio_token_id) {
-            (Some(audio), Some(expected)) => Some(AudioTokens {
-                start: special("<audio_start>")?,
-                end: special("<audio_end>")?,
-                placeholder: placeholder("<audio>", expected, "audio_token_id")?,
+            (Some(audio), Some(expected)) => Some(AudioWords {
+                start: special(tokenizer, "<audio_start>")?,
+                end: special(tokenizer, "<audio_end>")?,
+                placeholder: placeholder(tokenizer, "<audio>", expected, "audio_token_id")?,
                 count: audio.num_audio_tokens(),
             }),
             _ => None,
         };
-        Ok(Self {
-            start: special("<|im_start|>")?,
-            end_of_utterance: special("<end_of_utterance>")?,
-            image,
-            audio,
-            user: tokenizer.encode("User:")?,
-            next_user: tokenizer.encode("\nUser:")?,
-            assistant: tokenizer.encode("\nAssistant:")?,
-            // SmolVLM's published template puts a space before a message that begins with text; checkpoints
-            // that hear, which are trained here, have the same prompt with and without pictures.
-            before_bare_question: if config.audio_config.is_some() { "" } else { " " },
-        })
+        let image = ImageWords::new(tokenizer, config)?;
+        // Checkpoints that hear are trained here, and no template knows of recordings.
+        let template = template.filter(|_| audio.is_none());
+        let smolvlm = |before_bare_question| -> Result<Form, ModelError> {
+            Ok(Form::SmolVlm { start: special(tokenizer, "<|im_start|>")?, before_bare_question })
+        };
+        let chat_ml = |system| -> Result<Form, ModelError> {
+            Ok(Form::ChatMl { start: special(tokenizer, "<|im_start|>")?, system })
+        };
+        let form = match template {
+            // Checkpoints that hear have the same prompt with and without pictures.
+            None if audio.is_some() => smolvlm("")?,
+            None if image.is_some() => smolvlm(" ")?,
+            None => Form::Plain,
+            Some(text) if published::SMOLVLM.contains(&text) => smolvlm(" ")?,
+            Some(text) if text == published::CHAT_ML => chat_ml(None)?,
+            Some(text) if text == published::SMOLLM2 => chat_ml(Some(published::SMOLLM2_SYSTEM))?,
+            Some(text) => Form::Rendered(ChatTemplate::new(text, tokenizer, config)?),
+        };
+        let end_of_answer = match &form {
+            Form::SmolVlm { .. } => special(tokenizer, "<end_of_utterance>")?,
+            Form::ChatMl { .. } => special(tokenizer, "<|im_end|>")?,
+            Form::Rendered(_) | Form::Plain => end_of_text(tokenizer, config, template),
+        };
+        Ok(Self { form, end_of_answer, image, audio })
     }
 
     /// The token that ends an answer.
     pub fn end_of_utterance_id(&self) -> u32 {
-        self.end_of_utterance
+        self.end_of_answer
     }
 
-    /// The prompt for a question about pictures and a recording, all of whose tokens are looked at.
+    /// Holds the grid of tiles against the vocabulary.
+    pub(crate) fn check_tiles(&self, max_per_side: u32) -> Result<(), ModelError> {
+        match &self.image {
+            Some(words) if max_per_side > 0 => {
+                words.tile(max_per_side - 1, max_per_side as usize - 1).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The prompt for a question about pictures that are not split and a recording, all of whose tokens are looked at.
     ///
     /// # Errors
     /// As [`Self::conversation`].
@@ -135,83 +200,158 @@ impl PromptTemplate {
         has_audio: bool,
     ) -> Result<PromptTokens, ModelError> {
         let audio_tokens = has_audio.then(|| self.audio.map_or(0, |audio| audio.count));
+        let count = self.image.as_ref().map_or(0, |image| image.count);
         // Bounded before anything of that size is made.
-        let image_tokens = vec![self.image.count; num_images.min(Self::MAX_IMAGES + 1)];
-        self.conversation(tokenizer, &[TurnTokens { question, image_tokens, audio_tokens, answer: None }])
+        let images =
+            vec![ImageTokens::all_of(ImageLayout::WHOLE, count); num_images.min(Self::MAX_IMAGES + 1)];
+        let turn = TurnTokens { question, images, clip: None, audio_tokens, answer: None };
+        self.conversation(tokenizer, &[turn])
     }
 
     /// The prompt for the last of these turns, which the others came before.
     ///
     /// # Errors
-    /// [`ModelError::QuestionTooLong`], [`ModelError::Prompt`] for too many images or a recording that the
-    /// checkpoint cannot hear, and whatever [`TextTokenizer::encode`] refuses.
+    /// [`ModelError::QuestionTooLong`], [`ModelError::Prompt`] for too many images or media that the checkpoint cannot see
+    /// or hear, and whatever [`TextTokenizer::encode`] refuses.
     pub fn conversation(
         &self,
         tokenizer: &TextTokenizer,
         turns: &[TurnTokens<'_>],
     ) -> Result<PromptTokens, ModelError> {
-        let num_images: usize = turns.iter().map(|turn| turn.image_tokens.len()).sum();
+        let num_images: usize = turns.iter().map(|turn| turn.images.len()).sum();
         if num_images > Self::MAX_IMAGES {
             let most = Self::MAX_IMAGES;
-            return Err(ModelError::Prompt {
-                reason: format!("more than {most} images are given; use fewer"),
-            });
+            return Err(refusal(format!("more than {most} images are given; use fewer")));
         }
-        let mut tokens =
-            PromptTokens { ids: vec![self.start], image_spans: Vec::new(), audio_spans: Vec::new() };
-        for (index, turn) in turns.iter().enumerate() {
-            self.ask(tokenizer, turn, index > 0, &mut tokens)?;
-            tokens.ids.push(self.end_of_utterance);
-            tokens.ids.extend(&self.assistant);
-            if let Some(answer) = turn.answer {
-                // The template's own space, unless the answer came as a model wrote it.
-                let space =
-                    if answer.is_empty() || answer.starts_with(char::is_whitespace) { "" } else { " " };
-                tokens.ids.extend(tokenizer.encode(&format!("{space}{answer}"))?);
-                tokens.ids.push(self.end_of_utterance);
+        turns.iter().try_for_each(|turn| self.check(turn))?;
+        let mut builder = PromptBuilder::new(tokenizer);
+        match &self.form {
+            Form::Rendered(template) if turns.iter().all(|turn| turn.clip.is_none()) => {
+                template.render(turns, self.image.as_ref(), &mut builder)?;
             }
+            // transformers, too, has one form for all videos, whatever the checkpoint's template.
+            Form::Rendered(_) => {
+                self.smolvlm(special(tokenizer, "<|im_start|>")?, " ", turns, &mut builder)?
+            }
+            Form::SmolVlm { start, before_bare_question } => {
+                self.smolvlm(*start, before_bare_question, turns, &mut builder)?;
+            }
+            Form::ChatMl { start, system } => self.chat_ml(*start, *system, turns, &mut builder)?,
+            Form::Plain => self.plain(turns, &mut builder)?,
         }
-        Ok(tokens)
+        builder.finish()
     }
 
-    /// What the person said in a turn.
-    fn ask(
+    fn smolvlm(
         &self,
-        tokenizer: &TextTokenizer,
-        turn: &TurnTokens<'_>,
-        is_later: bool,
-        PromptTokens { ids, image_spans, audio_spans }: &mut PromptTokens,
+        start: u32,
+        before_bare_question: &str,
+        turns: &[TurnTokens<'_>],
+        builder: &mut PromptBuilder<'_>,
     ) -> Result<(), ModelError> {
-        let TurnTokens { question, image_tokens, audio_tokens, answer: _ } = turn;
-        check_question(question)?;
-        let audio = match (*audio_tokens, self.audio) {
-            (None, _) => None,
-            (Some(count), Some(audio)) => Some(AudioTokens { count, ..audio }),
-            (Some(_), None) => {
-                let reason = "this checkpoint has no audio tower; leave the recording out".to_owned();
-                return Err(ModelError::Prompt { reason });
+        builder.special(start)?;
+        for (index, turn) in turns.iter().enumerate() {
+            builder.text(if index > 0 { "\nUser:" } else { "User:" });
+            if turn.clip.is_some() || turn.images.is_empty() && turn.audio_tokens.is_none() {
+                builder.text(before_bare_question);
             }
-        };
-        if image_tokens.is_empty() && audio.is_none() {
-            // One text to the tokenizer, so that merges across the seam happen as in training.
-            let user = if is_later { "\nUser:" } else { "User:" };
-            ids.extend(tokenizer.encode(&format!("{user}{}{question}", self.before_bare_question))?);
-            return Ok(());
+            self.media(turn, builder)?;
+            builder.text(turn.question);
+            builder.special(self.end_of_answer)?;
+            builder.text("\nAssistant:");
+            if let Some(answer) = turn.answer {
+                // The template's own space, unless the answer came as a model wrote it.
+                let is_spaced = answer.is_empty() || answer.starts_with(char::is_whitespace);
+                builder.text(if is_spaced { "" } else { " " });
+                builder.text(answer);
+                builder.special(self.end_of_answer)?;
+            }
         }
-        ids.extend(if is_later { &self.next_user } else { &self.user });
-        let ImageTokens { around, global, placeholder, count: _ } = self.image;
-        for &count in image_tokens {
-            ids.extend([around, global]);
-            image_spans.push(push_placeholders(ids, placeholder, count));
-            ids.push(around);
-        }
-        if let Some(AudioTokens { start, end, placeholder, count }) = audio {
-            ids.push(start);
-            audio_spans.push(push_placeholders(ids, placeholder, count));
-            ids.push(end);
-        }
-        ids.extend(tokenizer.encode(question)?);
         Ok(())
+    }
+
+    /// The pictures of a turn, or its video, and its recording.
+    fn media(&self, turn: &TurnTokens<'_>, builder: &mut PromptBuilder<'_>) -> Result<(), ModelError> {
+        if let Some(clip) = turn.clip {
+            builder.text(&video_words::intro(turn.images.len(), clip.duration_s));
+        }
+        for (index, image) in turn.images.iter().enumerate() {
+            if let Some(time_s) = turn.clip.and_then(|clip| clip.times_s.get(index)) {
+                builder.text(&video_words::before_frame(*time_s));
+            }
+            if let Some(words) = &self.image {
+                builder.image(words, image)?;
+            }
+        }
+        if turn.clip.is_some() {
+            builder.text(video_words::OUTRO);
+        }
+        if let (Some(count), Some(AudioWords { start, end, placeholder, .. })) =
+            (turn.audio_tokens, self.audio)
+        {
+            builder.audio([start, placeholder, end], count)?;
+        }
+        Ok(())
+    }
+
+    fn chat_ml(
+        &self,
+        start: u32,
+        system: Option<&str>,
+        turns: &[TurnTokens<'_>],
+        builder: &mut PromptBuilder<'_>,
+    ) -> Result<(), ModelError> {
+        let mut message = |role: &str, text: &str| -> Result<(), ModelError> {
+            builder.special(start)?;
+            builder.text(role);
+            builder.text("\n");
+            builder.text(text);
+            builder.special(self.end_of_answer)?;
+            builder.text("\n");
+            Ok(())
+        };
+        system.map_or(Ok(()), |system| message("system", system))?;
+        for turn in turns {
+            message("user", turn.question)?;
+            turn.answer.map_or(Ok(()), |answer| message("assistant", answer))?;
+        }
+        builder.special(start)?;
+        builder.text("assistant\n");
+        Ok(())
+    }
+
+    fn plain(&self, turns: &[TurnTokens<'_>], builder: &mut PromptBuilder<'_>) -> Result<(), ModelError> {
+        let texts = turns.iter().flat_map(|turn| [Some(turn.question), turn.answer]).flatten();
+        for (index, text) in texts.filter(|text| !text.is_empty()).enumerate() {
+            builder.text(if index > 0 { "\n" } else { "" });
+            builder.text(text);
+        }
+        // A decoder needs something to go on from.
+        if turns.iter().all(|turn| turn.question.is_empty()) {
+            builder.special(self.end_of_answer)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Holds a turn against what the checkpoint can do.
+    fn check(&self, turn: &TurnTokens<'_>) -> Result<(), ModelError> {
+        check_question(turn.question)?;
+        if !turn.images.is_empty() && self.image.is_none() {
+            return Err(refusal("this checkpoint has no vision tower; leave the pictures out".to_owned()));
+        }
+        if turn.audio_tokens.is_some() && self.audio.is_none() {
+            return Err(refusal("this checkpoint has no audio tower; leave the recording out".to_owned()));
+        }
+        match turn.clip {
+            Some(clip) if clip.times_s.len() != turn.images.len() || turn.images.is_empty() => {
+                let (times, frames) = (clip.times_s.len(), turn.images.len());
+                Err(refusal(format!(
+                    "{times} times are given for {frames} frames of a video; give one for each"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The tokens of [`Self::prompt`] alone.
@@ -229,10 +369,18 @@ impl PromptTemplate {
     }
 }
 
-fn push_placeholders(ids: &mut Vec<u32>, placeholder: u32, count: usize) -> Range<usize> {
-    let start = ids.len();
-    ids.resize(start + count, placeholder);
-    start..ids.len()
+/// Of the tokens that config.json lets end a text the one that the template writes, else the first.
+fn end_of_text(tokenizer: &TextTokenizer, config: &ModelConfig, template: Option<&str>) -> u32 {
+    let ends = &config.eos_token_ids;
+    let is_written = |id: &&u32| {
+        let name = tokenizer.special_tokens().find(|(_, token)| token == *id).map(|(name, _)| name);
+        name.zip(template).is_some_and(|(name, template)| template.contains(name))
+    };
+    ends.iter().find(is_written).or(ends.first()).copied().unwrap_or_default()
+}
+
+fn refusal(reason: String) -> ModelError {
+    ModelError::Prompt { reason }
 }
 
 fn check_question(question: &str) -> Result<(), ModelError> {

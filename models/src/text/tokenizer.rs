@@ -118,6 +118,11 @@ impl TextTokenizer {
         self.special.get(token).or_else(|| self.ordinary.get(token)).copied()
     }
 
+    /// Special and added tokens with their ids.
+    pub(crate) fn special_tokens(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.special.iter().map(|(name, id)| (name.as_str(), *id))
+    }
+
     /// One more than the largest id in use; an embedding table has at least so many rows.
     pub fn vocab_size(&self) -> usize {
         self.bytes.len()

@@ -48,9 +48,9 @@ impl Golden {
         let ids = self.tokens("ids");
         let mut embeddings = self.model.decoder.embed(std::slice::from_ref(&ids));
         let hidden = embeddings.dims()[2];
-        let images = self.model.encode_images(self.tensor("pixels"));
+        let images = self.model.vision.as_ref().unwrap().encode(self.tensor("pixels"));
         let audio = self.model.audio.as_ref().unwrap().encode(self.tensor("mel"));
-        let image_id = self.config.image_token_id;
+        let image_id = self.config.image_token_id.unwrap();
         let starts = (0..ids.len()).filter(|&at| ids[at] == image_id && ids[at - 1] != image_id);
         for (index, start) in starts.enumerate() {
             let tokens = images.clone().narrow(0, index, 1);

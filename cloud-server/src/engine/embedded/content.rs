@@ -23,7 +23,7 @@ pub(super) struct Content {
 impl Content {
     /// The content of a prompt laid out as `tokens`, whose media have these digests in order.
     pub(super) fn new(tokens: PromptTokens, digests: &[Digest]) -> Self {
-        let PromptTokens { ids, mut image_spans, audio_spans } = tokens;
+        let PromptTokens { ids, mut image_spans, audio_spans, image_inputs: _ } = tokens;
         image_spans.extend(audio_spans);
         image_spans.sort_by_key(|span| span.start);
         Self { ids, media: image_spans.into_iter().zip(digests.iter().copied()).collect() }

@@ -214,9 +214,9 @@ impl Engine for EmbeddedEngine {
 
 fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig) -> EngineInfo {
     let model = target.config();
-    let tokens_per_side = model.vision_config.patches_per_side() / model.scale_factor;
-    let image =
-        ImageGrid { side_px: model.vision_config.image_size as u32, tokens_per_side: tokens_per_side as u32 };
+    // A checkpoint that cannot see takes no pictures, so its grid means nothing.
+    let (side_px, tokens_per_side) = model.image_grid().unwrap_or((1, 1));
+    let image = ImageGrid { side_px, tokens_per_side };
     let tokens = model.audio_config.as_ref().map(|audio| audio.num_audio_tokens());
     let audio = target.audio_chunk().zip(tokens).map(|((sample_rate_hz, samples), tokens)| AudioGrid {
         sample_rate_hz,
@@ -233,6 +233,7 @@ fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig)
             audio,
             co_located_draft,
         },
+        sees: model.vision_config.is_some(),
         audio_window_s: target.audio_chunk().map(window_s),
         max_new_tokens: DEFAULT_MAX_NEW_TOKENS as u32,
         question_chars: PromptTemplate::MAX_QUESTION_CHARS as u32,

@@ -98,7 +98,8 @@ impl Models {
             let generation = pollster::block_on(prefilled)?;
             ledger.lap(prefill);
             let config = target.config();
-            let looked_at = LookedAt::new(config, prompt).behind(known, prompt, &demand.layout);
+            let looked_at =
+                LookedAt::new(config, prompt, &demand.layout).behind(known, prompt, &demand.layout);
             self.counters.count_prompt(encoded.num_tokens() - known);
             ledger.note_prompt(encoded.num_tokens(), &looked_at);
             ledger.count_flops(looked_at.flops(config, encoded.num_tokens()));

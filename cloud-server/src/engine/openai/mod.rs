@@ -267,6 +267,7 @@ fn describe(config: &OpenAiConfig) -> EngineInfo {
             audio: hears.then_some(audio),
             co_located_draft: false,
         },
+        sees: true,
         audio_window_s: hears.then_some(f64::from(config.limits.audio_s)),
         max_new_tokens: MAX_NEW_TOKENS,
         question_chars: MAX_QUESTION_CHARS,
