@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::ModelError;
+use crate::expected::expected_tensors;
 
 const FILE: &str = "config.json";
 
@@ -178,6 +179,11 @@ impl ModelConfig {
     /// Whether there is nothing but a decoder.
     pub fn is_text_only(&self) -> bool {
         self.vision_config.is_none() && self.audio_config.is_none()
+    }
+
+    /// The names and shapes of all tensors of such a checkpoint, as published.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        expected_tensors(self)
     }
 
     /// Where the decoder's tensors are in a checkpoint.

@@ -4,7 +4,8 @@
     python models/tests/transformers_check.py --write    # writes them
 
 The answers stand in golden/transformers_answers.json, and `tests/transformers_answers.rs` holds the Rust model to the
-same file: token for token, from the same PNG files. Needs torch, transformers, numpy and pillow; no network.
+same file: token for token, from the same PNG files. What `tests/published.rs` holds it to, of the structure of published
+checkpoints, is compared as well (`reference/make_published_golden.py`). Needs torch, transformers, numpy and pillow; no network.
 """
 import argparse
 import json
@@ -83,7 +84,10 @@ def main() -> None:
              for name in CHECKPOINTS for a, b in zip(found[name], known[name], strict=True) if a != b]
     print("\n".join(wrong))
     print(f"transformers: {sum(map(len, found.values())) - len(wrong)} answers equal, {len(wrong)} differ")
-    sys.exit(bool(wrong))
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "reference"))
+    import make_published_golden
+
+    sys.exit(bool(wrong) or bool(make_published_golden.check()))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 //! tower's square, and each square of it is an input of its own, beside the whole picture in one square.
 //!
 //! Equal to transformers' Pillow processors (`Idefics3ImageProcessorPil`, `SmolVLMImageProcessorPil`), whose resampling is
-//! ours to the bit. Its torchvision processors, which it prefers where torchvision is installed, resample with other
-//! rounding: by up to 2 of 255 levels.
+//! ours to the bit. Its torchvision processors, which 5.23 prefers where torchvision is installed, round otherwise, by up to 2
+//! of 255 levels, and resize tall pictures in another order than Pillow 13, which shows in hard edges (13 levels there).
 
 use super::config::fit_longest_edge;
 use super::{ResizeFilter, RgbImage, resize};
