@@ -38,7 +38,7 @@ pub struct ServerConfig {
     /// Folder of the built page
     #[arg(long, env = "MSAO_PAGE", default_value = "dist")]
     pub page: PathBuf,
-    /// Folder that holds the checkpoint folders
+    /// Folder that holds the checkpoint folders, or one checkpoint's own folder, which then answers
     #[arg(long, env = "MSAO_WEIGHTS", default_value = "models/weights")]
     pub weights: PathBuf,
     /// Checkpoint that answers here

@@ -15,6 +15,7 @@ pub mod access;
 mod api;
 mod app;
 mod assets;
+mod checkpoint_places;
 pub mod config;
 pub mod doctor;
 mod drain;

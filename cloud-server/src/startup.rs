@@ -14,7 +14,9 @@ use msao_models::{CheckpointFiles, ModelError};
 use crate::access::{Access, AccessError};
 use crate::app::{AppState, create_app};
 use crate::assets::Assets;
+use crate::checkpoint_places::CheckpointPlaces;
 use crate::config::{ServerConfig, Timeouts};
+use crate::doctor::available_memory_bytes;
 use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine};
 use crate::origin::Origins;
 use crate::upstream_config::{self, UpstreamConfigError};
@@ -51,7 +53,7 @@ pub enum StartupError {
     Access(#[from] AccessError),
     /// A checkpoint folder is not there.
     #[error(
-        "there is no checkpoint in {0}: name the folder of checkpoints with --weights, and the checkpoints in it with --model and --edge-model"
+        "there is no checkpoint in {0}: name the folder of checkpoints with --weights, and the checkpoints in it with --model and --edge-model; or name a published checkpoint's own folder with --weights"
     )]
     NoCheckpoint(PathBuf),
     /// The draft model's folder is not there.
@@ -77,21 +79,14 @@ pub enum StartupError {
 pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let access = Access::configured(&config.access, &config.edge_model)?;
     access.permit_listening(config.listen)?;
-    let has_upstream = config.upstream.is_used();
-    let answers_here = (!has_upstream).then_some(&config.model);
-    let checkpoints: Vec<String> = answers_here.into_iter().chain([&config.edge_model]).cloned().collect();
-    for checkpoint in &checkpoints {
-        let path = config.weights.join(checkpoint);
-        if !path.join("config.json").is_file() {
-            return Err(StartupError::NoCheckpoint(path));
-        }
-    }
-    let engine: Arc<dyn Engine> = if has_upstream {
+    let places = CheckpointPlaces::find(config)?;
+    let engine: Arc<dyn Engine> = if config.upstream.is_used() {
         Arc::new(upstream_config::start(config, &config.weights.join(&config.edge_model))?)
     } else {
-        Arc::new(start_embedded(config)?)
+        Arc::new(start_embedded(config, &places)?)
     };
-    let assets = Assets { page: config.page.clone(), weights: config.weights.clone(), checkpoints };
+    let CheckpointPlaces { served, checkpoints, .. } = places;
+    let assets = Assets { page: config.page.clone(), weights: served, checkpoints };
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
     let origins = Origins::new(config.allow_origins.clone());
     let mut state =
@@ -100,13 +95,13 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 
-fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError> {
-    let path = config.weights.join(&config.model);
-    let draft_path = draft_model(config)?;
+fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<EmbeddedEngine, StartupError> {
+    let path = places.target.clone();
+    let draft_path = draft_model(config, &places.name)?;
     msao_models::device::set_threads(config.threads.into());
     tracing::info!(checkpoint = %path.display(), device = %config.device, "loading the model");
     let embedded = EmbeddedConfig {
-        name: config.model.clone(),
+        name: places.name.clone(),
         device: config.device,
         limits: config.limits,
         places: config.queue.into(),
@@ -117,7 +112,8 @@ fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError>
         memory_wait: MEMORY_WAIT,
     };
     let read = |path: PathBuf| {
-        let kept = |files| CheckpointFiles { weights_format: config.weights_format, ..files };
+        let (weights_format, memory_limit_bytes) = (config.weights_format, available_memory_bytes());
+        let kept = |files| CheckpointFiles { weights_format, memory_limit_bytes, ..files };
         let files = CheckpointFiles::from_dir(&path);
         files.map(kept).map_err(|source| StartupError::Checkpoint { path, source })
     };
@@ -126,13 +122,13 @@ fn start_embedded(config: &ServerConfig) -> Result<EmbeddedEngine, StartupError>
 }
 
 /// The folder of the draft model: the one named, or the shipped model's own small sibling.
-fn draft_model(config: &ServerConfig) -> Result<Option<PathBuf>, StartupError> {
+fn draft_model(config: &ServerConfig, model: &str) -> Result<Option<PathBuf>, StartupError> {
     let is_checkpoint = |path: &PathBuf| path.join("config.json").is_file();
     match &config.draft_model {
         Some(none) if none.as_os_str() == NO_DRAFT_MODEL => Ok(None),
         Some(path) if is_checkpoint(path) => Ok(Some(path.clone())),
         Some(path) => Err(StartupError::NoDraftModel(path.clone())),
-        None if config.model == SHIPPED_MODEL => {
+        None if model == SHIPPED_MODEL => {
             Ok(Some(config.weights.join(SHIPPED_DRAFT_MODEL)).filter(is_checkpoint))
         }
         None => Ok(None),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Finding, Verdict};
+use crate::checkpoint_places::CheckpointPlaces;
 use crate::config::ServerConfig;
 
 const PIECE_BYTES: usize = 1 << 20;
@@ -38,9 +39,12 @@ pub(super) fn page(folder: &Path) -> Finding {
 
 /// The checkpoint folders in use that are there; what is missing is told when the model is to be loaded.
 pub(super) fn checkpoints(config: &ServerConfig) -> Vec<PathBuf> {
-    let edge = config.weights.join(&config.edge_model);
+    let (edge, here) = match CheckpointPlaces::find(config) {
+        Ok(places) => (places.served.join(&config.edge_model), places.target),
+        Err(_) => (config.weights.join(&config.edge_model), config.weights.join(&config.model)),
+    };
     // With an upstream, nothing else is loaded.
-    let here = (!config.upstream.is_used()).then(|| config.weights.join(&config.model));
+    let here = (!config.upstream.is_used()).then_some(here);
     let draft = here.as_ref().and(config.draft_model.clone());
     let mut folders: Vec<PathBuf> = [Some(edge), here, draft].into_iter().flatten().collect();
     folders.retain(|folder| folder.join("config.json").is_file());
@@ -49,10 +53,12 @@ pub(super) fn checkpoints(config: &ServerConfig) -> Vec<PathBuf> {
     folders
 }
 
-/// Bytes of all weights in these folders.
+/// Bytes of all weights in these folders, of which large ones are in several files.
 pub(super) fn weight_bytes(folders: &[PathBuf]) -> u64 {
-    let size = |folder: &PathBuf| fs::metadata(folder.join("model.safetensors")).map_or(0, |file| file.len());
-    folders.iter().map(size).sum()
+    let is_weights = |name: &str| name.starts_with("model") && name.ends_with(".safetensors");
+    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    let weights = files.filter(|file| file.file_name().to_str().is_some_and(is_weights));
+    weights.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// Whether a checkpoint is whole; `None` if it has no manifest to tell by.

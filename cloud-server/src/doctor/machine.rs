@@ -70,8 +70,9 @@ fn limit_of_open_files() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Bytes that programs may still take; `None` where nothing is known.
 #[cfg(target_os = "linux")]
-fn available_memory_bytes() -> Option<u64> {
+pub(crate) fn available_memory_bytes() -> Option<u64> {
     let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
@@ -82,8 +83,9 @@ fn limit_of_open_files() -> Option<u64> {
     None
 }
 
+/// Bytes that programs may still take; nothing is known here.
 #[cfg(not(target_os = "linux"))]
-fn available_memory_bytes() -> Option<u64> {
+pub(crate) fn available_memory_bytes() -> Option<u64> {
     None
 }
 

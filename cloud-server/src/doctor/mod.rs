@@ -8,6 +8,8 @@ mod machine;
 use std::fmt::{self, Display, Formatter};
 use std::time::Instant;
 
+pub(crate) use machine::available_memory_bytes;
+
 use crate::config::ServerConfig;
 use crate::engine::Readiness;
 use crate::startup::prepare;

@@ -10,6 +10,9 @@ mod forged_png;
 mod http;
 mod memory;
 mod program;
+mod published;
+#[path = "../../../models/tests/published_checkpoint/mod.rs"]
+mod published_checkpoint;
 #[path = "../support/raw_socket.rs"]
 mod raw_socket;
 mod sampling;

@@ -7,9 +7,9 @@ use msao_models::{CheckpointFiles, ModelConfig};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
-/// A folder of the crate.
+/// A folder of the crate, whoever's test this is.
 pub(crate) fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name)
 }
 
 pub(crate) fn read_json(path: &Path) -> Value {

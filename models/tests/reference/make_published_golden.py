@@ -154,6 +154,7 @@ CONVERSATIONS = [
     [[[], "What's 12.5 % of 1,000?", None]],
     [[[(300, 100)], "Which one?", "It's the green one."], [[], "And これは?", None]],
     [[[], "First", " Yes."], [[(3, 200)], "", "No\n"], [[], "def main():\n\treturn 1", None]],
+    [[[], "Hello!", "Hi, I'm here."], [[], "  with spaces  ", "Ok"], [[], "And 你好?", None]],
 ]
 TEMPLATES = {
     "smolvlm": published.SMOLVLM_TEMPLATE,

@@ -1,0 +1,144 @@
+//! A published checkpoint's own folder behind `--weights`: pictures in tiles, text alone, no probe, no model for the page.
+//!
+//! Its weights are random; that they are computed as in transformers is held to in `models`. Here the server answers what the
+//! model by itself answers.
+
+use std::fs;
+use std::path::Path;
+
+use actix_web::web::Data;
+use clap::Parser as _;
+use msao_models::{Assistant, CheckpointFiles, DeviceKind, ModelConfig, Prompt, RgbImage, device};
+use msao_protocol::{Ask, ClientMessage, ErrorCode, Modality};
+use msao_server::{AppState, ServerConfig, StartupError, listen, prepare};
+use tempfile::TempDir;
+use tokio_tungstenite::connect_async;
+
+use crate::published_checkpoint::{checkpoint, published, reduced, safetensors};
+use crate::support::{Client, ask, png, with_image};
+
+/// The folder of a family, named as its repository.
+fn folder(family: &str, name: &str) -> TempDir {
+    let place = TempDir::new().unwrap();
+    let folder = place.path().join(name);
+    fs::create_dir(&folder).unwrap();
+    let files = checkpoint(family);
+    fs::write(folder.join("config.json"), &files.config_json).unwrap();
+    fs::write(folder.join("tokenizer.json"), &files.tokenizer_json).unwrap();
+    let (_, preprocessor) = reduced(family);
+    if !preprocessor.is_null() {
+        fs::write(folder.join("preprocessor_config.json"), preprocessor.to_string()).unwrap();
+    }
+    for file in ["chat_template.json", "tokenizer_config.json"] {
+        let content = published(name, file);
+        if !content.is_null() {
+            fs::write(folder.join(file), content.to_string()).unwrap();
+        }
+    }
+    let tensors = ModelConfig::from_json(&files.config_json).unwrap().tensors();
+    fs::write(folder.join("model.safetensors"), safetensors(&tensors)).unwrap();
+    place
+}
+
+fn start(folder: &Path) -> Result<AppState, StartupError> {
+    prepare(&ServerConfig::parse_from(["msao-server", "--weights", folder.to_str().unwrap()]))
+}
+
+async fn session(state: AppState) -> Client {
+    let (server, address) = listen(Data::new(state), ([127, 0, 0, 1], 0).into()).unwrap();
+    actix_web::rt::spawn(server);
+    let (socket, _response) = connect_async(format!("ws://{address}/v1/session")).await.unwrap();
+    let mut client = Client::new(socket);
+    client.send(&ClientMessage::Hello { client: "test".into() }).await;
+    client.next().await;
+    client
+}
+
+/// What the model by itself answers, and how many tokens its prompt has.
+fn alone(folder: &Path, question: &str, image: Option<&[u8]>) -> (Vec<u32>, usize, usize) {
+    let device = pollster::block_on(device::open(DeviceKind::Cpu)).unwrap();
+    let assistant = Assistant::load(&CheckpointFiles::from_dir(folder).unwrap(), &device).unwrap();
+    let decode = |bytes: &[u8]| {
+        let image = image::load_from_memory(bytes).unwrap().into_rgb8();
+        RgbImage::from_rgb(image.width(), image.height(), image.into_raw()).unwrap()
+    };
+    let prompt = Prompt {
+        question: question.to_owned(),
+        images: image.map(decode).into_iter().collect(),
+        ..Prompt::default()
+    };
+    let tokens = assistant.layout(&prompt).unwrap();
+    let seen = tokens.image_inputs.iter().flatten().map(|input| input.span.len()).sum();
+    let mut generation = pollster::block_on(assistant.start(&prompt)).unwrap();
+    while generation.tokens().len() < 16 && pollster::block_on(generation.next_token()).unwrap().is_some() {}
+    (generation.tokens().to_vec(), tokens.ids.len(), seen)
+}
+
+#[actix_web::test]
+async fn a_published_vision_checkpoint_answers_about_pictures_in_tiles() {
+    for (family, name) in [("Idefics3", "SmolVLM-256M-Instruct"), ("SmolVLM2", "SmolVLM2-2.2B-Instruct")] {
+        let place = folder(family, name);
+        let folder = place.path().join(name);
+        let state = start(&folder).unwrap();
+        let info = state.engine.info().clone();
+        assert_eq!(
+            (info.model.name.as_str(), info.model.co_located_draft, info.audio_window_s),
+            (name, false, None)
+        );
+        assert_eq!(info.model.image.side_px % info.model.image.tokens_per_side, 0, "{name}");
+        let mut client = session(state).await;
+
+        let picture = png(120, 40);
+        client.send(&ClientMessage::Ask(with_image(ask(1, "What is this?"), picture.clone()))).await;
+        let answer = client.answer(1).await;
+        let (expected, prompt_tokens, seen) = alone(&folder, "What is this?", Some(&picture));
+        let ids = |answer: &crate::support::Answer| -> Vec<u32> {
+            answer.settled.iter().map(|one| one.token.id).collect()
+        };
+        assert_eq!(ids(&answer), expected, "{name}");
+        assert_eq!(answer.receipt.prompt_tokens as usize, prompt_tokens);
+        let of_vision = |modality: &&msao_protocol::ModalityReceipt| modality.modality == Modality::Vision;
+        let vision = answer.receipt.modalities.iter().find(of_vision).unwrap();
+        // Two rows of four tiles and the whole.
+        assert_eq!((vision.prompt_tokens as usize, seen), (seen, 9 * 4), "{name}");
+
+        // The next question goes on from what is kept of the picture.
+        let next = Ask { continues: Some(1), ..ask(2, "And what else?") };
+        client.send(&ClientMessage::Ask(next)).await;
+        assert!(client.answer(2).await.receipt.reused_tokens as usize > prompt_tokens - 10, "{name}");
+
+        client.send(&ClientMessage::Ask(ask(3, "How many?"))).await;
+        assert_eq!(ids(&client.answer(3).await), alone(&folder, "How many?", None).0, "{name}");
+    }
+}
+
+#[actix_web::test]
+async fn a_text_only_checkpoint_answers_and_says_that_it_cannot_see() {
+    let name = "SmolLM2-135M-Instruct";
+    let place = folder("Llama", name);
+    let folder = place.path().join(name);
+    let state = start(&folder).unwrap();
+    assert_eq!((state.limits.images, state.engine.info().sees), (0, false));
+    let mut client = session(state).await;
+    client.send(&ClientMessage::Ask(ask(1, "How many?"))).await;
+    let answer = client.answer(1).await;
+    let ids: Vec<u32> = answer.settled.iter().map(|one| one.token.id).collect();
+    assert_eq!(ids, alone(&folder, "How many?", None).0);
+    let pictured = with_image(ask(2, "what?"), png(8, 8));
+    client.refused_with(pictured, ErrorCode::Unsupported, &["cannot see", "leave the pictures out"]).await;
+}
+
+#[test]
+fn a_folder_that_is_no_good_is_named_with_the_remedy() {
+    let name = "SmolLM2-135M-Instruct";
+    let place = folder("Llama", name);
+    let folder = place.path().join(name);
+    fs::write(folder.join("model.safetensors"), b"cut").unwrap();
+    let refused = start(&folder).err().unwrap().to_string();
+    assert!(refused.contains("model.safetensors is damaged") && refused.contains("fetch"), "{refused}");
+    fs::write(folder.join("config.json"), r#"{"architectures": ["GPT2LMHeadModel"]}"#).unwrap();
+    let refused = start(&folder).err().unwrap().to_string();
+    assert!(refused.contains("GPT2LMHeadModel") && refused.contains("LlamaForCausalLM"), "{refused}");
+    let refused = start(place.path()).err().unwrap().to_string();
+    assert!(refused.contains("--weights"), "{refused}");
+}
