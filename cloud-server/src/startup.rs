@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{HttpServer, web};
-use msao_models::{CheckpointFiles, ModelError};
+use msao_models::{CheckpointFiles, DeviceKind, ModelError};
 
 use crate::access::{Access, AccessError};
 use crate::app::{AppState, create_app};
@@ -112,7 +112,10 @@ fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<Em
         memory_wait: MEMORY_WAIT,
     };
     let read = |path: PathBuf| {
-        let (weights_format, memory_limit_bytes) = (config.weights_format, available_memory_bytes());
+        let weights_format = config.weights_format;
+        // On a GPU the weights pass through the host's memory, tensor by tensor.
+        let is_here = config.device == DeviceKind::Cpu;
+        let memory_limit_bytes = is_here.then(available_memory_bytes).flatten();
         let kept = |files| CheckpointFiles { weights_format, memory_limit_bytes, ..files };
         let files = CheckpointFiles::from_dir(&path);
         files.map(kept).map_err(|source| StartupError::Checkpoint { path, source })

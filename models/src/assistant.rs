@@ -9,20 +9,18 @@ use crate::checkpoint::{CheckpointFiles, Weights};
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
-use crate::kept::{KeptTokens, kept_of};
+use crate::kept::KeptTokens;
 use crate::kv_cache::KvCache;
 use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
-use crate::model::{MultimodalModel, Seeing};
-use crate::preprocess::{Pcm, Preprocessor, RgbImage, VideoSampling};
+use crate::model::MultimodalModel;
+use crate::preprocess::{Pcm, Preprocessor, VideoSampling};
 use crate::prompt::Prompt;
+use crate::seeing::spread;
 use crate::shapes::MAX_STEP_ROWS;
-use crate::text::{InputSpan, PromptTemplate, PromptTokens, TextTokenizer};
+use crate::text::{PromptTemplate, PromptTokens, TextTokenizer};
 
 /// Tokens of an answer where the caller sets no other bound.
 pub const DEFAULT_MAX_NEW_TOKENS: usize = 128;
-
-/// Patches that go through the vision tower together: beyond it a pass gains no speed and takes more memory.
-const PATCHES_PER_PASS: usize = 4_096;
 
 /// A prompt whose media went through their towers; ready for prefill.
 #[derive(Debug, Clone)]
@@ -67,8 +65,8 @@ pub(crate) struct Parts {
     pub(crate) config: ModelConfig,
     pub(crate) tokenizer: TextTokenizer,
     pub(crate) template: PromptTemplate,
-    preprocessor: Preprocessor,
-    device: Device,
+    pub(crate) preprocessor: Preprocessor,
+    pub(crate) device: Device,
     num_parameters: usize,
 }
 
@@ -132,12 +130,6 @@ impl Assistant {
         self.parts.template.end_of_utterance_id()
     }
 
-    /// Inputs of the vision tower that one question's pictures make, tiles included.
-    pub fn num_image_inputs(&self, asked: &Prompt) -> usize {
-        let layouts = asked.images.iter().map(|image| asked.layout(image, &self.parts.preprocessor));
-        layouts.map(|layout| layout.num_inputs()).sum()
-    }
-
     /// How often frames of a video are looked at; `None` where the checkpoint cannot see.
     pub fn video_sampling(&self) -> Option<VideoSampling> {
         self.parts.preprocessor.video_sampling()
@@ -193,53 +185,6 @@ impl Assistant {
             }
         }
         Ok(EncodedPrompt { token_ids: tokens.ids, media })
-    }
-
-    /// One question's pictures through their tower, each input that is looked at to its span; whole ones go together.
-    fn encode_images(
-        &self,
-        seeing: &Seeing,
-        asked: &Prompt,
-        inputs: &[Vec<InputSpan>],
-        media: &mut Vec<(Range<usize>, Tensor<3>)>,
-    ) {
-        let all = self.parts.config.num_image_tokens();
-        let (mut spans, mut together) = (Vec::new(), Vec::new());
-        for (index, (image, looked_at)) in asked.images.iter().zip(inputs).enumerate() {
-            let mut pixels = self.inputs_of(asked, image);
-            for InputSpan { input, span } in looked_at {
-                let pixels = std::mem::take(&mut pixels[*input]);
-                if let Some(kept) = asked.kept.image(index) {
-                    let kept: Vec<usize> =
-                        kept_of(kept, *input, all).iter().map(|token| token - input * all).collect();
-                    media.push((span.clone(), seeing.encode_kept(self.pixels(&[pixels]), &kept)));
-                    continue;
-                }
-                spans.push(span.clone());
-                together.push(pixels);
-                if together.len() == self.images_per_pass() {
-                    media.extend(spread(&spans, &seeing.encode(self.pixels(&together))));
-                    (spans, together) = (Vec::new(), Vec::new());
-                }
-            }
-        }
-        if !together.is_empty() {
-            media.extend(spread(&spans, &seeing.encode(self.pixels(&together))));
-        }
-    }
-
-    /// The vision tower's inputs for one of a question's pictures, as its layout has them.
-    fn inputs_of(&self, asked: &Prompt, image: &RgbImage) -> Vec<Vec<f32>> {
-        let preprocessor = &self.parts.preprocessor;
-        if asked.never_splits() { vec![preprocessor.image(image)] } else { preprocessor.inputs(image) }
-    }
-
-    /// Inputs that go through the vision tower together; on a GPU one of the batches that it runs anyway.
-    fn images_per_pass(&self) -> usize {
-        const GPU_BATCH: usize = 4;
-        let patches = self.parts.config.vision_config.as_ref().map_or(1, |vision| vision.num_patches());
-        let count = (PATCHES_PER_PASS / patches.max(1)).max(1);
-        if count > GPU_BATCH { count - count % GPU_BATCH } else { count }
     }
 
     /// Runs whole pictures and recording through the first layers of their towers only; [`Self::encode_rest`] goes
@@ -325,17 +270,6 @@ impl Assistant {
             return Err(ModelError::PromptTooLong { tokens: tokens.ids.len(), limit });
         }
         Ok(tokens)
-    }
-
-    /// `[inputs, 3, side, side]`; on a GPU padded with black images to a known batch.
-    fn pixels(&self, inputs: &[Vec<f32>]) -> Tensor<4> {
-        let parts = &*self.parts;
-        let side = parts.config.vision_config.as_ref().map_or(0, |vision| vision.image_size);
-        let batch = parts.model.decoder.shapes().images(inputs.len());
-        let mut values = Vec::with_capacity(batch * 3 * side * side);
-        inputs.iter().for_each(|input| values.extend_from_slice(input));
-        values.resize(batch * 3 * side * side, 0.0);
-        Tensor::from_data(TensorData::new(values, [batch, 3, side, side]), &parts.device)
     }
 
     /// `[1, audio tokens, hidden]`
@@ -442,10 +376,4 @@ impl Assistant {
         }
         Ok(())
     }
-}
-
-/// Each image's features with the place of its tokens.
-fn spread(spans: &[Range<usize>], features: &Tensor<3>) -> Vec<(Range<usize>, Tensor<3>)> {
-    let of = |(index, span): (usize, &Range<usize>)| (span.clone(), features.clone().narrow(0, index, 1));
-    spans.iter().enumerate().map(of).collect()
 }

@@ -31,6 +31,7 @@ pub mod preprocess;
 mod prompt;
 pub mod reuse;
 mod rope;
+mod seeing;
 pub mod shapes;
 pub mod split;
 pub mod text;

@@ -148,6 +148,26 @@ fn too_much_is_refused_at_once() {
 }
 
 #[test]
+fn bytes_without_a_token_are_left_out_or_unknown() {
+    let ids = |is_cut: bool, unknown: Value| {
+        let mut file: Value = serde_json::from_slice(SIGNS).expect("JSON");
+        file["model"]["merges"] = json!([]);
+        file["model"]["unk_token"] = unknown;
+        if is_cut {
+            // How the alphabet spells E6, the first byte of 日.
+            file["model"]["vocab"].as_object_mut().expect("a table").remove("æ");
+        }
+        tokenizer(file.to_string().as_bytes()).encode("a日b").expect("a short text")
+    };
+    let whole = ids(false, Value::Null);
+    assert_eq!(whole.len(), 5);
+    assert_eq!(ids(false, json!("<|pad|>")), whole);
+    // As `tokenizers` has it; `<|pad|>` is token 0.
+    assert_eq!(ids(true, Value::Null), [&whole[..1], &whole[2..]].concat());
+    assert_eq!(ids(true, json!("<|pad|>")), [&whole[..1], &[0], &whole[2..]].concat());
+}
+
+#[test]
 fn unusable_files_are_refused_with_the_reason() {
     let refusal = |change: Change| {
         let mut file: Value = serde_json::from_slice(SIGNS).expect("JSON");

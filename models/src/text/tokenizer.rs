@@ -57,10 +57,12 @@ impl TextTokenizer {
         let model = &file["model"];
         require(model["type"] == "BPE", "model.type is not `BPE`")?;
         require(model["ignore_merges"] != true, "model.ignore_merges is not supported")?;
-        for key in ["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"] {
+        for key in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
             let unused = model[key].is_null() || model[key] == "" || model[key] == 0.0;
             require(unused, &format!("model.{key} is not supported"))?;
         }
+        require(model["byte_fallback"] != true, "model.byte_fallback is not supported")?;
+        require(model["fuse_unk"] != true, "model.fuse_unk is not supported")?;
 
         let mut table = TokenTable::default();
         let vocab =
@@ -68,7 +70,16 @@ impl TextTokenizer {
         for (text, id) in vocab {
             table.insert(text, id, TokenKind::Ordinary)?;
         }
-        let merges = read_merges(&model["merges"], &table)?;
+        let unknown = match model["unk_token"].as_str().filter(|token| !token.is_empty()) {
+            None => None,
+            Some(token) => {
+                let found = table.ordinary.get(token).copied();
+                Some(found.ok_or_else(|| {
+                    unusable(format!("model.unk_token `{token}` is not within model.vocab"))
+                })?)
+            }
+        };
+        let merges = read_merges(&model["merges"], &table, unknown)?;
         let added = file["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
         for token in added {
             let text = token["content"]
@@ -173,7 +184,13 @@ impl TokenTable {
 }
 
 /// Merges are pairs of tokens in the order of their rank, spelled `["a", "b"]` or, in older files, `"a b"`.
-fn read_merges(section: &Value, table: &TokenTable) -> Result<BytePairMerges, ModelError> {
+///
+/// Bytes without a token become the `unknown` one, where there is one.
+fn read_merges(
+    section: &Value,
+    table: &TokenTable,
+    unknown: Option<u32>,
+) -> Result<BytePairMerges, ModelError> {
     let list = section.as_array().ok_or_else(|| unusable("model.merges is missing".to_owned()))?;
     let mut merges = HashMap::with_capacity(list.len());
     for (entry, rank) in list.iter().zip(0..) {
@@ -189,7 +206,7 @@ fn read_merges(section: &Value, table: &TokenTable) -> Result<BytePairMerges, Mo
             tokens.ok_or_else(|| unusable(format!("merge {entry} is not within model.vocab")))?;
         merges.insert(pair, (rank, merged));
     }
-    let mut single = [None; 256];
+    let mut single = [unknown; 256];
     for (text, id) in &table.ordinary {
         let mut characters = text.chars();
         if let (Some(byte), None) = (characters.next().and_then(byte_of), characters.next()) {
