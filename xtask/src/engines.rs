@@ -178,11 +178,25 @@ impl Engine {
                 .arg(output)
                 .arg(&compiled),
         )?;
+        self.require_a_library(output)?;
         self.optimise(tools, output)?;
         let glue = output.join(MODULE).with_extension("js");
         fs::write(&glue, slim(&fs::read_to_string(&glue)?))?;
         precompress::compress(output)?;
         Ok(fs::write(output.join(STAMP), stamp)?)
+    }
+
+    /// Refuses a module that runs all constructors at every call, as a program would (`wasm-runtime/src/constructors.rs`): nothing
+    /// fails then, it is a hundred times slower.
+    fn require_a_library(&self, output: &Path) -> Result<()> {
+        const WRAPPER: &[u8] = b".command_export";
+        let module = fs::read(output.join(format!("{MODULE}_bg.wasm")))?;
+        ensure!(
+            !module.windows(WRAPPER.len()).any(|name| name == WRAPPER),
+            "the {} engine runs constructors at every call; call `constructors::run` when it is instantiated",
+            self.folder
+        );
+        Ok(())
     }
 
     fn optimise(&self, tools: &Tools, output: &Path) -> Result<()> {
