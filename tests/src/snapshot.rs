@@ -90,7 +90,7 @@ pub fn check(tab: &mut Tab, name: &str, changing: &[&str]) -> Result<()> {
     }
     let changed = share_changed(tab, name, changing)?;
     // Read by whoever doubts the bound.
-    println!("snapshot {name}: {:.2} % changed", changed * 100.0);
+    eprintln!("snapshot {name}: {:.2} % changed", changed * 100.0);
     ensure!(
         changed <= MOST_CHANGED,
         "{:.1} % of {name} does not look as it did: compare {} with {}; if it is to look so, keep it with {KEEP_VARIABLE}=1",

@@ -260,7 +260,7 @@ fn whose_fault_it_is_decides_the_code() {
     assert_eq!(code(refused.unwrap_err()), EdgeErrorCode::InvalidInput);
 
     let mut cut = checkpoint();
-    let weights = std::fs::read(models().join("weights/pocket-edge/model.safetensors")).unwrap();
+    let weights = fs::read(models().join("weights/pocket-edge/model.safetensors")).unwrap();
     cut.safetensors = weights[..1000].to_vec().into();
     let refused = block_on(EdgeEngine::load(&cut, None, EngineKind::Simd, now_ms)).unwrap_err();
     assert_eq!(code(refused), EdgeErrorCode::CheckpointInvalid);
