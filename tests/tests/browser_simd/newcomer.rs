@@ -26,8 +26,8 @@ fn first_answer(tab: &mut Tab) -> Result<(String, String)> {
     let id = tab.evaluate(&format!("document.querySelector({}).dataset.sample", json!(sample)))?;
     tab.click(&sample)?;
     tab.wait_for(&format!("{}[data-state=done]", by_id("turn")), PATIENCE)?;
-    let lead = format!("[data-leads=true] .text:not(.waiting)");
-    Ok((id.as_str().unwrap_or_default().to_owned(), tab.text(&lead)?))
+    let lead = "[data-leads=true] .text:not(.waiting)";
+    Ok((id.as_str().unwrap_or_default().to_owned(), tab.text(lead)?))
 }
 
 #[test]
