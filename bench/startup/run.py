@@ -6,7 +6,8 @@ One browser visits two pages of the real server in turn, all of whose files it h
   nothing else: no model, no session module, no second Worker;
 - the other one creates an assistant with the model for the device, and is ready when it can take a question.
 
-Times are from the beginning of the navigation; medians, without the first visits, which fill the caches.
+Times are from the beginning of the navigation; medians, without the first visits, which fill the caches: on those questions are
+asked, and they last some seconds.
 
     cargo xtask engines && cargo build --package msao-server
     python bench/startup/run.py
@@ -30,7 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 300
 # Of each page. Browsers keep compiled modules from the second or third visit on.
-WARM_UP = 4
+FIRST = 4
 pause = threading.Event().wait
 
 
@@ -90,16 +91,15 @@ def main():
                 if server.poll() is not None:
                     sys.exit("the server did not start")
                 pause(0.2)
-            most = arguments.visits + WARM_UP
             browser = subprocess.Popen(
                 [chromium, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run",
-                 f"--user-data-dir={profile}", "--remote-debugging-port=0", f"http://{address}/empty.html?visits={most}"], **quiet)
+                 f"--user-data-dir={profile}", "--remote-debugging-port=0", f"http://{address}/empty.html?visits={arguments.visits}&first={FIRST}"], **quiet)
             found = visits(profile, browser)
         finally:
             for process in filter(None, (browser, server)):
                 process.terminate()
                 process.wait()
-    of = lambda page, name: [visit[name] for visit in found if visit["page"] == page][WARM_UP:]
+    of = lambda page, name: [visit[name] for visit in found if visit["page"] == page][FIRST:]
     empty, ready = (statistics.median(of(page, "ready_ms")) for page in ("empty", "ready"))
     first_token = statistics.median(of("ready", "first_token_ms"))
     print("| page | ready, ms since navigation |\n|---|---:|")

@@ -6,16 +6,20 @@
 /** Time for what the visit before has left to do. */
 const PAUSE_MS = 400;
 
-const most = Number(new URL(location.href).searchParams.get("visits"));
+const asked = new URL(location.href).searchParams;
+const [most, first] = [Number(asked.get("visits")), Number(asked.get("first"))];
+const found = JSON.parse(sessionStorage.getItem("visits") ?? "[]");
+
+/** Whether this visit is one of those that fill the caches. */
+export const isFirst = found.length < 2 * first;
 
 export async function note(page, times) {
-  const all = JSON.parse(sessionStorage.getItem("visits") ?? "[]");
-  all.push({ page, ...times });
-  sessionStorage.setItem("visits", JSON.stringify(all));
+  found.push({ page, ...times });
+  sessionStorage.setItem("visits", JSON.stringify(found));
   await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  if (all.length < 2 * most) {
-    location.replace(`${page === "empty" ? "ready" : "empty"}.html?visits=${most}&visit=${all.length}`);
+  if (found.length < 2 * (first + most)) {
+    location.replace(`${page === "empty" ? "ready" : "empty"}.html?visits=${most}&first=${first}&visit=${found.length}`);
   } else {
-    location.hash = encodeURIComponent(JSON.stringify(all));
+    location.hash = encodeURIComponent(JSON.stringify(found));
   }
 }
