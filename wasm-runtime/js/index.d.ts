@@ -41,7 +41,7 @@ export interface CreateOptions {
   engine?: EnginePreference;
   /**
    * How many threads Wasm SIMD uses where the page, or the frame that holds the engine, is cross-origin isolated; 1 to 16.
-   * Default: one a core, 4 at most. Elsewhere there is one.
+   * Default: one a core but one, 4 at most. Elsewhere there is one.
    */
   threads?: number;
   /** Default: all open. */

@@ -5,6 +5,8 @@
 
 /** More gain little: a small model's products are soon divided. */
 const MOST_THREADS = 4;
+/** Left to the page and the browser: what helpers take from those, answers wait for. */
+const CORES_OF_OTHERS = 1;
 /** A helper that takes longer than this to start is not waited for; it still comes. */
 const PATIENCE_MS = 3_000;
 
@@ -16,7 +18,7 @@ export function threadsHere(asked) {
   if (!globalThis.crossOriginIsolated || typeof SharedArrayBuffer === "undefined") {
     return 1;
   }
-  return asked ?? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
+  return asked ?? Math.min((navigator.hardwareConcurrency || 1) - CORES_OF_OTHERS, MOST_THREADS);
 }
 
 /**

@@ -33,7 +33,7 @@ fn the_page_is_isolated_and_fetches_one_engine_and_the_weights_once() -> Result<
     let server = Server::shared()?;
     let sample = evaluation::sample(PLAIN)?;
     for (cores, said, used, unused) in
-        [(3, "SIMD, 3 threads", THREADED_MODULE, PLAIN_MODULE), (1, "SIMD", PLAIN_MODULE, THREADED_MODULE)]
+        [(4, "SIMD, 3 threads", THREADED_MODULE, PLAIN_MODULE), (2, "SIMD", PLAIN_MODULE, THREADED_MODULE)]
     {
         let line = Drip::to(server.address())?;
         scenario::run(&format!("cores-{cores}"), &Visitor::default(), |tab| {
@@ -64,7 +64,7 @@ fn helpers_that_do_not_come_leave_the_engine_alone() -> Result<()> {
     let sample = evaluation::sample(PLAIN)?;
     scenario::run("no-helpers", &Visitor::default(), |tab| {
         line.cut(HELPER, 0, u32::MAX);
-        let mut app = open(tab, &line, 3)?;
+        let mut app = open(tab, &line, 4)?;
         ensure!(!line.asked(HELPER).is_empty(), "helpers should be asked for");
         let shown = headline(&mut app)?;
         ensure!(shown.ends_with("SIMD"), "{shown:?} is shown without helpers");
@@ -79,7 +79,7 @@ fn without_the_threaded_module_the_plain_one_answers() -> Result<()> {
     let sample = evaluation::sample(PLAIN)?;
     scenario::run("no-threaded-module", &Visitor::default(), |tab| {
         line.cut(THREADED_MODULE, 1_000, u32::MAX);
-        let mut app = open(tab, &line, 3)?;
+        let mut app = open(tab, &line, 4)?;
         ensure!(!line.asked(THREADED_MODULE).is_empty() && !line.asked(PLAIN_MODULE).is_empty());
         let shown = headline(&mut app)?;
         ensure!(shown.ends_with("SIMD"), "{shown:?} is shown with one thread");
