@@ -18,7 +18,7 @@ export function threadsHere(asked) {
   if (!globalThis.crossOriginIsolated || typeof SharedArrayBuffer === "undefined") {
     return 1;
   }
-  return asked ?? Math.min((navigator.hardwareConcurrency || 1) - CORES_OF_OTHERS, MOST_THREADS);
+  return asked ?? Math.max(1, Math.min(navigator.hardwareConcurrency - CORES_OF_OTHERS, MOST_THREADS));
 }
 
 /**
