@@ -26,7 +26,7 @@ pub(crate) fn PromptBox() -> impl IntoView {
     };
     let placeholder = move || {
         if page.draft.sound.with(Option::is_some) {
-            "Ask about it, or send the recording as the question"
+            "Ask, or just send it"
         } else {
             "What color is the star?"
         }
