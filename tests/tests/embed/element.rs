@@ -28,7 +28,10 @@ fn page_with_the_line(attributes: &str) -> Result<Embedding> {
     let line = line.replace("></msao-assistant>", &format!(" {attributes}></msao-assistant>"));
     Embedding::of(&policy("#### From a server")?, |site, server| {
         let head = "<!doctype html><html lang=\"en\"><meta name=\"viewport\" content=\"width=device-width\"><title>Shop</title>";
-        site.add("/", format!("{head}<main><h1>Shop</h1>{}</main></html>", line.replace(YOUR_SERVER, server)));
+        site.add(
+            "/",
+            format!("{head}<main><h1>Shop</h1>{}</main></html>", line.replace(YOUR_SERVER, server)),
+        );
         Ok(())
     })
 }

@@ -18,7 +18,9 @@ impl PageState {
                 EdgeStatus::Ready(ready) => {
                     ready.trying_other = progress.engine != ready.engine;
                 }
-                _ => *status = EdgeStatus::Loading(progress),
+                EdgeStatus::Loading(_) => *status = EdgeStatus::Loading(progress),
+                // A download that was under way when the engine failed tells of itself once more.
+                EdgeStatus::Failed(_) | EdgeStatus::Off => (),
             }),
             WorkerEvent::Ready(ready) => {
                 self.tell_ready(&ready);
