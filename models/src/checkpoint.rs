@@ -21,6 +21,7 @@ use std::path::Path;
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
@@ -68,7 +69,11 @@ impl CheckpointFiles {
             {
                 Vec::new()
             }
-            read => read?,
+            // Files that transformers 5 writes have it within another one.
+            Err(missing) => {
+                read("processor_config.json").ok().and_then(|file| within(&file)).ok_or(missing)?
+            }
+            Ok(file) => file,
         };
         Ok(Self {
             config_json,
@@ -90,6 +95,12 @@ impl CheckpointFiles {
             _ => Ok(()),
         }
     }
+}
+
+/// The preprocessor's own part of a processor_config.json.
+fn within(processor_json: &[u8]) -> Option<Vec<u8>> {
+    let file: Value = serde_json::from_slice(processor_json).ok()?;
+    Some(file.get("image_processor")?.to_string().into_bytes())
 }
 
 /// The parsed weights and the device its tensors go to.

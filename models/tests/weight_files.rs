@@ -100,6 +100,19 @@ fn a_shard_that_is_missing_cut_or_another_is_named() {
 }
 
 #[test]
+fn a_preprocessor_may_stand_within_the_processor_s_file() {
+    let folder = sharded("Idefics3");
+    let (own, other) =
+        (folder.path().join("preprocessor_config.json"), folder.path().join("processor_config.json"));
+    let file: Value = serde_json::from_slice(&fs::read(&own).unwrap()).unwrap();
+    fs::remove_file(&own).unwrap();
+    let error = CheckpointFiles::from_dir(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("preprocessor_config.json"), "{error}");
+    fs::write(&other, json!({"image_seq_len": 4, "image_processor": file}).to_string()).unwrap();
+    load(folder.path()).unwrap();
+}
+
+#[test]
 fn an_index_leads_nowhere_else() {
     let folder = sharded("Llama");
     let good = index(folder.path());
