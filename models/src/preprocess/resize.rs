@@ -275,7 +275,8 @@ mod tests {
     #[test]
     fn lanes_give_the_plain_sums_whatever_is_left_of_them() {
         for (width, height) in [(1, 1), (5, 3), (16, 16), (33, 17), (40, 50), (64, 31)] {
-            let pixels: Vec<u8> = (0..width * height * CHANNELS).map(|at| ((at * at * 7) >> 3) as u8).collect();
+            let pixels: Vec<u8> =
+                (0..width * height * CHANNELS).map(|at| ((at * at * 7) >> 3) as u8).collect();
             for filter in [ResizeFilter::Lanczos, ResizeFilter::Bilinear, ResizeFilter::Bicubic] {
                 for target in [1, 16, 47, 96] {
                     let rows = Kernels::of(width, target, filter);
