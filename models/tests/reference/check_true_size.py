@@ -65,7 +65,10 @@ def main():
     turns = [[[tuple(args.size)] if sees else [], QUESTION, None]]
     inputs = dict(golden.prompt_ids(config, tokenizer, template, turns))
     inputs.pop("token_type_ids", None)
-    module = module.float().eval()
+    # A new one, since what is no parameter, as the rotary frequencies, has never been rounded in it.
+    weights = {name: tensor.float() for name, tensor in module.state_dict().items()}
+    module = golden.model(config, "cpu").float()
+    module.load_state_dict(weights)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     out = module.generate(
         **inputs, do_sample=False, max_new_tokens=golden.NEW_TOKENS, min_new_tokens=golden.NEW_TOKENS,
