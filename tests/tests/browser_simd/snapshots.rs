@@ -42,6 +42,13 @@ fn without(part: &[&'static str]) -> Vec<&'static str> {
     TIMES.iter().chain(part).copied().collect()
 }
 
+/// A laptop with one core, since the page says how many threads its engine has.
+fn begin(tab: &mut Tab) -> Result<()> {
+    let one_core = "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 1 });";
+    tab.inject_into_workers("/engine/engine.js", one_core)?;
+    Window::DESK.open(tab)
+}
+
 /// Waits for the first screen.
 fn welcome(tab: &mut Tab) -> Result<()> {
     tab.wait_for(&format!("{} {}", by_id("welcome"), by_id("sample")), PATIENCE)?;
@@ -56,7 +63,7 @@ fn welcome(tab: &mut Tab) -> Result<()> {
 fn the_first_screen_looks_as_it_did_and_a_broken_style_sheet_is_seen() -> Result<()> {
     let server = Server::shared()?;
     scenario::run("snapshots-empty", &Visitor::default(), |tab| {
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         let app = App::open(tab, &server, Engine::Simd)?;
         welcome(app.tab)?;
         for (name, window) in [
@@ -98,7 +105,7 @@ fn a_first_visit_looks_as_it_did_while_it_downloads() -> Result<()> {
     let line = Drip::to(server.address())?;
     scenario::run("snapshots-download", &Visitor::default(), |tab| {
         line.slow("/model.safetensors", Some(60_000));
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         let mut app = App::visit_with(tab, &line.site(), Engine::Simd, "")?;
         app.wait_for_status(Side::Cloud, "ready")?;
         welcome(app.tab)?;
@@ -119,7 +126,7 @@ fn an_answer_under_way_looks_as_it_did() -> Result<()> {
     let server = Server::shared()?;
     let sample = evaluation::sample(LONG)?;
     scenario::run("snapshots-streaming", &Visitor::default(), |tab| {
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         // A link so slow that an answer stands half settled for seconds.
         let slow = "policy=distributed&draft_tokens=4&rtt_ms=5000";
         let mut app = App::open_with(tab, &server.url(""), Engine::Simd, slow)?;
@@ -142,7 +149,7 @@ fn answers_with_their_receipts_look_as_they_did() -> Result<()> {
     let server = Server::shared()?;
     let sample = evaluation::sample(DIFFICULT)?;
     scenario::run("snapshots-answered", &Visitor::default(), |tab| {
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         let mut app = App::open_with(tab, &server.url(""), Engine::Simd, PRUNED)?;
         app.pick(&sample)?;
         app.ask()?;
@@ -170,7 +177,7 @@ fn a_correction_looks_as_it_did() -> Result<()> {
     let server = Server::shared()?;
     let sample = evaluation::sample(DIFFICULT)?;
     scenario::run("snapshots-corrected", &Visitor::default(), |tab| {
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         let mut app =
             App::open_with(tab, &server.url(""), Engine::Simd, "policy=distributed&draft_tokens=4")?;
         app.pick(&sample)?;
@@ -184,7 +191,7 @@ fn what_is_held_here_and_the_settings_look_as_they_did() -> Result<()> {
     let server = Server::shared()?;
     let sample = evaluation::sample(PLAIN)?;
     scenario::run("snapshots-locked", &Visitor::default(), |tab| {
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         let mut app = App::open(tab, &server, Engine::Simd)?;
         app.pick(&sample)?;
         for lock in ["lock-vision", "lock-audio", "lock-text"] {
@@ -216,7 +223,7 @@ fn a_lost_device_and_a_lost_cloud_look_as_they_did() -> Result<()> {
     let server = Server::start()?;
     let sample = evaluation::sample(PLAIN)?;
     scenario::run("snapshots-lost", &Visitor::default(), move |tab| {
-        Window::DESK.open(tab)?;
+        begin(tab)?;
         tab.inject_into_workers("engine.js", CRASHES_AT_ONCE)?;
         let mut app = App::visit(tab, &server, Engine::Simd)?;
         app.wait_for_status(Side::Cloud, "ready")?;
