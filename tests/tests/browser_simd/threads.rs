@@ -15,7 +15,8 @@ use crate::{PLAIN, both_are_right, visits::wait_for_the_worker};
 
 const PLAIN_MODULE: &str = "/engine/simd/msao_runtime_bg.wasm";
 const THREADED_MODULE: &str = "/engine/threads/msao_runtime_bg.wasm";
-const HELPER: &str = "/engine/helper.js";
+/// A script that no server has, in place of a helper's.
+const NO_HELPER: &str = "/engine/no-helper.js";
 
 /// Opens the page in a browser that tells its engine of so many cores.
 fn open<'tab>(tab: &'tab mut Tab, line: &Drip, cores: u32) -> Result<App<'tab>> {
@@ -63,9 +64,12 @@ fn helpers_that_do_not_come_leave_the_engine_alone() -> Result<()> {
     let line = Drip::to(server.address())?;
     let sample = evaluation::sample(PLAIN)?;
     scenario::run("no-helpers", &Visitor::default(), |tab| {
-        line.cut(HELPER, 0, u32::MAX);
+        let other = format!(
+            "{{ const {{ Worker }} = self; self.Worker = function (_, options) {{ return new Worker('{NO_HELPER}', options); }}; }}"
+        );
+        tab.inject_into_workers("/engine/engine.js", &other)?;
         let mut app = open(tab, &line, 4)?;
-        ensure!(!line.asked(HELPER).is_empty(), "helpers should be asked for");
+        ensure!(!line.asked(NO_HELPER).is_empty(), "helpers should be asked for");
         let shown = headline(&mut app)?;
         ensure!(shown.ends_with("SIMD"), "{shown:?} is shown without helpers");
         both_are_right(&mut app, &sample)
