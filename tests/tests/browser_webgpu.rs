@@ -1,5 +1,5 @@
-//! The edge model on WebGPU. Without a GPU this is Chromium's software adapter: slow, but the same arithmetic. Losing a GPU,
-//! and one that is slower or becomes slow, are tested without one in `browser_simd/gpu.rs`; here it is a real one's.
+//! The edge model on WebGPU. Without a GPU this is Chromium's software adapter: slow, but the same arithmetic. Taking over and becoming slow
+//! are told by a stand-in, in `browser_simd/gpu.rs`.
 
 use std::time::Duration;
 
