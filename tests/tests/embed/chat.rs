@@ -106,9 +106,14 @@ fn only_what_stands_is_streamed_and_proposals_are_told_beside_it() -> Result<()>
             &format!(
                 "let text = '';
                  const steps = [];
-                 for await (const chunk of assistant.chat.completions.create({{ messages: {messages}, stream: true }})) {{
-                    text += chunk.choices[0].delta.content ?? '';
-                    steps.push({{ text, settled: globalThis.told?.at(-1)?.settled ?? '' }});
+                 const isProposed = ({{ token }}) => !token.settled && token.source === 'edge_draft';
+                 // On a busy machine the server may be first with a short answer.
+                 for (let turn = 0; turn < 8 && !globalThis.told?.some(isProposed); turn++) {{
+                    text = '';
+                    for await (const chunk of assistant.chat.completions.create({{ messages: {messages}, stream: true }})) {{
+                       text += chunk.choices[0].delta.content ?? '';
+                       steps.push({{ text, settled: globalThis.told?.at(-1)?.settled ?? '' }});
+                    }}
                  }}
                  return {{ steps, told }};"
             ),
