@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::Result;
 
+/// A line that is cut falls silent first: a browser throws away what a page had no time to read.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Passed on at a time while the line is slow.
 const DROP_BYTES: usize = 8 * 1024;
 
@@ -136,9 +138,14 @@ fn pass_back(mut server: TcpStream, mut browser: TcpStream, state: &Mutex<State>
                 _ => false,
             };
             if is_cut {
-                break;
+                None
+            } else {
+                Some(state.bytes_per_s.filter(|_| is_about).map(|rate| count as f64 / rate as f64))
             }
-            state.bytes_per_s.filter(|_| is_about).map(|rate| count as f64 / rate as f64)
+        };
+        let Some(pause) = pause else {
+            thread::sleep(SILENCE);
+            break;
         };
         if let Some(pause_s) = pause {
             thread::sleep(Duration::from_secs_f64(pause_s));
