@@ -138,14 +138,11 @@ fn pass_back(mut server: TcpStream, mut browser: TcpStream, state: &Mutex<State>
                 _ => false,
             };
             if is_cut {
-                None
-            } else {
-                Some(state.bytes_per_s.filter(|_| is_about).map(|rate| count as f64 / rate as f64))
+                drop(state);
+                thread::sleep(SILENCE);
+                break;
             }
-        };
-        let Some(pause) = pause else {
-            thread::sleep(SILENCE);
-            break;
+            state.bytes_per_s.filter(|_| is_about).map(|rate| count as f64 / rate as f64)
         };
         if let Some(pause_s) = pause {
             thread::sleep(Duration::from_secs_f64(pause_s));
