@@ -20,6 +20,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import Idefics3Processor, PreTrainedTokenizerFast, WhisperFeatureExtractor
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
+from published import SMOLVLM_TEMPLATE
+
 FILTERS = {"lanczos": Image.LANCZOS, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
 # (width, height) of the source and of the target: reduced, enlarged, both at once, a single pass, extreme, tall
 # (which Pillow 13 resizes in another order than those before it).
@@ -110,14 +112,6 @@ CORPUS = [
     "User: can you see what's on the card?\nAssistant: it's a sign that reads STOP.", "don't we'll they've I'm you'd",
     "Der Hund läuft über die Straße.", "これは日本語の文です。", "naïve café, 12.5 % of 1,000", "    indented\n\n\tcode",
 ]  # fmt: skip
-# SmolVLM's own template; the published checkpoints carry it in chat_template.json.
-SMOLVLM_TEMPLATE = (
-    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
-    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
-    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
-    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
-)
 
 
 def train_tokenizer(splitter):
