@@ -7,7 +7,7 @@ use burn::tensor::activation::{gelu, sigmoid};
 
 use crate::attention::SelfAttention;
 use crate::checkpoint::Scope;
-use crate::device::HostEncoder;
+use crate::device::{GpuEncoder, HostEncoder};
 use crate::error::ModelError;
 use crate::linear::Linear;
 use crate::norm::LayerNorm;
@@ -49,6 +49,8 @@ pub(crate) enum EncoderLayers {
     Tensors(Vec<Layer>),
     /// Kernels of our own on a CPU.
     Host(HostEncoder),
+    /// Kernels of our own on a GPU.
+    Gpu(GpuEncoder),
 }
 
 /// A layer of tensors.
@@ -72,6 +74,9 @@ impl EncoderLayers {
         if let Some(host) = HostEncoder::load(scope, shape, names)? {
             return Ok(Self::Host(host));
         }
+        if let Some(gpu) = GpuEncoder::load(scope, shape, names)? {
+            return Ok(Self::Gpu(gpu));
+        }
         let layers = (0..shape.layers)
             .map(|index| Layer::load(&scope.child(&format!("layers.{index}")), shape, names))
             .collect::<Result<_, _>>()?;
@@ -83,6 +88,7 @@ impl EncoderLayers {
         match self {
             Self::Tensors(layers) => layers.len(),
             Self::Host(host) => host.len(),
+            Self::Gpu(gpu) => gpu.len(),
         }
     }
 
@@ -98,6 +104,7 @@ impl EncoderLayers {
                 assert!(mask.is_none(), "on a CPU what does not count is left out");
                 host.forward(x, layers)
             }
+            Self::Gpu(gpu) => gpu.forward(x, layers, mask),
         }
     }
 }

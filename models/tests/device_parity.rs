@@ -83,5 +83,8 @@ fn packed_and_forked(golden: &Golden) -> Vec<Tensor<3>> {
     caches[1].truncate(9);
     rounds.push(pass(&mut caches, [8, 1]));
     rounds.push(pass(&mut fork, [1, 16]));
+    // A prompt runs in tiles, what shares its pass does not.
+    rounds.push(pass(&mut fork, [40, 3]));
+    rounds.push(pass(&mut fork, [2, 70]));
     rounds
 }

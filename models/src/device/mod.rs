@@ -25,13 +25,13 @@ mod no_host;
 #[cfg(feature = "flex")]
 pub(crate) use cpu_linear::PackedWeight;
 #[cfg(feature = "gpu")]
-pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
+pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multiplies, product};
 #[cfg(feature = "flex")]
 pub(crate) use host_decoder::{HostCache, HostDecoder, HostSegment};
 #[cfg(feature = "flex")]
 pub(crate) use host_encoder::HostEncoder;
 #[cfg(not(feature = "gpu"))]
-pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, multiplies, product};
+pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multiplies, product};
 #[cfg(not(feature = "flex"))]
 pub(crate) use no_host::{HostCache, HostDecoder, HostEncoder, HostSegment, PackedWeight};
 

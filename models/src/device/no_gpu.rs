@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::checkpoint::Scope;
 use crate::config::TextConfig;
+use crate::encoder::{EncoderShape, LayerNames};
 use crate::error::ModelError;
 
 /// No weight is on a GPU.
@@ -21,6 +22,10 @@ pub(crate) fn product(_x: Tensor<2>, _weight: Tensor<2>) -> Tensor<2> {
 /// A decoder on a GPU, of which there is none.
 #[derive(Debug)]
 pub(crate) enum FusedDecoder {}
+
+/// The layers of an encoder on a GPU, of which there are none.
+#[derive(Debug)]
+pub(crate) enum GpuEncoder {}
 
 /// A cache on a GPU, of which there is none.
 #[derive(Debug, Clone)]
@@ -42,6 +47,29 @@ impl FusedCache {
 
     pub(crate) fn prefix(&self, _positions: usize, _capacity: usize) -> Self {
         unreachable!("no GPU backend is compiled in")
+    }
+}
+
+impl GpuEncoder {
+    pub(crate) fn load(
+        _scope: &Scope<'_>,
+        _shape: &EncoderShape,
+        _names: &LayerNames,
+    ) -> Result<Option<Self>, ModelError> {
+        Ok(None)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn forward(
+        &self,
+        _x: Tensor<3>,
+        _layers: Range<usize>,
+        _mask: Option<&Tensor<4>>,
+    ) -> Tensor<3> {
+        match *self {}
     }
 }
 

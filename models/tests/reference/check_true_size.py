@@ -19,8 +19,7 @@ import transformers
 
 import make_published_golden as golden
 import published
-
-QUESTION = "What colour is the small circle?"
+import true_size
 
 
 @torch.no_grad()
@@ -31,44 +30,22 @@ def main():
     parser.add_argument("--size", type=int, nargs=2, default=(400, 100), help="width and height of the picture")
     args = parser.parse_args()
     torch.set_num_threads(2)
-    torch.manual_seed(1)
     config = published.CONFIGS[args.name]
     sees = "vision_config" in config
-    module = golden.model(config, "cpu").to(torch.bfloat16)
-    for name, value in module.named_parameters():
-        # The initial scale says the same token for ever; this one does not.
-        if value.ndim > 1 and "embed" not in name:
-            value.normal_(std=1.5 / value[0].numel() ** 0.5)
-    file = json.loads(golden.TOKENIZER.read_text())
-    tokenizer = golden.filled(file)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        module.save_pretrained(folder, max_shard_size="400MB")
-        (folder / "config.json").write_text(json.dumps(config))
-        if sees:
-            (folder / "preprocessor_config.json").write_text(json.dumps(published.preprocessor_config(config)))
-            tokenizer.save(str(folder / "tokenizer.json"))
-        else:
-            # Text alone has no tokens behind its vocabulary.
-            file = json.loads(tokenizer.to_str())
-            file["added_tokens"] = [token for token in file["added_tokens"] if token["id"] < golden.BASE_VOCAB]
-            (folder / "tokenizer.json").write_text(json.dumps(file))
-        template = published.SMOLVLM_TEMPLATE if sees else published.SMOLLM2_TEMPLATE
-        (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+        template, tokenizer = true_size.write_checkpoint(args.name, folder)
         pictures = []
         if sees:
             golden.picture(*args.size).save(folder / "picture.png")
             pictures = [str(folder / "picture.png")]
-        command = [args.answer, folder, str(golden.NEW_TOKENS), QUESTION, *pictures]
+        command = [args.answer, folder, str(golden.NEW_TOKENS), true_size.QUESTION, *pictures]
         ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        module = true_size.module_of(args.name, folder, torch.float32)
 
-    turns = [[[tuple(args.size)] if sees else [], QUESTION, None]]
+    turns = [[[tuple(args.size)] if sees else [], true_size.QUESTION, None]]
     inputs = dict(golden.prompt_ids(config, tokenizer, template, turns))
     inputs.pop("token_type_ids", None)
-    # A new one, since what is no parameter, as the rotary frequencies, has never been rounded in it.
-    weights = {name: tensor.float() for name, tensor in module.state_dict().items()}
-    module = golden.model(config, "cpu").float()
-    module.load_state_dict(weights)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     out = module.generate(
         **inputs, do_sample=False, max_new_tokens=golden.NEW_TOKENS, min_new_tokens=golden.NEW_TOKENS,
@@ -84,7 +61,7 @@ def main():
         "32 tokens equal": ours["tokens"] == tokens,
     }
     print(f"{args.name}: {count} prompt tokens, {sum(ours['inputs'])} inputs, scores off by {error:.1e} of the largest, "
-          f"{len(set(tokens))} different tokens of {len(tokens)}, seconds {ours['seconds']}, transformers {transformers.__version__}")
+          f"{len(set(tokens))} different tokens of {len(tokens)}, seconds {ours['rounds'][0]}, transformers {transformers.__version__}")
     print("\n".join(f"{'ok  ' if holds else 'FAIL'} {what}" for what, holds in results.items()))
     sys.exit(not all(results.values()))
 

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Cube, Dispatch, backend_extension};
-use burn::tensor::{DType, Int, Shape, Tensor};
+use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::Shared;
-use super::launch::{Buffer, Launcher, Plan};
+use super::encoder::EncoderPass;
+use super::launch::{Buffer, Launcher};
+use super::plan::Plan;
 use super::pool::{Move, Slot};
 
 /// What goes into a pass.
@@ -99,6 +101,10 @@ pub(crate) trait DecoderPasses: Backend {
     #[fusion(dtype = DType::F32, shape = pass.spec())]
     fn pass_over_hidden(hidden: FloatTensor<Self>, pass: Pass) -> FloatTensor<Self>;
 
+    /// Runs an encoder's layers over `[batch, positions, hidden]`, with `[positions]` of a mask.
+    #[fusion(dtype = DType::F32, shape = Shape::from(pass.shape))]
+    fn encoder_pass(x: FloatTensor<Self>, mask: FloatTensor<Self>, pass: EncoderPass) -> FloatTensor<Self>;
+
     /// `x W^T`: `[rows, in]` and `[out, in]` to `[rows, out]`, where four divides `in`.
     #[fusion(dtype = x, shape = Shape::from([x[0], weight[0]]))]
     fn dense_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -115,16 +121,16 @@ impl DecoderPasses for CubeBackend {
 
     fn pass_over_hidden(hidden: FloatTensor<Self>, pass: Pass) -> FloatTensor<Self> {
         let hidden = into_contiguous(hidden);
-        let x = buffer(&hidden);
-        // The layers write where they read, and the tensor may be wanted again.
-        let x = if pass.0.layers.is_empty() || hidden.handle.can_mut() {
-            x
-        } else {
-            let copy = pass.0.decoder.launcher.empty(x.len());
-            pass.0.decoder.launcher.copy(&x, &copy, x.len());
-            copy
-        };
+        let x =
+            if pass.0.layers.is_empty() { buffer(&hidden) } else { own(&hidden, &pass.0.decoder.launcher) };
         beside(&hidden, pass.spec(), pass.launch(x))
+    }
+
+    fn encoder_pass(x: FloatTensor<Self>, mask: FloatTensor<Self>, pass: EncoderPass) -> FloatTensor<Self> {
+        let (x, mask) = (into_contiguous(x), into_contiguous(mask));
+        let values = own(&x, &Launcher::new(x.client.clone()));
+        pass.launch(&values, &buffer(&mask));
+        beside(&x, Shape::from(pass.shape), values)
     }
 
     fn dense_product(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -132,7 +138,7 @@ impl DecoderPasses for CubeBackend {
         let [rows, inputs] = [x.meta.shape()[0], x.meta.shape()[1]];
         let outputs = weight.meta.shape()[0];
         assert_eq!(inputs, weight.meta.shape()[1], "linear: x has {inputs} columns");
-        let values = Launcher::new(x.client.clone()).multiply(&buffer(&x), &buffer(&weight), inputs);
+        let values = Launcher::new(x.client.clone()).multiply_any(&buffer(&x), &buffer(&weight), inputs);
         beside(&x, Shape::from([rows, outputs]), values)
     }
 }
@@ -141,6 +147,12 @@ impl DecoderPasses for CubeBackend {
 pub(super) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(<Dispatch as DecoderPasses>::dense_product(x, weight))
+}
+
+/// Puts an encoder's layers into the queue of their input's device.
+pub(super) fn encode(x: Tensor<3>, mask: Tensor<1>, pass: EncoderPass) -> Tensor<3> {
+    let (x, mask) = (x.into_dispatch(), mask.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as DecoderPasses>::encoder_pass(x, mask, pass))
 }
 
 /// Puts a pass into the queue of its input's device.
@@ -156,6 +168,23 @@ pub(super) fn buffer_of(tensor: &Tensor<2>) -> Option<(Buffer, Launcher)> {
     let tensor = tensor.clone().try_into_primitive::<Cube>().ok()?.into_cube();
     let tensor = into_contiguous(tensor);
     Some((buffer(&tensor), Launcher::new(tensor.client.clone())))
+}
+
+/// What launches kernels on a device; `None` where it is no GPU.
+pub(super) fn launcher_of(device: &Device) -> Option<Launcher> {
+    buffer_of(&Tensor::from_data(TensorData::new(vec![0.0_f32; 4], [1, 4]), device))
+        .map(|(_, launcher)| launcher)
+}
+
+/// A buffer of a tensor's values to write into: the layers write where they read, and the tensor may be wanted again.
+fn own(tensor: &CubeTensor, launcher: &Launcher) -> Buffer {
+    let x = buffer(tensor);
+    if tensor.handle.can_mut() {
+        return x;
+    }
+    let copy = launcher.empty(x.len());
+    launcher.copy(&x, &copy, x.len());
+    copy
 }
 
 fn buffer(tensor: &CubeTensor) -> Buffer {

@@ -138,7 +138,7 @@ fn products(
 }
 
 #[cube]
-fn clamp_max(value: usize, max: usize) -> usize {
+pub(crate) fn clamp_max(value: usize, max: usize) -> usize {
     if value < max { value } else { max }
 }
 
@@ -389,12 +389,12 @@ pub(crate) fn attend(
     }
 }
 
-/// Copies vectors from the beginning of one buffer to that of another.
+/// Copies vectors to a place in another buffer.
 #[cube(launch_unchecked)]
-pub(crate) fn copy(from: &[Vec4], to: &mut [Vec4], count: u32) {
+pub(crate) fn copy(from: &[Vec4], to: &mut [Vec4], from_at: u32, to_at: u32, count: u32) {
     let at = (CUBE_POS * CUBE_DIM as usize) + UNIT_POS as usize;
     if at < count as usize {
-        to[at] = from[at];
+        to[to_at as usize + at] = from[from_at as usize + at];
     }
 }
 

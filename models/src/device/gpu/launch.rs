@@ -1,7 +1,7 @@
 //! A decoder's weights as the kernels read them, and the launches of a pass.
 //!
-//! It knows buffers and sizes, nothing of tensors, tokens or sessions. Five launches a layer whatever the number of
-//! rows: the dense layers take up to [`MAX_ROWS`] of them together and repeat for more.
+//! It knows buffers and sizes, nothing of tensors, tokens or sessions. Five launches a layer for the few rows of a step: the dense
+//! layers take up to [`MAX_ROWS`] of them together and repeat for more. Prompts run in tiles (`long.rs`).
 
 use std::ops::Range;
 
@@ -9,7 +9,9 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
-use super::kernels::{self, ATTENTION_UNITS, Heads, KEY_TILE, LANES, PLAN_STRIDE, Product, TEAMS};
+use super::kernels::{self, ATTENTION_UNITS, Heads, KEY_TILE, LANES, Product, TEAMS};
+use super::plan::Plan;
+use super::tiled::MAX_HEAD_VECTORS;
 
 /// Rows that share a read of the weights.
 const MAX_ROWS: usize = 8;
@@ -74,39 +76,6 @@ impl Weights {
     }
 }
 
-/// Where the rows of a pass belong, as the kernels read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plan {
-    words: Vec<u32>,
-}
-
-impl Plan {
-    /// No rows yet.
-    pub(crate) fn new() -> Self {
-        Self { words: vec![0; PLAN_STRIDE] }
-    }
-
-    /// Adds a row at `position` of the sequence whose first position stands at `start` in the cache.
-    pub(crate) fn push(&mut self, position: usize, start: usize) {
-        self.words[0] += 1;
-        self.words.extend([position as u32, (start + position) as u32, start as u32, 0]);
-    }
-
-    /// Rows of the pass.
-    pub(crate) fn rows(&self) -> usize {
-        self.words[0] as usize
-    }
-
-    /// The most positions that a row looks at.
-    fn keys(&self) -> usize {
-        self.words.chunks_exact(PLAN_STRIDE).skip(1).map(|row| row[0] as usize + 1).max().unwrap_or(0)
-    }
-
-    fn upload(&self, client: &Client) -> Buffer {
-        Buffer::new(client.create_from_slice(u32::as_bytes(&self.words)), self.words.len())
-    }
-}
-
 /// A queue of launches on one device.
 #[derive(Clone)]
 pub(crate) struct Launcher {
@@ -145,12 +114,12 @@ impl Buffer {
         self.len
     }
 
-    fn argument(&self) -> BufferArg {
+    pub(super) fn argument(&self) -> BufferArg {
         // SAFETY: `len` values are what the handle was made for.
         unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len) }
     }
 
-    fn vectors(&self) -> BufferArg {
+    pub(super) fn vectors(&self) -> BufferArg {
         // SAFETY: as above, four values a vector; all sizes are multiples of four.
         unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len / 4) }
     }
@@ -175,6 +144,16 @@ impl Launcher {
         Buffer::new(self.client.create_from_slice(f32::as_bytes(values)), values.len())
     }
 
+    /// Words from host memory.
+    pub(super) fn upload_words(&self, words: &[u32]) -> Buffer {
+        Buffer::new(self.client.create_from_slice(u32::as_bytes(words)), words.len())
+    }
+
+    /// The queue itself.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn product(&self, inputs: usize, rows: usize, normed: bool) -> Product {
         let rows = rows.next_power_of_two().min(MAX_ROWS);
         Product { vectors: inputs / 4, rows, normed, planes: self.planes }
@@ -182,12 +161,27 @@ impl Launcher {
 
     /// Copies the first `len` values of a buffer to another one.
     pub(crate) fn copy(&self, from: &Buffer, to: &Buffer, len: usize) {
-        assert!(len <= from.len && len <= to.len, "{len} values to copy, {} to {}", from.len, to.len);
+        self.copy_part(from, 0, to, 0, len);
+    }
+
+    /// Copies `len` values of a buffer to a place in another one.
+    fn copy_part(&self, from: &Buffer, from_at: usize, to: &Buffer, to_at: usize, len: usize) {
+        assert!(from_at + len <= from.len && to_at + len <= to.len, "{len} values to copy");
         let (count, units) = copy_cubes(len);
+        let (from_at, to_at) = ((from_at / 4) as u32, (to_at / 4) as u32);
         // SAFETY: both ends were checked above.
         unsafe {
             let (from, to) = (from.vectors(), to.vectors());
-            kernels::copy::launch_unchecked(&self.client, count, units, from, to, (len / 4) as u32);
+            kernels::copy::launch_unchecked(
+                &self.client,
+                count,
+                units,
+                from,
+                to,
+                from_at,
+                to_at,
+                (len / 4) as u32,
+            );
         }
     }
 
@@ -242,9 +236,32 @@ impl Launcher {
         plan: &Plan,
         x: &Buffer,
     ) {
+        let run = |plan: &Plan, x: &Buffer| {
+            if plan.is_long() && weights.sizes.heads.width / 4 <= MAX_HEAD_VECTORS {
+                self.run_long(weights, layers.clone(), caches, plan, x);
+            } else {
+                self.run_rows(weights, layers.clone(), caches, plan, x);
+            }
+        };
+        let parts = plan.parts();
+        if let [(_, part)] = &parts[..] {
+            return run(part, x);
+        }
+        let hidden = weights.sizes.hidden;
+        for (rows, part) in &parts {
+            let (at, len) = (rows.start * hidden, rows.len() * hidden);
+            let own = self.empty(len);
+            self.copy_part(x, at, &own, 0, len);
+            run(part, &own);
+            self.copy_part(&own, 0, x, at, len);
+        }
+    }
+
+    /// A few rows of each sequence: five launches a layer.
+    fn run_rows(&self, weights: &Weights, layers: Range<usize>, caches: &[Buffer], plan: &Plan, x: &Buffer) {
         let Sizes { hidden, inner, heads, eps, .. } = weights.sizes;
         let (client, rows, plan_keys) = (&self.client, plan.rows(), plan.keys());
-        let plan = Plan::upload(plan, client);
+        let plan = Plan::upload(plan, self);
         let width = heads.queries * heads.width;
         let qkv_pairs = (heads.queries + 2 * heads.keys) * heads.width / 2;
         let (q, attended) = (self.empty(rows * width), self.empty(rows * width));
@@ -325,19 +342,24 @@ impl Launcher {
 
     /// The final norm: `[rows, hidden]` to the same.
     pub(crate) fn norm(&self, weights: &Weights, x: &Buffer) -> Buffer {
-        let hidden = weights.sizes.hidden;
+        self.rms_norm(x, &weights.norm, weights.sizes.eps)
+    }
+
+    /// RMS norm of rows as wide as the weight.
+    pub(super) fn rms_norm(&self, x: &Buffer, weight: &Buffer, eps: f32) -> Buffer {
+        let size = weight.len;
         let out = self.empty(x.len);
         // SAFETY: a cube for each row of x.
         unsafe {
             kernels::rms_norm::launch_unchecked(
                 &self.client,
-                CubeCount::Static((x.len / hidden) as u32, 1, 1),
+                CubeCount::Static((x.len / size) as u32, 1, 1),
                 CubeDim::new_1d(LANES as u32),
                 x.vectors(),
-                weights.norm.vectors(),
+                weight.vectors(),
                 out.vectors(),
-                weights.sizes.eps,
-                hidden / 4,
+                eps,
+                size / 4,
             );
         }
         out

@@ -1,4 +1,4 @@
-//! The decoder on a GPU: fused kernels over a cache of their own, behind one seam of tensors.
+//! Decoder and encoders on a GPU: fused kernels, the decoder's over a cache of their own, behind one seam of tensors.
 //!
 //! Bare tensor operations make some forty dispatches a layer and a step costs its dispatches; here it is five. One
 //! path serves prefill, decoding and verification, of one sequence or many.
@@ -6,14 +6,22 @@
 //! | file | holds |
 //! |---|---|
 //! | [`kernels`] | what runs on the device |
+//! | [`tiled`] | what runs there over many rows: encoders and prompts |
+//! | [`plan`] | which rows belong where, and which run in tiles |
+//! | [`long`] | the launches of a pass over a prompt |
+//! | [`encoder`] | an encoder's weights and passes |
 //! | [`launch`] | weights in the kernels' layout, the launches of a pass |
 //! | [`pool`] | the cache of all sequences |
 //! | [`bridge`] | tensors in, tensors out, in step with whatever else is queued on the device |
 
 mod bridge;
+mod encoder;
 mod kernels;
 mod launch;
+mod long;
+mod plan;
 mod pool;
+mod tiled;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,9 +31,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::checkpoint::Scope;
 use crate::config::TextConfig;
 use crate::error::ModelError;
+pub(crate) use encoder::GpuEncoder;
+
 use bridge::{Input, Pass, PassOutput};
 use kernels::{ATTENTION_UNITS, Heads};
-use launch::{Launcher, LayerWeights, Plan, Sizes, Weights};
+use launch::{Launcher, LayerWeights, Sizes, Weights};
+use plan::Plan;
 use pool::{CachePool, Move, Slot};
 
 /// Whether [`product`] can multiply by a `[out, in]` weight.
@@ -183,7 +194,7 @@ impl FusedDecoder {
             cache.make_own(*held);
             for sequence in 0..cache.batch {
                 let start = cache.slot.start() + sequence * cache.capacity;
-                (0..*rows).for_each(|row| plan.push(*held + row, start));
+                plan.push(*held, *rows, start);
             }
             slots.push(cache.slot.clone());
         }
