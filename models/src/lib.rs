@@ -37,6 +37,7 @@ pub mod split;
 pub mod text;
 pub mod vision;
 mod weight_files;
+mod weights;
 mod weights_format;
 
 pub use assistant::{Assistant, DEFAULT_MAX_NEW_TOKENS, EncodedPrompt, LookedAt};
@@ -53,5 +54,5 @@ pub use prompt::{PastTurn, Prompt, Splitting};
 pub use reuse::ReadBefore;
 pub use split::{FirstLayers, LastLayers};
 pub use text::TextTokenizer;
-pub use weight_files::WeightFiles;
+pub use weight_files::{ReadAt, WeightFiles};
 pub use weights_format::WeightsFormat;

@@ -2,11 +2,15 @@
 //!
 //! A folder's files are mapped into memory where the system can, so that reading a checkpoint of gigabytes takes no copy of it
 //! and headers are known before values are touched. Whoever cuts such a file short while it is read ends this process, as
-//! with every mapped file.
+//! with every mapped file. Files elsewhere, such as a browser's buffers outside of Wasm's memory, which never shrinks, are
+//! read piece by piece through [`ReadAt`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -19,6 +23,23 @@ const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// An index names each tensor once; the largest published ones are a tenth of this.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
+
+/// A file of weights that is read piece by piece, at most a few megabytes or one tensor at a time.
+///
+/// Its bytes need not be in this program's memory: what is read is packed and dropped before more is asked for.
+pub trait ReadAt: fmt::Debug + Send + Sync {
+    /// Bytes of the whole file.
+    fn len_bytes(&self) -> u64;
+
+    /// Fills `into` with the bytes from `offset` on. All of them lie inside the file.
+    ///
+    /// # Errors
+    /// Whatever the file's home says; it ends the loading with the file's name.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
+
+    /// Hears that nothing more of this file is needed, so that its bytes can be let go while others are read.
+    fn release(&self) {}
+}
 
 /// The weights of a checkpoint, as bytes. Cloning shares them.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +59,46 @@ pub(crate) struct WeightFile {
 enum Storage {
     Memory(Vec<u8>),
     Mapped(Mmap),
+    Elsewhere(Box<dyn ReadAt>),
+}
+
+/// The bytes of a file: here, or somewhere to read them from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FileBytes<'a> {
+    Here(&'a [u8]),
+    Elsewhere(&'a dyn ReadAt),
+}
+
+impl<'a> FileBytes<'a> {
+    pub(crate) fn len(self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::Elsewhere(file) => file.len_bytes(),
+        }
+    }
+
+    /// Some of the bytes, copied only where they are elsewhere.
+    ///
+    /// # Panics
+    /// If they are not inside the file.
+    pub(crate) fn read(self, range: Range<u64>) -> io::Result<Cow<'a, [u8]>> {
+        assert!(range.start <= range.end && range.end <= self.len(), "{range:?} of {} bytes", self.len());
+        match self {
+            Self::Here(bytes) => Ok(Cow::Borrowed(&bytes[range.start as usize..range.end as usize])),
+            Self::Elsewhere(file) => {
+                let mut bytes = vec![0; (range.end - range.start) as usize];
+                file.read_at(range.start, &mut bytes)?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    /// Lets go of what is elsewhere.
+    pub(crate) fn release(self) {
+        if let Self::Elsewhere(file) = self {
+            file.release();
+        }
+    }
 }
 
 impl fmt::Debug for Storage {
@@ -46,6 +107,7 @@ impl fmt::Debug for Storage {
         let (kind, bytes) = match self {
             Self::Memory(bytes) => ("in memory", bytes.len()),
             Self::Mapped(bytes) => ("mapped", bytes.len()),
+            Self::Elsewhere(file) => return write!(formatter, "{file:?}"),
         };
         write!(formatter, "{bytes} bytes {kind}")
     }
@@ -95,6 +157,12 @@ impl WeightFiles {
         Ok(Self { files, places })
     }
 
+    /// Files that are read piece by piece, each with its name.
+    pub fn from_sources(files: impl IntoIterator<Item = (String, Box<dyn ReadAt>)>) -> Self {
+        let file = |(name, source)| WeightFile { name, bytes: Arc::new(Storage::Elsewhere(source)) };
+        Self { files: files.into_iter().map(file).collect(), places: BTreeMap::new() }
+    }
+
     /// The files in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &WeightFile> {
         self.files.iter()
@@ -120,10 +188,11 @@ impl WeightFile {
         Ok(Self { name: name.to_owned(), bytes: Arc::new(bytes) })
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> FileBytes<'_> {
         match &*self.bytes {
-            Storage::Memory(bytes) => bytes,
-            Storage::Mapped(bytes) => bytes,
+            Storage::Memory(bytes) => FileBytes::Here(bytes),
+            Storage::Mapped(bytes) => FileBytes::Here(bytes),
+            Storage::Elsewhere(file) => FileBytes::Elsewhere(&**file),
         }
     }
 }

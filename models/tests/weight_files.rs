@@ -5,10 +5,15 @@
 mod published_checkpoint;
 
 use std::fs;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Device;
-use msao_models::{Assistant, CheckpointFiles, ModelConfig, ModelError, Prompt, WeightsFormat};
+use msao_models::{
+    Assistant, CheckpointFiles, ModelConfig, ModelError, Prompt, ReadAt, WeightFiles, WeightsFormat,
+};
 use published_checkpoint::{checkpoint, reduced, safetensors, tokenizer_of};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -171,4 +176,51 @@ fn weights_beyond_the_memory_are_refused_with_what_they_take() {
     assert!(error.to_string().contains("int8"), "{error}");
     assert!(within(WeightsFormat::F32, 19).is_ok());
     assert!(within(WeightsFormat::Int8, 17).is_ok());
+}
+
+/// A file that is elsewhere, and what was asked of it.
+#[derive(Debug)]
+struct Elsewhere {
+    bytes: Vec<u8>,
+    most_read: Arc<AtomicUsize>,
+    released: Arc<AtomicUsize>,
+}
+
+impl ReadAt for Elsewhere {
+    fn len_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        assert_eq!(self.released.load(Ordering::Relaxed), 0, "a file that was let go is read again");
+        self.most_read.fetch_max(into.len(), Ordering::Relaxed);
+        into.copy_from_slice(&self.bytes[offset as usize..][..into.len()]);
+        Ok(())
+    }
+
+    fn release(&self) {
+        self.released.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn files_elsewhere_are_read_tensor_by_tensor_and_let_go() {
+    let whole = Assistant::load(&checkpoint("Llama"), &Device::flex()).unwrap();
+    let folder = sharded("Llama");
+    let most_read = Arc::new(AtomicUsize::new(0));
+    let released: [Arc<AtomicUsize>; 2] = Default::default();
+    let source = |(name, released): (&str, &Arc<AtomicUsize>)| {
+        let bytes = fs::read(folder.path().join(name)).unwrap();
+        let (most_read, released) = (most_read.clone(), released.clone());
+        let file: Box<dyn ReadAt> = Box::new(Elsewhere { bytes, most_read, released });
+        (name.to_owned(), file)
+    };
+    let sources = SHARDS.into_iter().zip(&released).map(source);
+    let files = CheckpointFiles { safetensors: WeightFiles::from_sources(sources), ..checkpoint("Llama") };
+    let pieces = Assistant::load(&files, &Device::flex()).unwrap();
+    assert_eq!(first_scores(&pieces), first_scores(&whole));
+    assert!(released.iter().all(|released| released.load(Ordering::Relaxed) == 1), "{released:?}");
+    // The table is the largest tensor.
+    let config = pieces.config().text_config.clone();
+    assert!(most_read.load(Ordering::Relaxed) <= config.vocab_size * config.hidden_size * size_of::<f32>());
 }
