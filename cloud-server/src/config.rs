@@ -57,9 +57,9 @@ pub struct ServerConfig {
     /// Threads that the model may use on the CPU, 0 for one a core
     #[arg(long, env = "MSAO_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
-    /// How the model's weights are kept on the CPU: f32; f16, which gives the same answers from checkpoints stored as such;
-    /// or int8, which rounds them
-    #[arg(long, env = "MSAO_WEIGHTS_FORMAT", default_value = "f32")]
+    /// How the model's weights are kept in memory: stored, what the checkpoint was converted to, else f32; f32; f16, which gives
+    /// the same answers from checkpoints stored as such; int8 or q4, which round them
+    #[arg(long, env = "MSAO_WEIGHTS_FORMAT", default_value = "stored")]
     pub weights_format: WeightsFormat,
     /// Limits that differ from the defaults, as JSON: '{"image_bytes": 1000000, "images": 4}'
     #[arg(long, env = "MSAO_LIMITS", default_value = "{}", value_parser = parse_limits)]

@@ -43,6 +43,10 @@ fn run(Loaded { cli, settings }: Loaded) -> anyhow::Result<ExitCode> {
             std::io::stdout().write_all(to_toml(&settings).as_bytes()).context("cannot write to stdout")?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Convert(convert) => {
+            convert.run(&mut std::io::stderr())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Keys(keys) => {
             keys.run(&mut std::io::stdout(), &mut std::io::stderr())?;
             Ok(ExitCode::SUCCESS)

@@ -222,7 +222,12 @@ fn attend_rows<'a, S: Simd>(pass: &Pass<'a>, task: &Task<'a>, scratch: &mut Scra
     let lines = &cache.keys[head * cache.capacity / PANEL * head_dim..][..panels * head_dim];
     let start = laid_out::<S>(&queries[..count * head_dim], head_dim, interleaved);
     let x = Inputs { start, count: head_dim, row_stride: head_dim };
-    let weights = Panels { start: lines.as_ptr(), stride: head_dim, scales: std::ptr::null() };
+    let weights = Panels {
+        start: lines.as_ptr(),
+        stride: head_dim,
+        scales: std::ptr::null(),
+        group_scales: std::ptr::null(),
+    };
     let out = Outputs { start: scores.as_mut_ptr(), row_stride: padded, width: padded, adds: false };
     // SAFETY: `count` queries of `head_dim`, as many panels of keys as the slice has, and scores for all of them.
     unsafe { tiles::<S, f32>(count, panels, x, weights, out) };
@@ -236,7 +241,12 @@ fn attend_rows<'a, S: Simd>(pass: &Pass<'a>, task: &Task<'a>, scratch: &mut Scra
     let lines = &cache.values[head * panels * cache.capacity..][..panels * cache.capacity];
     let start = laid_out::<S>(&scores[..count * padded], padded, interleaved);
     let x = Inputs { start, count: positions, row_stride: padded };
-    let weights = Panels { start: lines.as_ptr(), stride: cache.capacity, scales: std::ptr::null() };
+    let weights = Panels {
+        start: lines.as_ptr(),
+        stride: cache.capacity,
+        scales: std::ptr::null(),
+        group_scales: std::ptr::null(),
+    };
     let out = Outputs { start: results.as_mut_ptr(), row_stride: columns, width: columns, adds: false };
     // SAFETY: `count` rows of `positions` weights, as many lines of values in each panel, and results for all columns.
     unsafe { tiles::<S, f32>(count, panels, x, weights, out) };

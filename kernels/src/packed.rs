@@ -3,31 +3,16 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-#[cfg(not(target_family = "wasm"))]
 use half::f16;
 use macerator::Simd;
 
-use crate::element::Element;
+use crate::element::{Element, Nibbles};
 use crate::pool;
+use crate::stored::{GROUP, StoredValues, StoredWeight, WeightsFormat};
 use crate::tile::{Inputs, Line, MAX_ROWS, Outputs, PANEL, Panels, interleave, tiles, wants_interleaved};
 
 /// Bytes of weights that stay in the second cache while rows pass by.
 const CHUNK_BYTES: usize = 256 << 10;
-/// The greatest int8 weight; its negative is the least.
-#[cfg(not(target_family = "wasm"))]
-const INT8_MOST: f32 = 127.0;
-
-/// How weights are stored. Products are of f32 throughout. In Wasm all are stored as f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WeightsFormat {
-    /// 4 bytes each.
-    #[default]
-    F32,
-    /// 2 bytes each: the nearest f16. Where the weights are f16 in truth, results are those of f32, bit for bit.
-    F16,
-    /// 1 byte each, and a factor for each output.
-    Int8,
-}
 
 /// A weight matrix in the kernel's order: for every panel of outputs, for every input, the weights of the panel. Outputs are
 /// rounded up with zeros.
@@ -39,30 +24,28 @@ pub struct PackedWeight {
 
 enum Lines {
     F32(Vec<Line<f32>>),
-    #[cfg(not(target_family = "wasm"))]
     F16(Vec<Line<f16>>),
     /// With the factors of the outputs.
-    #[cfg(not(target_family = "wasm"))]
     Int8(Vec<Line<i8>>, Vec<f32>),
+    /// Two inputs a line; with the factors of the panels' groups.
+    Q4(Vec<Line<Nibbles>>, Vec<Line<f16>>),
 }
 
 impl Lines {
-    #[cfg(target_family = "wasm")]
-    fn new(weight: &[f32], in_features: usize, _format: WeightsFormat) -> Self {
-        Self::F32(packed(weight, in_features, |_, weight| weight))
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn new(weight: &[f32], in_features: usize, format: WeightsFormat) -> Self {
-        match format {
-            WeightsFormat::F32 => Self::F32(packed(weight, in_features, |_, weight| weight)),
-            WeightsFormat::F16 => Self::F16(packed(weight, in_features, |_, weight| f16::from_f32(weight))),
-            WeightsFormat::Int8 => {
-                let mut scales: Vec<f32> = weight.chunks_exact(in_features).map(int8_scale).collect();
-                let quantised = |output: usize, weight: f32| (weight / scales[output]).round() as i8;
-                let lines = packed(weight, in_features, quantised);
+    fn new(weight: &StoredWeight) -> Self {
+        let inputs = weight.inputs();
+        match weight.values() {
+            StoredValues::F32(values) => Self::F32(panels(values, inputs)),
+            StoredValues::F16(values) => Self::F16(panels(values, inputs)),
+            StoredValues::Int8 { steps, scales } => {
+                let mut scales = scales.clone();
                 scales.resize(scales.len().next_multiple_of(PANEL), 0.0);
-                Self::Int8(lines, scales)
+                Self::Int8(panels(steps, inputs), scales)
+            }
+            StoredValues::Q4 { nibbles, scales } => {
+                // Whatever the steps of outputs that are none: their scales are zero.
+                let nibbles: Vec<Nibbles> = nibbles.iter().copied().map(Nibbles).collect();
+                Self::Q4(panels(&nibbles, inputs / 2), panels(scales, inputs.div_ceil(GROUP)))
             }
         }
     }
@@ -74,7 +57,7 @@ thread_local! {
 }
 
 impl PackedWeight {
-    /// Packs weights, row by row of outputs.
+    /// Packs weights as near as the format allows, row by row of outputs.
     ///
     /// # Shapes
     /// - weight: `[weight.len() / in_features, in_features]`
@@ -82,9 +65,47 @@ impl PackedWeight {
     /// # Panics
     /// If there are no inputs, or the weights are no whole rows.
     pub fn new(weight: &[f32], in_features: usize, format: WeightsFormat) -> Self {
-        assert!(in_features > 0 && weight.len().is_multiple_of(in_features), "weights are whole rows");
-        let lines = Lines::new(weight, in_features, format);
-        Self { lines, in_features, out_features: weight.len() / in_features }
+        let mut stored = StoredWeight::empty(in_features, format);
+        stored.push_rows(weight);
+        Self::from_stored(&stored)
+    }
+
+    /// Packs weights as they are stored.
+    pub fn from_stored(weight: &StoredWeight) -> Self {
+        Self { lines: Lines::new(weight), in_features: weight.inputs(), out_features: weight.outputs() }
+    }
+
+    /// The weights of one output, as numbers: a row of an embedding table.
+    ///
+    /// # Panics
+    /// If there is no such output or `row` is not `in_features` long.
+    pub fn read_row(&self, output: usize, row: &mut [f32]) {
+        assert!(output < self.out_features && row.len() == self.in_features, "row {output} of {self:?}");
+        let (panel, place) = (output / PANEL, output % PANEL);
+        let inputs = self.in_features;
+        match &self.lines {
+            Lines::F32(lines) => {
+                let lines = &lines[panel * inputs..][..inputs];
+                row.iter_mut().zip(lines).for_each(|(weight, line)| *weight = line.0[place]);
+            }
+            Lines::F16(lines) => {
+                let lines = &lines[panel * inputs..][..inputs];
+                row.iter_mut().zip(lines).for_each(|(weight, line)| *weight = line.0[place].to_f32());
+            }
+            Lines::Int8(lines, scales) => {
+                let lines = &lines[panel * inputs..][..inputs];
+                let weight = |line: &Line<i8>| f32::from(line.0[place]) * scales[output];
+                row.iter_mut().zip(lines).for_each(|(at, line)| *at = weight(line));
+            }
+            Lines::Q4(lines, scales) => {
+                let lines = &lines[panel * (inputs / 2)..][..inputs / 2];
+                let scales = &scales[panel * inputs.div_ceil(GROUP)..];
+                for (index, (pair, line)) in row.as_chunks_mut().0.iter_mut().zip(lines).enumerate() {
+                    let (Nibbles(byte), scale) = (line.0[place], scales[2 * index / GROUP].0[place].to_f32());
+                    *pair = [byte & 15, byte >> 4].map(|step| (f32::from(step) - 8.0) * scale);
+                }
+            }
+        }
     }
 
     /// Width of what goes in.
@@ -128,11 +149,14 @@ impl PackedWeight {
             let out = Outputs { start: out.as_mut_ptr(), row_stride: self.out_features, width: 0, adds };
             let product = Product { x, inputs: self.in_features, out };
             match &self.lines {
-                Lines::F32(lines) => product.share(rows, lines, &[]),
-                #[cfg(not(target_family = "wasm"))]
-                Lines::F16(lines) => product.share(rows, lines, &[]),
-                #[cfg(not(target_family = "wasm"))]
-                Lines::Int8(lines, scales) => product.share(rows, lines, scales),
+                Lines::F32(lines) => product.share(rows, Weights { lines, ..Weights::default() }),
+                Lines::F16(lines) => product.share(rows, Weights { lines, ..Weights::default() }),
+                Lines::Int8(lines, scales) => {
+                    product.share(rows, Weights { lines, scales, ..Weights::default() });
+                }
+                Lines::Q4(lines, group_scales) => {
+                    product.share(rows, Weights { lines, group_scales, ..Weights::default() });
+                }
             }
         });
     }
@@ -144,24 +168,17 @@ impl std::fmt::Debug for PackedWeight {
     }
 }
 
-/// Weights in panels, each as `convert` gives it from its output and value.
-fn packed<E: Element>(weight: &[f32], inputs: usize, convert: impl Fn(usize, f32) -> E) -> Vec<Line<E>> {
-    let outputs = weight.len() / inputs;
-    let mut lines = vec![Line([E::default(); PANEL]); outputs.div_ceil(PANEL) * inputs];
-    for (output, row) in weight.chunks_exact(inputs).enumerate() {
-        let panel = &mut lines[output / PANEL * inputs..][..inputs];
-        for (line, weight) in panel.iter_mut().zip(row) {
-            line.0[output % PANEL] = convert(output, *weight);
+/// Rows of elements in panels.
+fn panels<E: Element>(weight: &[E], row: usize) -> Vec<Line<E>> {
+    let outputs = weight.len() / row;
+    let mut lines = vec![Line([E::default(); PANEL]); outputs.div_ceil(PANEL) * row];
+    for (output, row_of) in weight.chunks_exact(row).enumerate() {
+        let panel = &mut lines[output / PANEL * row..][..row];
+        for (line, weight) in panel.iter_mut().zip(row_of) {
+            line.0[output % PANEL] = *weight;
         }
     }
     lines
-}
-
-/// What one step of an output's int8 weights stands for.
-#[cfg(not(target_family = "wasm"))]
-fn int8_scale(weights: &[f32]) -> f32 {
-    let most = weights.iter().fold(0.0_f32, |most, weight| most.max(weight.abs()));
-    if most > 0.0 { most / INT8_MOST } else { 1.0 }
 }
 
 /// Rows as tiles want them.
@@ -173,6 +190,22 @@ fn interleaved<'a, S: Simd>(x: &'a [f32], inputs: usize, buffer: &'a mut Vec<f32
     buffer.resize(x.len().max(buffer.len()), 0.0);
     interleave::<S>(x, inputs, &mut buffer[..x.len()]);
     &buffer[..x.len()]
+}
+
+/// The weights of a product, with what their elements want.
+#[derive(Clone, Copy)]
+struct Weights<'a, E> {
+    lines: &'a [Line<E>],
+    /// A factor for each output.
+    scales: &'a [f32],
+    /// For each panel, a line for each group of inputs.
+    group_scales: &'a [Line<f16>],
+}
+
+impl<E> Default for Weights<'_, E> {
+    fn default() -> Self {
+        Self { lines: &[], scales: &[], group_scales: &[] }
+    }
 }
 
 /// One product.
@@ -189,11 +222,11 @@ unsafe impl Sync for Product<'_> {}
 
 impl Product<'_> {
     /// Divides the product between threads, by panels and, where there are many rows, by rows.
-    fn share<E: Element>(&self, rows: usize, lines: &[Line<E>], scales: &[f32]) {
+    fn share<E: Element>(&self, rows: usize, weights: Weights<'_, E>) {
         let panels = self.out.row_stride.div_ceil(PANEL);
         let parts = pool::parts(rows * self.inputs * self.out.row_stride);
         if parts == 1 {
-            return part(self, lines, scales, 0..rows, 0..panels);
+            return part(self, weights, 0..rows, 0..panels);
         }
         // No more rows in a part than come as whole tiles, and pairs of panels, which tiles like best.
         let panels_each = panels.div_ceil(parts).next_multiple_of(2);
@@ -201,7 +234,7 @@ impl Product<'_> {
         let rows_each = rows.div_ceil(parts / by_panels).next_multiple_of(MAX_ROWS);
         pool::share(by_panels * rows.div_ceil(rows_each), &|task, _| {
             let (row, panel) = (task / by_panels * rows_each, task % by_panels * panels_each);
-            part(self, lines, scales, row..rows.min(row + rows_each), panel..panels.min(panel + panels_each));
+            part(self, weights, row..rows.min(row + rows_each), panel..panels.min(panel + panels_each));
         });
     }
 }
@@ -210,20 +243,24 @@ impl Product<'_> {
 #[macerator::with_simd]
 fn part<'a, S: Simd, E: Element>(
     product: &Product<'a>,
-    lines: &[Line<E>],
-    scales: &[f32],
+    weights: Weights<'a, E>,
     rows: Range<usize>,
     panels: Range<usize>,
 ) {
     let Product { x, inputs, out } = *product;
     let x = &x[rows.start * inputs..rows.end * inputs];
     let x = Inputs { start: x.as_ptr(), count: inputs, row_stride: inputs };
-    let chunk = (CHUNK_BYTES / (inputs * size_of::<Line<E>>())).max(2);
+    let (lines, groups) = (inputs / E::INPUTS, if E::GROUP > 0 { inputs.div_ceil(E::GROUP) } else { 0 });
+    let chunk = (CHUNK_BYTES / (lines * size_of::<Line<E>>())).max(2);
     for first in panels.clone().step_by(chunk) {
         let end = panels.end.min(first + chunk);
-        let lines = &lines[first * inputs..end * inputs];
-        let scales = if E::IS_SCALED { &scales[first * PANEL..end * PANEL] } else { &[] };
-        let weights = Panels { start: lines.as_ptr(), stride: inputs, scales: scales.as_ptr() };
+        let scales = if E::IS_SCALED { &weights.scales[first * PANEL..end * PANEL] } else { &[] };
+        let weights = Panels {
+            start: weights.lines[first * lines..end * lines].as_ptr(),
+            stride: lines,
+            scales: scales.as_ptr(),
+            group_scales: weights.group_scales[first * groups..end * groups].as_ptr(),
+        };
         let column = first * PANEL;
         // SAFETY: the slices above are as long as these rows and panels, whose outputs no other part has.
         unsafe {

@@ -3,9 +3,10 @@
 //! Each output is one chain of additions over the inputs, in their order: how many rows and panels a tile has decides which
 //! chains run side by side, and changes no sum.
 
+use half::f16;
 use macerator::{Simd, VFma, Vector, vload_unaligned, vstore_unaligned};
 
-use crate::element::{Element, splat};
+use crate::element::{Element, halves, splat};
 
 /// Outputs whose weights are interleaved: a vector of AVX-512, two of AVX2, four of the others.
 pub(crate) const PANEL: usize = 16;
@@ -14,7 +15,7 @@ pub(crate) const MAX_ROWS: usize = 12;
 /// Up to here rows are read where they lie; more are interleaved first, so that they come as one stream.
 const MAX_LOOSE_ROWS: usize = 4;
 
-/// The weights of a panel for one input.
+/// The weights of a panel for one input, or for two that share its elements.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(16))]
 pub(crate) struct Line<E>(pub(crate) [E; PANEL]);
@@ -37,6 +38,8 @@ pub(crate) struct Panels<E> {
     pub(crate) stride: usize,
     /// A factor for each output, if the weights want one.
     pub(crate) scales: *const f32,
+    /// For each panel, for each group of inputs, a factor for each output, if the weights want them.
+    pub(crate) group_scales: *const Line<f16>,
 }
 
 /// Where a tile's sums go.
@@ -156,7 +159,12 @@ pub(crate) unsafe fn tiles<S: Simd, E: Element>(
                 let x = Inputs { start: x.start.add(row * x.row_stride), ..x };
                 let scales = if E::IS_SCALED { weights.scales.add(first) } else { weights.scales };
                 let start = weights.start.add(panel * weights.stride);
-                let weights = Panels { start, scales, ..weights };
+                let group_scales = if E::GROUP > 0 {
+                    weights.group_scales.add(panel * x.count.div_ceil(E::GROUP))
+                } else {
+                    weights.group_scales
+                };
+                let weights = Panels { start, scales, group_scales, ..weights };
                 let start = out.start.add(row * out.row_stride + first);
                 tile::<S, E>(taken, count, x, weights, Outputs { start, width: out.width - first, ..out });
             }
@@ -225,26 +233,45 @@ unsafe fn sums<S: Simd, E: Element, const ROWS: usize, const VECTORS: usize>(
     let vectors_of_panel = PANEL / lanes;
     let zero = splat::<S>(0.0);
     let mut sums = [[zero; VECTORS]; ROWS];
-    for input in 0..x.count {
-        let mut vectors = [zero; VECTORS];
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            // SAFETY: the panels have a line for each input.
-            *vector = unsafe {
-                let line = weights.start.add(index / vectors_of_panel * weights.stride + input);
-                E::load::<S>(line.cast::<E>().add(index % vectors_of_panel * lanes))
-            };
-            if index.is_multiple_of(vectors_of_panel) {
-                prefetch(
-                    weights.start.wrapping_add((index + VECTORS) / vectors_of_panel * weights.stride + input),
-                );
+    let groups = if E::GROUP > 0 { x.count.div_ceil(E::GROUP) } else { 1 };
+    for group in 0..groups {
+        let mut scales = [zero; VECTORS];
+        if E::GROUP > 0 {
+            for (index, scale) in scales.iter_mut().enumerate() {
+                // SAFETY: the weights want scales, so each panel has a line of them for each group.
+                *scale = unsafe {
+                    let line = weights.group_scales.add(index / vectors_of_panel * groups + group);
+                    halves::<S>(line.cast::<f16>().add(index % vectors_of_panel * lanes))
+                };
             }
         }
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let at = if ROWS > MAX_LOOSE_ROWS { input * ROWS + row } else { row * x.row_stride + input };
-            // SAFETY: there are as many rows, of as many inputs.
-            let x = splat::<S>(unsafe { *x.start.add(at) });
-            for (sum, vector) in sums.iter_mut().zip(vectors) {
-                *sum = x.mul_add(vector, *sum);
+        let end = if E::GROUP > 0 { x.count.min((group + 1) * E::GROUP) } else { x.count };
+        for line in group * E::GROUP / E::INPUTS..end / E::INPUTS {
+            let mut vectors = [[zero; VECTORS]; 2];
+            for panel in 0..VECTORS / vectors_of_panel {
+                let at = weights.start.wrapping_add(panel * weights.stride + line);
+                // SAFETY: the panels have lines for all inputs.
+                let loaded = unsafe { E::load::<S>(at) };
+                for index in 0..vectors_of_panel {
+                    let place = panel * vectors_of_panel + index;
+                    for (vectors, loaded) in vectors.iter_mut().zip(&loaded).take(E::INPUTS) {
+                        vectors[place] =
+                            if E::GROUP > 0 { loaded[index] * scales[place] } else { loaded[index] };
+                    }
+                }
+                prefetch(at.wrapping_add(VECTORS / vectors_of_panel * weights.stride));
+            }
+            for (part, vectors) in vectors.into_iter().enumerate().take(E::INPUTS) {
+                let input = line * E::INPUTS + part;
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let at =
+                        if ROWS > MAX_LOOSE_ROWS { input * ROWS + row } else { row * x.row_stride + input };
+                    // SAFETY: there are as many rows, of as many inputs.
+                    let x = splat::<S>(unsafe { *x.start.add(at) });
+                    for (sum, vector) in sums.iter_mut().zip(vectors) {
+                        *sum = x.mul_add(vector, *sum);
+                    }
+                }
             }
         }
     }

@@ -77,7 +77,7 @@ impl Assistant {
     /// A [`ModelError`] naming the file or tensor that is missing, damaged or of another shape.
     pub fn load(files: &CheckpointFiles, device: &Device) -> Result<Self, ModelError> {
         let config = ModelConfig::from_json(&files.config_json)?;
-        files.check_memory(&config)?;
+        let format = files.check_memory(&config)?;
         let tokenizer = TextTokenizer::from_json(&files.tokenizer_json)?;
         let template = PromptTemplate::with_template(&tokenizer, &config, files.chat_template.as_deref())?;
         let preprocessor = Preprocessor::from_json(&files.preprocessor_json, &config)?;
@@ -87,7 +87,7 @@ impl Assistant {
             let reason = format!("it has {tokens} tokens, the embedding table of config.json {rows} rows");
             return Err(ModelError::Tokenizer { reason });
         }
-        let weights = Weights::parse(&files.safetensors, device)?.kept_as(files.weights_format);
+        let weights = Weights::parse(&files.safetensors, device)?.kept_as(format);
         let model = MultimodalModel::load(&weights, &config)?;
         let num_parameters = weights.num_parameters();
         let device = device.clone();

@@ -2,7 +2,8 @@
 //!
 //! Tensors keep their published names; each module asks for its own by name and shape, so a file that lacks
 //! one, or has it in another shape or type, is refused with the tensor's name before a value is read. Extra
-//! tensors are ignored. Values stored as F16, BF16 or F32 all become F32 on the device.
+//! tensors are ignored. Values stored as F16, BF16 or F32 become what [`WeightsFormat`] says; those of a converted
+//! checkpoint (`quantisation.rs`) stay as they are.
 //!
 //! | checkpoint key | module |
 //! |---|---|
@@ -40,7 +41,7 @@ pub struct CheckpointFiles {
     pub safetensors: WeightFiles,
     /// The checkpoint's own chat template, where it has one.
     pub chat_template: Option<String>,
-    /// How the dense layers keep the weights on a CPU; f32 unless told otherwise.
+    /// How the weights are kept; as the checkpoint says unless told otherwise.
     pub weights_format: WeightsFormat,
     /// Bytes that the loaded weights may take; no bound unless told otherwise.
     pub memory_limit_bytes: Option<u64>,
@@ -82,14 +83,18 @@ impl CheckpointFiles {
         })
     }
 
-    /// Refuses weights that would not fit the memory they may take.
-    pub(crate) fn check_memory(&self, config: &ModelConfig) -> Result<(), ModelError> {
-        let needed_bytes = weights_bytes(config, self.weights_format);
+    /// Refuses weights that would not fit the memory they may take, and tells how they are kept.
+    pub(crate) fn check_memory(&self, config: &ModelConfig) -> Result<WeightsFormat, ModelError> {
+        let format = self.weights_format.for_checkpoint(config)?;
+        let needed_bytes = weights_bytes(config, format);
         match self.memory_limit_bytes {
             Some(limit_bytes) if needed_bytes > limit_bytes => {
-                Err(ModelError::TooLarge { needed_bytes, limit_bytes, format: self.weights_format })
+                let smaller = std::iter::successors(format.smaller(), |format| format.smaller());
+                let fits_as =
+                    smaller.into_iter().find(|format| weights_bytes(config, *format) <= limit_bytes);
+                Err(ModelError::TooLarge { needed_bytes, limit_bytes, format, fits_as })
             }
-            _ => Ok(()),
+            _ => Ok(format),
         }
     }
 }

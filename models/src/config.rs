@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::ModelError;
 use crate::expected::expected_tensors;
+use crate::quantisation::QuantizationConfig;
 
 const FILE: &str = "config.json";
 
@@ -118,6 +119,8 @@ pub struct ModelConfig {
     pub text_config: TextConfig,
     /// The audio tower; absent where the checkpoint cannot hear.
     pub audio_config: Option<AudioConfig>,
+    /// What a converted checkpoint's weights were converted to; absent where they are as published.
+    pub quantization: Option<QuantizationConfig>,
 }
 
 impl VisionConfig {

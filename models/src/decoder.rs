@@ -27,8 +27,8 @@ use crate::shapes::ShapePolicy;
 /// The decoder with its embedding table and head, which most checkpoints share.
 #[derive(Debug)]
 pub struct Decoder {
-    /// `[vocabulary, hidden]`
-    embed_tokens: Tensor<2>,
+    /// `[vocabulary, hidden]`; a CPU's kernels have a table of their own.
+    embed_tokens: Option<Tensor<2>>,
     form: Form,
     config: TextConfig,
     shapes: ShapePolicy,
@@ -95,22 +95,22 @@ impl Decoder {
         config: &TextConfig,
         untied_head: Option<&Scope<'_>>,
     ) -> Result<Self, ModelError> {
-        let embed_tokens: Tensor<2> =
-            scope.tensor("embed_tokens.weight", [config.vocab_size, config.hidden_size])?;
         let device = scope.device();
         let positions = config.max_position_embeddings;
-        let fused = FusedDecoder::load(scope, config, &embed_tokens, untied_head, positions)?;
-        let host = HostDecoder::load(scope, config, &embed_tokens, untied_head, positions)?;
-        let (form, shapes) = match (fused, host) {
-            (Some(fused), _) => (Form::Fused(fused), ShapePolicy::Fused),
-            (None, Some(host)) => (Form::Host(Box::new(host)), ShapePolicy::Exact),
-            (None, None) => {
-                let shapes = ShapePolicy::for_device(device);
-                let form = TensorForm::load(scope, config, &embed_tokens, untied_head, shapes)?;
-                (Form::Tensors(Box::new(form)), shapes)
-            }
+        let decoder = |embed_tokens, form, shapes| {
+            Ok(Self { embed_tokens, form, config: config.clone(), shapes, device: device.clone() })
         };
-        Ok(Self { embed_tokens, form, config: config.clone(), shapes, device: device.clone() })
+        if let Some(host) = HostDecoder::load(scope, config, untied_head, positions)? {
+            return decoder(None, Form::Host(Box::new(host)), ShapePolicy::Exact);
+        }
+        let table: Tensor<2> =
+            scope.tensor("embed_tokens.weight", [config.vocab_size, config.hidden_size])?;
+        if let Some(fused) = FusedDecoder::load(scope, config, &table, untied_head, positions)? {
+            return decoder(Some(table), Form::Fused(fused), ShapePolicy::Fused);
+        }
+        let shapes = ShapePolicy::for_device(device);
+        let form = TensorForm::load(scope, config, &table, untied_head, shapes)?;
+        decoder(Some(table), Form::Tensors(Box::new(form)), shapes)
     }
 
     /// How this decoder's device wants its shapes.
@@ -156,11 +156,16 @@ impl Decoder {
     /// - ids: `[batch][positions]`, all sequences equally long, every id inside the vocabulary
     /// - output: `[batch, positions, hidden]`
     pub fn embed(&self, ids: &[Vec<u32>]) -> Tensor<3> {
+        let table = match (&self.form, &self.embed_tokens) {
+            (Form::Host(host), _) => return host.embed(ids),
+            (_, Some(table)) => table.clone(),
+            (_, None) => unreachable!("on a GPU the table is a tensor"),
+        };
         let positions = ids.first().map_or(0, Vec::len);
         let flat: Vec<i32> = ids.iter().flatten().map(|&id| id as i32).collect();
         let indices: Tensor<1, Int> =
             Tensor::from_data(TensorData::new(flat, [ids.len() * positions]), &self.device);
-        let rows = self.embed_tokens.clone().select(0, indices);
+        let rows = table.select(0, indices);
         rows.reshape([ids.len(), positions, self.config.hidden_size])
     }
 
@@ -296,7 +301,7 @@ impl TensorForm {
     ) -> Result<Self, ModelError> {
         let head = match untied_head {
             Some(head) => Linear::load(head, config.hidden_size, config.vocab_size, false)?,
-            None => Linear::new(embed_tokens.clone(), None, scope.weights_format()),
+            None => Linear::of_tensors(embed_tokens.clone(), None),
         };
         let layers = (0..config.num_hidden_layers)
             .map(|index| DecoderLayer::load(&scope.child(&format!("layers.{index}")), config))

@@ -44,18 +44,22 @@ pub enum ModelError {
     },
     /// The weights would not fit the memory.
     #[error(
-        "the weights take {} MB as {format}, of which {} MB are free; keep them as f16 or int8, choose a smaller checkpoint, or make room", needed_bytes >> 20, limit_bytes >> 20
+        "the weights take {} MB as {format}, of which {} MB are free; {}choose a smaller checkpoint, or make room", needed_bytes >> 20, limit_bytes >> 20, as_smaller(*fits_as)
     )]
     TooLarge {
         /// What the loaded weights take.
         needed_bytes: u64,
         /// What they may take.
         limit_bytes: u64,
-        /// How the dense layers would keep them.
+        /// How they would be kept.
         format: crate::WeightsFormat,
+        /// The largest format that would fit.
+        fits_as: Option<crate::WeightsFormat>,
     },
     /// A name that stands for no format of weights.
-    #[error("`{0}` is no format of weights: they are f32, f16 and int8")]
+    #[error(
+        "`{0}` is no format of weights: they are f32, f16, int8 and q4, and stored for what the checkpoint has"
+    )]
     UnknownFormat(String),
     /// The weights lack a tensor that the configuration asks for.
     #[error("the weights have no tensor `{name}`; config.json and the weights do not belong together")]
@@ -128,6 +132,18 @@ pub enum ModelError {
         /// What the device said.
         reason: String,
     },
+}
+
+/// The first half of what helps against too large weights.
+fn as_smaller(fits_as: Option<crate::WeightsFormat>) -> String {
+    match fits_as {
+        Some(format) => {
+            format!(
+                "keep them as {format}, which fits (--weights-format {format}, or `msao-server convert`), "
+            )
+        }
+        None => "not even as q4 they fit: ".to_owned(),
+    }
 }
 
 impl ModelError {

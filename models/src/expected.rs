@@ -1,6 +1,7 @@
 //! Which tensors a configuration asks for, so that headers are held against it before a value is read.
 
 use crate::config::{AudioConfig, ModelConfig, TextConfig, VisionConfig};
+use crate::quantisation::stored_bytes;
 use crate::weights_format::WeightsFormat;
 
 /// The names and shapes of all tensors of a checkpoint, as published.
@@ -23,21 +24,10 @@ pub(crate) fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)
     tensors.0
 }
 
-/// Bytes that the weights take once they are loaded on a CPU: dense layers in their format, tables in f32.
+/// Bytes that the weights take once they are loaded on a CPU, a tied head counted once.
 pub(crate) fn weights_bytes(config: &ModelConfig, format: WeightsFormat) -> u64 {
     let tensors = expected_tensors(config);
-    let values = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
-    let is_table = |name: &str| name.contains("embed_tokens") || name.contains("position_embedding");
-    let of = |(name, shape): &(String, Vec<usize>)| {
-        let bytes = if is_table(name) { size_of::<f32>() as u64 } else { format.bytes_per_weight() };
-        values(shape) * bytes
-    };
-    let tied_head = if config.tie_word_embeddings {
-        values(&[config.text_config.vocab_size, config.text_config.hidden_size]) * format.bytes_per_weight()
-    } else {
-        0
-    };
-    tensors.iter().map(of).sum::<u64>() + tied_head
+    tensors.iter().map(|(name, shape)| stored_bytes(name, shape, format)).sum()
 }
 
 struct Tensors(Vec<(String, Vec<usize>)>);

@@ -10,7 +10,6 @@ use burn::tensor::Tensor;
 use crate::checkpoint::Scope;
 use crate::device::{self, PackedWeight};
 use crate::error::ModelError;
-use crate::weights_format::WeightsFormat;
 
 /// A dense layer, `y = x W^T + b`.
 #[derive(Debug)]
@@ -39,17 +38,30 @@ impl Linear {
         out_features: usize,
         has_bias: bool,
     ) -> Result<Self, ModelError> {
-        let weight = scope.tensor("weight", [out_features, in_features])?;
-        let bias = if has_bias { Some(scope.tensor("bias", [out_features])?) } else { None };
-        Ok(Self::new(weight, bias, scope.weights_format()))
+        Self::load_shaped(scope, [out_features, in_features], has_bias)
     }
 
-    /// A layer over tensors at hand; the weight is `[out, in]`.
-    pub(crate) fn new(weight: Tensor<2>, bias: Option<Tensor<1>>, format: WeightsFormat) -> Self {
+    /// As [`Self::load`], where the weight has further dimensions of inputs, such as a convolution whose stride is its kernel.
+    pub(crate) fn load_shaped<const D: usize>(
+        scope: &Scope<'_>,
+        shape: [usize; D],
+        has_bias: bool,
+    ) -> Result<Self, ModelError> {
+        let bias = if has_bias { Some(scope.tensor("bias", [shape[0]])?) } else { None };
+        if device::is_cpu(scope.device()) {
+            let weight = scope.dense("weight", &shape)?;
+            let (in_features, out_features) = (weight.inputs(), weight.outputs());
+            let weight = Weight::Packed(PackedWeight::new(&weight));
+            return Ok(Self { weight, in_features, out_features, bias });
+        }
+        let weight = scope.tensor("weight", shape)?;
+        Ok(Self::of_tensors(weight.reshape([shape[0] as i32, -1]), bias))
+    }
+
+    /// A layer over tensors on a GPU; the weight is `[out, in]`.
+    pub(crate) fn of_tensors(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
         let [out_features, in_features] = weight.dims();
-        let weight = if device::is_cpu(&weight.device()) {
-            Weight::Packed(PackedWeight::new(&weight, format))
-        } else if device::multiplies(&weight) {
+        let weight = if device::multiplies(&weight) {
             Weight::Kernel(Box::new(weight))
         } else {
             Weight::Plain(Box::new(weight))

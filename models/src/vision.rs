@@ -30,9 +30,6 @@ impl VisionTower {
         let hidden = config.hidden_size;
         let patch = config.patch_size;
         let embeddings = scope.child("embeddings");
-        let kernel: Tensor<4> =
-            embeddings.tensor("patch_embedding.weight", [hidden, config.num_channels, patch, patch])?;
-        let bias = embeddings.tensor("patch_embedding.bias", [hidden])?;
         let positions: Tensor<2> =
             embeddings.tensor("position_embedding.weight", [config.num_patches(), hidden])?;
         let shape = EncoderShape {
@@ -46,11 +43,11 @@ impl VisionTower {
         };
         Ok(Self {
             // A convolution whose stride is its kernel is a dense layer over each patch.
-            patch_embedding: Linear::new(
-                kernel.reshape([hidden as i32, -1]),
-                Some(bias),
-                scope.weights_format(),
-            ),
+            patch_embedding: Linear::load_shaped(
+                &embeddings.child("patch_embedding"),
+                [hidden, config.num_channels, patch, patch],
+                true,
+            )?,
             position_embedding: positions.unsqueeze(),
             layers: EncoderLayers::load(&scope.child("encoder"), &shape, &LAYER_NAMES)?,
             post_layernorm: LayerNorm::load(&scope.child("post_layernorm"), hidden, config.layer_norm_eps)?,

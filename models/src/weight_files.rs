@@ -204,7 +204,7 @@ fn is_plain(name: &str) -> bool {
     is_one && !name.contains(['/', '\\']) && name.ends_with(".safetensors")
 }
 
-fn file_error(path: &Path, source: std::io::Error) -> ModelError {
+fn file_error(path: &Path, source: io::Error) -> ModelError {
     ModelError::File { path: path.display().to_string(), source }
 }
 

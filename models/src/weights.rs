@@ -1,6 +1,7 @@
 //! Tensors by name: the headers of all files of weights, and values read one tensor at a time.
 //!
-//! A header is held against the configuration before a value is read. Of a file that is elsewhere no more than one tensor
+//! A header is held against the configuration before a value is read. Dense layers and tables are brought into their format
+//! some rows at a time, or taken as they are where the file has them so; of a file that is elsewhere no more than one tensor
 //! is in memory, and it hears when the last of those that are wanted has been read.
 
 use std::borrow::Cow;
@@ -9,12 +10,14 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use burn::tensor::{Bytes, DType, Device, Tensor, TensorData, bf16, f16};
+use msao_kernels::{GROUP, StoredValues, StoredWeight};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::expected::expected_tensors;
+use crate::quantisation::{SCALE_SUFFIX, inputs_of, is_packed, stored_format};
 use crate::weight_files::{FileBytes, WeightFiles};
 use crate::weights_format::WeightsFormat;
 
@@ -22,6 +25,8 @@ use crate::weights_format::WeightsFormat;
 const LENGTH_BYTES: u64 = 8;
 /// Headers name each tensor once; the format itself allows no more.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Values that are brought into another format at a time.
+const VALUES_AT_A_TIME: usize = 1 << 20;
 
 /// The parsed weights and the device its tensors go to.
 pub(crate) struct Weights<'a> {
@@ -40,6 +45,22 @@ struct OpenFile<'a> {
     data_start: u64,
     /// What is wanted of it and has not been read.
     unread: RefCell<BTreeSet<String>>,
+}
+
+/// A tensor and the file it is in.
+struct Found<'w, 'a> {
+    file: &'w OpenFile<'a>,
+    tensor: &'w TensorInfo,
+}
+
+/// A tensor as a file has it.
+enum Stored<'w, 'a> {
+    /// F32, F16 or BF16.
+    Numbers(Found<'w, 'a>),
+    /// Steps and their scales.
+    Int8([Found<'w, 'a>; 2]),
+    /// Nibbles and their scales.
+    Q4([Found<'w, 'a>; 2]),
 }
 
 impl<'a> OpenFile<'a> {
@@ -66,11 +87,11 @@ impl<'a> OpenFile<'a> {
         Ok(Self { name, bytes, header, data_start, unread: RefCell::default() })
     }
 
-    fn read(&self, tensor: &TensorInfo) -> Result<Cow<'a, [u8]>, ModelError> {
-        let at = |offset: usize| self.data_start + offset as u64;
-        let (start, end) = tensor.data_offsets;
+    /// Some bytes of a tensor.
+    fn read(&self, tensor: &TensorInfo, bytes: Range<usize>) -> Result<Cow<'a, [u8]>, ModelError> {
+        let at = |offset: usize| self.data_start + (tensor.data_offsets.0 + offset) as u64;
         self.bytes
-            .read(at(start)..at(end))
+            .read(at(bytes.start)..at(bytes.end))
             .map_err(|error| ModelError::Weights { file: self.name.to_owned(), reason: error.to_string() })
     }
 
@@ -80,6 +101,16 @@ impl<'a> OpenFile<'a> {
         if unread.remove(name) && unread.is_empty() {
             self.bytes.release();
         }
+    }
+}
+
+impl<'a> Found<'_, 'a> {
+    fn bytes(&self) -> usize {
+        self.tensor.data_offsets.1 - self.tensor.data_offsets.0
+    }
+
+    fn read(&self) -> Result<Cow<'a, [u8]>, ModelError> {
+        self.file.read(self.tensor, 0..self.bytes())
     }
 }
 
@@ -116,8 +147,13 @@ impl<'a> Weights<'a> {
     /// Holds the headers against everything that a configuration asks for, before a value is read.
     pub(crate) fn check(&self, config: &ModelConfig) -> Result<(), ModelError> {
         for (name, shape) in expected_tensors(config) {
-            let (file, _) = self.find(&name, &shape)?;
-            file.unread.borrow_mut().insert(name);
+            match self.find(&name, &shape)? {
+                Stored::Numbers(found) => found.file.unread.borrow_mut().insert(name),
+                Stored::Int8([values, scales]) | Stored::Q4([values, scales]) => {
+                    scales.file.unread.borrow_mut().insert(scale_name(&name));
+                    values.file.unread.borrow_mut().insert(name)
+                }
+            };
         }
         Ok(())
     }
@@ -137,30 +173,152 @@ impl<'a> Weights<'a> {
         self.parameters.get()
     }
 
+    fn any(&self, name: &str) -> Result<Found<'_, 'a>, ModelError> {
+        let mut found =
+            self.files.iter().filter_map(|file| Some(Found { file, tensor: file.header.info(name)? }));
+        found.next().ok_or_else(|| ModelError::MissingTensor { name: name.to_owned() })
+    }
+
     /// A tensor of exactly this shape, in a type that is read here.
-    fn find(&self, name: &str, shape: &[usize]) -> Result<(&OpenFile<'a>, &TensorInfo), ModelError> {
-        let found = self.files.iter().find_map(|file| Some((file, file.header.info(name)?)));
-        let (file, tensor) = found.ok_or_else(|| ModelError::MissingTensor { name: name.to_owned() })?;
-        if tensor.shape != shape {
-            return Err(ModelError::TensorShape {
-                name: name.to_owned(),
-                found: tensor.shape.clone(),
-                expected: shape.to_vec(),
-            });
-        }
-        match tensor.dtype {
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok((file, tensor)),
+    fn find(&self, name: &str, shape: &[usize]) -> Result<Stored<'_, 'a>, ModelError> {
+        let found = self.any(name)?;
+        let is_packed = is_packed(name, shape);
+        match found.tensor.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
+                check_shape(name, &found, shape)?;
+                Ok(Stored::Numbers(found))
+            }
+            Dtype::I8 if is_packed => {
+                check_shape(name, &found, shape)?;
+                let scales = self.scales(name, Dtype::F32, &shape[..1])?;
+                Ok(Stored::Int8([found, scales]))
+            }
+            Dtype::U8 if is_packed && inputs_of(shape).is_multiple_of(16) => {
+                let [outputs, inputs] = [shape[0], inputs_of(shape)];
+                check_shape(name, &found, &[outputs, inputs / 2])?;
+                let scales = self.scales(name, Dtype::F16, &[outputs, inputs.div_ceil(GROUP)])?;
+                Ok(Stored::Q4([found, scales]))
+            }
             other => Err(ModelError::TensorType { name: name.to_owned(), found: format!("{other:?}") }),
         }
     }
 
+    /// The scales of a tensor.
+    fn scales(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Found<'_, 'a>, ModelError> {
+        let name = scale_name(name);
+        let found = self.any(&name)?;
+        check_shape(&name, &found, shape)?;
+        if found.tensor.dtype != dtype {
+            return Err(ModelError::TensorType { name, found: format!("{:?}", found.tensor.dtype) });
+        }
+        Ok(found)
+    }
+
+    /// A tensor's numbers, whatever it is stored as.
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let (file, tensor) = self.find(name, shape)?;
-        let values = floats(tensor.dtype, &file.read(tensor)?);
-        file.note_read(name);
+        let values = match self.find(name, shape)? {
+            Stored::Numbers(found) => {
+                let values = floats(found.tensor.dtype, &found.read()?);
+                found.file.note_read(name);
+                values
+            }
+            packed => self.as_stored(name, shape, packed)?.dequantised(),
+        };
         self.parameters.set(self.parameters.get() + values.len());
         Ok(values)
     }
+
+    /// What a tensor of numbers is stored as, and bytes of one.
+    pub(crate) fn type_of(&self, name: &str, shape: &[usize]) -> Result<(&'static str, usize), ModelError> {
+        let Stored::Numbers(found) = self.find(name, shape)? else {
+            unreachable!("`{name}` is never packed");
+        };
+        Ok(match found.tensor.dtype {
+            Dtype::F16 => ("F16", 2),
+            Dtype::BF16 => ("BF16", 2),
+            _ => ("F32", 4),
+        })
+    }
+
+    /// The bytes of a tensor of numbers as its file has them.
+    pub(crate) fn raw(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [u8]>, ModelError> {
+        let Stored::Numbers(found) = self.find(name, shape)? else {
+            unreachable!("`{name}` is never packed");
+        };
+        let bytes = found.read()?;
+        found.file.note_read(name);
+        Ok(bytes)
+    }
+
+    /// A dense layer's weights or a table in its format.
+    fn dense(&self, name: &str, shape: &[usize], format: WeightsFormat) -> Result<StoredWeight, ModelError> {
+        let inputs = inputs_of(shape);
+        let mut weight = StoredWeight::empty(inputs, stored_format(name, shape, format));
+        match self.find(name, shape)? {
+            Stored::Numbers(found) => {
+                let (bytes, dtype) = (found.bytes(), found.tensor.dtype);
+                let rows = (VALUES_AT_A_TIME / inputs).max(1);
+                let step = rows * inputs * dtype.bitsize() / 8;
+                for start in (0..bytes).step_by(step) {
+                    let part = found.file.read(found.tensor, start..bytes.min(start + step))?;
+                    weight.push_rows(&floats(dtype, &part));
+                }
+                found.file.note_read(name);
+            }
+            packed => {
+                let stored = self.as_stored(name, shape, packed)?;
+                if stored.format() == weight.format() {
+                    weight = stored;
+                } else {
+                    weight.push_rows(&stored.dequantised());
+                }
+            }
+        }
+        self.parameters.set(self.parameters.get() + shape.iter().product::<usize>());
+        Ok(weight)
+    }
+
+    /// A packed tensor as its file has it.
+    fn as_stored(
+        &self,
+        name: &str,
+        shape: &[usize],
+        stored: Stored<'_, 'a>,
+    ) -> Result<StoredWeight, ModelError> {
+        let (found, scales) = match &stored {
+            Stored::Numbers(_) => unreachable!("numbers are read as such"),
+            Stored::Int8([values, scales]) | Stored::Q4([values, scales]) => (values, scales),
+        };
+        let (values, scale_bytes) = (found.read()?, scales.read()?);
+        found.file.note_read(name);
+        scales.file.note_read(&scale_name(name));
+        let values = match stored {
+            Stored::Q4(_) => StoredValues::Q4 {
+                nibbles: values.into_owned(),
+                scales: scale_bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect(),
+            },
+            _ => StoredValues::Int8 {
+                steps: values.iter().map(|step| step.cast_signed()).collect(),
+                scales: floats(Dtype::F32, &scale_bytes),
+            },
+        };
+        Ok(StoredWeight::from_values(inputs_of(shape), values))
+    }
+}
+
+fn scale_name(name: &str) -> String {
+    format!("{name}{SCALE_SUFFIX}")
+}
+
+fn check_shape(name: &str, found: &Found<'_, '_>, shape: &[usize]) -> Result<(), ModelError> {
+    if found.tensor.shape == shape {
+        return Ok(());
+    }
+    Err(ModelError::TensorShape {
+        name: name.to_owned(),
+        found: found.tensor.shape.clone(),
+        expected: shape.to_vec(),
+    })
 }
 
 /// Values of one of the types that [`Weights::find`] lets through.
@@ -203,6 +361,28 @@ impl Scope<'_> {
     /// once.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.weights.values(&self.full_name(name), shape)
+    }
+
+    /// A dense layer's weights or a table, in its format.
+    ///
+    /// # Shapes
+    /// - shape: `[outputs, inputs]`, or further dimensions of inputs
+    pub(crate) fn dense(&self, name: &str, shape: &[usize]) -> Result<StoredWeight, ModelError> {
+        self.weights.dense(&self.full_name(name), shape, self.weights_format())
+    }
+
+    /// Layers over the same inputs as one, each with its outputs.
+    pub(crate) fn dense_joined(
+        &self,
+        layers: &[(&str, usize)],
+        inputs: usize,
+    ) -> Result<StoredWeight, ModelError> {
+        let mut layers = layers.iter().map(|(name, outputs)| self.dense(name, &[*outputs, inputs]));
+        let mut joined = layers.next().expect("there is a layer to join")?;
+        for layer in layers {
+            joined.append(layer?);
+        }
+        Ok(joined)
     }
 
     /// How dense layers keep their weights.

@@ -1,4 +1,4 @@
-//! Weights kept in fewer bytes: f16 changes no bit of a checkpoint stored as such, int8 hardly an answer; and in every
+//! Weights kept in fewer bytes: f16 changes no bit of a checkpoint stored as such, int8 hardly an answer, q4 few; and in every
 //! format a pass over many tokens gives the bits of passes over one.
 #![expect(
     clippy::unwrap_used,
@@ -85,9 +85,9 @@ fn f16_gives_the_bits_of_f32_from_a_checkpoint_stored_as_such() {
     }
 }
 
-#[test]
-fn int8_keeps_the_answers_and_nearly_the_distribution() {
-    let [truth, rounded] = [WeightsFormat::F32, WeightsFormat::Int8].map(assistant);
+/// Answers that stay the same of how many, and the mean divergence of a token's scores in nats.
+fn compared(format: WeightsFormat) -> (usize, usize, f64) {
+    let [truth, rounded] = [WeightsFormat::F32, format].map(assistant);
     let (mut same, mut places, mut far, mut farthest) = (0, 0, 0.0, 0.0_f64);
     let prompts = prompts();
     for prompt in &prompts {
@@ -102,14 +102,29 @@ fn int8_keeps_the_answers_and_nearly_the_distribution() {
         }
     }
     let mean = far / f64::from(places);
-    println!("int8: {same} of {} answers, KL {mean:.2e} nats a token, {farthest:.2e} at most", prompts.len());
+    println!(
+        "{format}: {same} of {} answers, KL {mean:.2e} nats a token, {farthest:.2e} at most",
+        prompts.len()
+    );
     assert!(mean > 0.0, "rounding changes something");
-    assert!(mean < 1e-4 && 20 * same >= 19 * prompts.len(), "{same} of {}, {mean}", prompts.len());
+    (same, prompts.len(), mean)
+}
+
+#[test]
+fn int8_keeps_the_answers_and_nearly_the_distribution() {
+    let (same, answers, mean) = compared(WeightsFormat::Int8);
+    assert!(mean < 1e-4 && 20 * same >= 19 * answers, "{same} of {answers}, {mean}");
+}
+
+#[test]
+fn q4_keeps_most_answers() {
+    let (same, answers, mean) = compared(WeightsFormat::Q4);
+    assert!(mean < 1e-1 && 10 * same >= 8 * answers, "{same} of {answers}, {mean}");
 }
 
 #[test]
 fn a_pass_over_many_tokens_gives_the_bits_of_passes_over_one() {
-    for format in [WeightsFormat::F32, WeightsFormat::F16, WeightsFormat::Int8] {
+    for format in WeightsFormat::ALL {
         let model = assistant(format);
         let generation = start(&model, &prompts()[0]);
         let drafts: Vec<u32> = (40..52).collect();

@@ -5,6 +5,7 @@ use clap::{Arg, ArgAction, CommandFactory as _, Parser, Subcommand};
 
 use super::ServerConfig;
 use crate::access::KeysCommand;
+use crate::convert::ConvertCommand;
 
 /// Serves the MSAO page, the edge model's weights, and answers of the cloud model.
 #[derive(Debug, Parser)]
@@ -34,6 +35,8 @@ pub enum Command {
     Config(Box<ServerConfig>),
     /// Make, list and revoke API keys
     Keys(KeysCommand),
+    /// Convert a published checkpoint's weights to f16, int8 or 4-bit groups
+    Convert(ConvertCommand),
 }
 
 /// The command line with what holds for every flag alike: its variable, and commas between several values.

@@ -50,15 +50,15 @@ fn limits_are_json() {
 }
 
 #[test]
-fn weights_are_f32_unless_told_and_of_a_known_format() {
+fn weights_are_as_stored_unless_told_and_of_a_known_format() {
     let format = |flags: &[&str]| {
         let flags = std::iter::once(&"msao-server").chain(flags);
         ServerConfig::try_parse_from(flags).map(|config| config.weights_format.to_string())
     };
-    assert_eq!(format(&[]).unwrap(), "f32");
-    assert_eq!(format(&["--weights-format", "int8"]).unwrap(), "int8");
+    assert_eq!(format(&[]).unwrap(), "stored");
+    assert_eq!(format(&["--weights-format", "q4"]).unwrap(), "q4");
     let refused = format(&["--weights-format", "int4"]).unwrap_err().to_string();
-    assert!(refused.contains("f32, f16 and int8"), "{refused}");
+    assert!(refused.contains("f32, f16, int8 and q4"), "{refused}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod files;
 mod machine;
+mod plan;
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Instant;
@@ -69,6 +70,7 @@ pub fn examine(config: &ServerConfig, mut tell: impl FnMut(&Finding)) -> Verdict
         files::as_manifest_says(folder).map(&mut note);
     }
     machine::memory(files::weight_bytes(&checkpoints)).map(&mut note);
+    plan::of_model(config).map(&mut note);
     note(model(config));
     gravest
 }

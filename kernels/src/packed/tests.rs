@@ -20,7 +20,7 @@ fn product(weight: &PackedWeight, x: &[f32]) -> Vec<f32> {
 }
 
 fn format() -> impl Strategy<Value = WeightsFormat> {
-    prop_oneof![Just(WeightsFormat::F32), Just(WeightsFormat::F16), Just(WeightsFormat::Int8)]
+    prop::sample::select(vec![WeightsFormat::F32, WeightsFormat::F16, WeightsFormat::Int8, WeightsFormat::Q4])
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -38,6 +38,30 @@ proptest! {
         let [wide, narrow] = [WeightsFormat::F32, WeightsFormat::F16]
             .map(|format| product(&PackedWeight::new(&weight, inputs, format), &x));
         prop_assert_eq!(bits(&wide), bits(&narrow));
+    }
+
+    #[test]
+    fn q4_weights_give_the_bits_of_the_numbers_they_stand_for(
+        rows in 1_usize..20, sixteens in 1_usize..20, outputs in 1_usize..90, seed in any::<u64>(),
+    ) {
+        let inputs = 16 * sixteens;
+        let mut stored = StoredWeight::empty(inputs, WeightsFormat::Q4);
+        stored.push_rows(&numbers(inputs * outputs, seed));
+        let x = numbers(rows * inputs, !seed);
+        let wide = PackedWeight::new(&stored.dequantised(), inputs, WeightsFormat::F32);
+        prop_assert_eq!(bits(&product(&PackedWeight::from_stored(&stored), &x)), bits(&product(&wide, &x)));
+    }
+
+    #[test]
+    fn a_row_is_read_as_the_numbers_it_stands_for(
+        inputs in 1_usize..100, outputs in 1_usize..40, row in any::<prop::sample::Index>(), seed in any::<u64>(),
+        format in format(),
+    ) {
+        let mut stored = StoredWeight::empty(inputs, format);
+        stored.push_rows(&numbers(inputs * outputs, seed));
+        let (row, mut values) = (row.index(outputs), vec![f32::NAN; inputs]);
+        PackedWeight::from_stored(&stored).read_row(row, &mut values);
+        prop_assert_eq!(bits(&values), bits(&stored.dequantised()[row * inputs..][..inputs]));
     }
 
     #[test]

@@ -28,7 +28,12 @@ impl<E: Element> WithSimd for Product<'_, E> {
         }
         let mut out = vec![f32::NAN; rows * outputs];
         let x = Inputs { start: interleaved.as_ptr(), count: inputs, row_stride: inputs };
-        let weights = Panels { start: lines.as_ptr(), stride: inputs, scales: scales.as_ptr() };
+        let weights = Panels {
+            start: lines.as_ptr(),
+            stride: inputs,
+            scales: scales.as_ptr(),
+            group_scales: std::ptr::null(),
+        };
         let to = Outputs { start: out.as_mut_ptr(), row_stride: outputs, width: outputs, adds: false };
         // SAFETY: the lines are whole panels, with a scale for each output, and `out` has a place for each.
         unsafe { tiles::<S, E>(rows, outputs.div_ceil(PANEL), x, weights, to) };

@@ -8,6 +8,7 @@ pub(super) fn text_only(mut file: Value) -> Value {
     json!({
         "architectures": file["architectures"].take(),
         "tie_word_embeddings": file["tie_word_embeddings"].clone(),
+        "quantization": file["quantization"].take(),
         "text_config": file,
     })
 }

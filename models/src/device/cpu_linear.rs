@@ -3,20 +3,16 @@
 use burn::backend::Flex;
 use burn::tensor::{DType, Float, Shape, Tensor};
 use burn_flex::FlexTensor;
-
-use crate::WeightsFormat;
+use msao_kernels::StoredWeight;
 
 /// A weight matrix in the kernel's order.
 #[derive(Debug)]
 pub(crate) struct PackedWeight(msao_kernels::PackedWeight);
 
 impl PackedWeight {
-    /// Packs `[out, in]` weights that live on the CPU.
-    pub(crate) fn new(weight: &Tensor<2>, format: WeightsFormat) -> Self {
-        let [_, in_features] = weight.dims();
-        let values = weight.to_data();
-        let values = values.as_slice().expect("weights are f32");
-        Self(msao_kernels::PackedWeight::new(values, in_features, format.into()))
+    /// Packs weights as they are stored.
+    pub(crate) fn new(weight: &StoredWeight) -> Self {
+        Self(msao_kernels::PackedWeight::from_stored(weight))
     }
 
     /// `x @ weight^T`
@@ -38,12 +34,14 @@ impl PackedWeight {
 mod tests {
     use super::*;
     use burn::tensor::{Device, Distribution, Tolerance};
+    use msao_kernels::StoredValues;
 
     #[test]
     fn tensors_give_the_plain_product_whatever_their_layout() {
         let device = Device::flex();
         let weight = Tensor::<2>::random([30, 100], Distribution::Default, &device);
-        let packed = PackedWeight::new(&weight, WeightsFormat::F32);
+        let values = weight.to_data().try_to_vec().expect("weights are f32");
+        let packed = PackedWeight::new(&StoredWeight::from_values(100, StoredValues::F32(values)));
         let wide = Tensor::<2>::random([200, 9], Distribution::Default, &device);
         for x in [wide.clone().narrow(0, 50, 100).transpose(), wide.narrow(0, 0, 100).transpose()] {
             let plain = x.clone().matmul(weight.clone().transpose());

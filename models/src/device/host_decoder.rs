@@ -21,6 +21,8 @@ use crate::rope::angles;
 pub(crate) struct HostDecoder {
     layers: Vec<Layer>,
     norm: Vec<f32>,
+    /// The embedding table, where the head is another one.
+    table: Option<PackedWeight>,
     head: PackedWeight,
     /// `[positions, head_dim / 2]`
     cos: Vec<f32>,
@@ -81,21 +83,22 @@ impl HostCache {
 impl HostDecoder {
     /// Reads the layers; `None` where the device is no CPU.
     ///
-    /// `table` is the embedding table, `head` the scope of an untied head, `num_positions` the longest sequence.
+    /// `head` is the scope of an untied head, `num_positions` the longest sequence.
     pub(crate) fn load(
         scope: &Scope<'_>,
         config: &TextConfig,
-        table: &Tensor<2>,
         head: Option<&Scope<'_>>,
         num_positions: usize,
     ) -> Result<Option<Self>, ModelError> {
         if !is_cpu(scope.device()) {
             return Ok(None);
         }
-        let format = scope.weights_format().into();
-        let head = match head {
-            Some(head) => head.values("weight", &[config.vocab_size, config.hidden_size])?,
-            None => table.to_data().try_to_vec().expect("the table is f32"),
+        let shape = [config.vocab_size, config.hidden_size];
+        let table = PackedWeight::from_stored(&scope.dense("embed_tokens.weight", &shape)?);
+        let head = head.map(|head| head.dense("weight", &shape)).transpose()?;
+        let (table, head) = match head {
+            Some(head) => (Some(table), PackedWeight::from_stored(&head)),
+            None => (None, table),
         };
         let layers = (0..config.num_hidden_layers)
             .map(|index| Layer::load(&scope.child(&format!("layers.{index}")), config))
@@ -104,7 +107,8 @@ impl HostDecoder {
         Ok(Some(Self {
             layers,
             norm: scope.values("norm.weight", &[config.hidden_size])?,
-            head: PackedWeight::new(&head, config.hidden_size, format),
+            table,
+            head,
             cos: angles.iter().map(|angle| angle.cos()).collect(),
             sin: angles.iter().map(|angle| angle.sin()).collect(),
             heads: Heads {
@@ -114,6 +118,21 @@ impl HostDecoder {
             },
             eps: config.rms_norm_eps as f32,
         }))
+    }
+
+    /// Looks tokens up in the embedding table.
+    ///
+    /// # Shapes
+    /// - ids: `[batch][positions]`; output: `[batch, positions, hidden]`
+    pub(crate) fn embed(&self, ids: &[Vec<u32>]) -> Tensor<3> {
+        let table = self.table.as_ref().unwrap_or(&self.head);
+        let (positions, width) = (ids.first().map_or(0, Vec::len), table.in_features());
+        let mut out = FlexTensor::empty(Shape::from([ids.len(), positions, width]), DType::F32);
+        let rows = out.storage_mut::<f32>().chunks_exact_mut(width);
+        for (id, row) in ids.iter().flatten().zip(rows) {
+            table.read_row(*id as usize, row);
+        }
+        Tensor::<3, Float>::from_primitive::<Flex>(out)
     }
 
     /// An empty cache of so many layers.
@@ -279,20 +298,20 @@ impl Layer {
         let (hidden, inner, head_dim) = (config.hidden_size, config.intermediate_size, config.head_dim());
         let (queries, keys) = (config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim);
         let joined = |layers: &[(&str, usize)], inputs: usize| -> Result<PackedWeight, ModelError> {
-            let mut values = Vec::new();
-            for (name, outputs) in layers {
-                values.extend(scope.values(&format!("{name}.weight"), &[*outputs, inputs])?);
-            }
-            Ok(PackedWeight::new(&values, inputs, scope.weights_format().into()))
+            Ok(PackedWeight::from_stored(&scope.dense_joined(layers, inputs)?))
         };
-        let qkv = [("self_attn.q_proj", queries), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys)];
+        let qkv = [
+            ("self_attn.q_proj.weight", queries),
+            ("self_attn.k_proj.weight", keys),
+            ("self_attn.v_proj.weight", keys),
+        ];
         Ok(Self {
             input_norm: scope.values("input_layernorm.weight", &[hidden])?,
             qkv: joined(&qkv, hidden)?,
-            output: joined(&[("self_attn.o_proj", hidden)], queries)?,
+            output: joined(&[("self_attn.o_proj.weight", hidden)], queries)?,
             post_attention_norm: scope.values("post_attention_layernorm.weight", &[hidden])?,
-            gate_up: joined(&[("mlp.gate_proj", inner), ("mlp.up_proj", inner)], hidden)?,
-            down: joined(&[("mlp.down_proj", hidden)], inner)?,
+            gate_up: joined(&[("mlp.gate_proj.weight", inner), ("mlp.up_proj.weight", inner)], hidden)?,
+            down: joined(&[("mlp.down_proj.weight", hidden)], inner)?,
         })
     }
 }

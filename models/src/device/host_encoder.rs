@@ -5,7 +5,9 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn::tensor::{DType, Float, Shape, Tensor};
 use burn_flex::FlexTensor;
-use msao_kernels::{Gelu, Heads, KeyValues, PackedWeight, Sequence, add_gelu, attend, layer_norm};
+use msao_kernels::{
+    Gelu, Heads, KeyValues, PackedWeight, Sequence, StoredWeight, add_gelu, attend, layer_norm,
+};
 
 use super::host_decoder::values_of;
 use super::is_cpu;
@@ -166,13 +168,17 @@ impl Norm {
 impl Dense {
     /// Layers over the same inputs as one: each with its outputs, and whether it has a bias.
     fn load(layers: &[(Scope<'_>, usize, bool)], inputs: usize) -> Result<Self, ModelError> {
-        let (mut weights, mut bias) = (Vec::new(), Vec::new());
+        let (mut joined, mut bias): (Option<StoredWeight>, _) = (None, Vec::new());
         for (scope, outputs, has_bias) in layers {
-            weights.extend(scope.values("weight", &[*outputs, inputs])?);
+            let weight = scope.dense("weight", &[*outputs, inputs])?;
+            match &mut joined {
+                Some(joined) => joined.append(weight),
+                None => joined = Some(weight),
+            }
             bias.extend(if *has_bias { scope.values("bias", &[*outputs])? } else { vec![0.0; *outputs] });
         }
-        let format = layers[0].0.weights_format().into();
-        Ok(Self { weight: PackedWeight::new(&weights, inputs, format), bias })
+        let weight = joined.expect("there is a layer to join");
+        Ok(Self { weight: PackedWeight::from_stored(&weight), bias })
     }
 }
 
