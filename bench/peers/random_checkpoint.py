@@ -17,7 +17,7 @@ DIMENSIONS = {
     },
 }
 #: Files that do not depend on the dimensions.
-SHARED = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+SHARED = ("tokenizer.json", "generation_config.json")
 
 
 def make(name, like, into):
@@ -46,6 +46,10 @@ def make(name, like, into):
     }, indent=1))
     for file in SHARED:
         shutil.copy(like / file, into / file)
+    # The pocket pair's template is not one of those that browsers know by heart; without one, SmolVLM's own form is used.
+    tokenizer_config = json.loads((like / "tokenizer_config.json").read_text())
+    tokenizer_config.pop("chat_template", None)
+    (into / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     preprocessor = json.loads((like / "preprocessor_config.json").read_text())
     del preprocessor["audio"]
     side = size["vision"]["image_size"]

@@ -15,54 +15,74 @@ pub(crate) struct CheckpointPlaces {
     pub(crate) target: PathBuf,
     /// Its name, as told to clients.
     pub(crate) name: String,
-    /// Folder of the checkpoint folders that the page downloads from.
-    pub(crate) served: PathBuf,
-    /// Of these, the ones it may.
-    pub(crate) checkpoints: Vec<String>,
+    /// Name and folder of each checkpoint that the page may download, its default first.
+    pub(crate) edge_models: Vec<(String, PathBuf)>,
 }
 
 fn is_checkpoint(folder: &Path) -> bool {
     folder.join("config.json").is_file()
 }
 
+/// A folder's own name.
+fn name_of(folder: &Path) -> Option<String> {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    whole.file_name().map(|name| name.to_string_lossy().into())
+}
+
 impl CheckpointPlaces {
-    /// Looks where `--weights` leads.
+    /// Looks where `--weights` and `--edge-model` lead.
     ///
     /// # Errors
-    /// [`StartupError::NoCheckpoint`] for a folder that is not there.
+    /// [`StartupError::NoCheckpoint`] for a folder that is not there, [`StartupError::SameName`] for two of one name.
     pub(crate) fn find(config: &ServerConfig) -> Result<Self, StartupError> {
         let has_upstream = config.upstream.is_used();
-        if is_checkpoint(&config.weights) && !has_upstream {
-            return Ok(Self::of_one(config));
+        let is_one = is_checkpoint(&config.weights) && !has_upstream;
+        let (target, name) = if is_one {
+            (config.weights.clone(), name_of(&config.weights).unwrap_or_else(|| config.model.clone()))
+        } else {
+            (config.weights.join(&config.model), config.model.clone())
+        };
+        if !has_upstream && !is_checkpoint(&target) {
+            return Err(StartupError::NoCheckpoint(target));
         }
-        let answers_here = (!has_upstream).then_some(&config.model);
-        let checkpoints: Vec<String> =
-            answers_here.into_iter().chain([&config.edge_model]).cloned().collect();
-        if let Some(missing) =
-            checkpoints.iter().map(|name| config.weights.join(name)).find(|folder| !is_checkpoint(folder))
-        {
-            return Err(StartupError::NoCheckpoint(missing));
+        let mut edge_models: Vec<(String, PathBuf)> = Vec::new();
+        for wanted in &config.edge_models {
+            let Some((name, folder)) = edge_model(config, wanted, is_one) else {
+                // Only what somebody asked for has to be there.
+                if is_one && config.edge_models == [DEFAULT_EDGE_MODEL] {
+                    tracing::warn!("the page finds no model to download: it asks this server alone");
+                    continue;
+                }
+                return Err(StartupError::NoCheckpoint(config.weights.join(wanted)));
+            };
+            if edge_models.iter().any(|(other, _)| *other == name) {
+                return Err(StartupError::SameName(name));
+            }
+            edge_models.push((name, folder));
         }
-        let (served, name) = (config.weights.clone(), config.model.clone());
-        Ok(Self { target: served.join(&name), name, served, checkpoints })
+        Ok(Self { target, name, edge_models })
     }
+}
 
-    /// `--weights` is the model's own folder; the page's is beside it or among the shipped ones.
-    fn of_one(config: &ServerConfig) -> Self {
-        let target = config.weights.clone();
-        let whole = target.canonicalize().unwrap_or_else(|_| target.clone());
-        let name =
-            whole.file_name().map_or_else(|| config.model.clone(), |name| name.to_string_lossy().into());
-        let beside = whole.parent().map(Path::to_path_buf);
-        let served = beside.into_iter().chain([PathBuf::from(SHIPPED)]);
-        let served = served.into_iter().find(|folder| is_checkpoint(&folder.join(&config.edge_model)));
-        if served.is_none() {
-            tracing::warn!(
-                edge_model = config.edge_model,
-                "the page finds no model to download: it asks this server alone"
-            );
-        }
-        let checkpoints = served.iter().map(|_| config.edge_model.clone()).collect();
-        Self { target, name, served: served.unwrap_or_default(), checkpoints }
+/// What the page downloads unless told otherwise.
+pub(crate) const DEFAULT_EDGE_MODEL: &str = "pocket-edge";
+
+/// A name among the checkpoints, beside the one that answers or among the shipped ones; or a folder.
+fn edge_model(config: &ServerConfig, wanted: &str, is_one: bool) -> Option<(String, PathBuf)> {
+    let whole = || config.weights.canonicalize().unwrap_or_else(|_| config.weights.clone());
+    let places = if is_one {
+        let beside = whole().parent().map(Path::to_path_buf);
+        beside.into_iter().chain([PathBuf::from(SHIPPED)]).collect()
+    } else {
+        vec![config.weights.clone(), PathBuf::from(SHIPPED)]
+    };
+    let is_name = !wanted.contains(['/', '\\']);
+    let named =
+        places.into_iter().map(|place| place.join(wanted)).find(|folder| is_name && is_checkpoint(folder));
+    if let Some(folder) = named {
+        return Some((wanted.to_owned(), folder));
     }
+    let folder = PathBuf::from(wanted);
+    let name = name_of(&folder).filter(|_| is_checkpoint(&folder))?;
+    Some((name, folder))
 }

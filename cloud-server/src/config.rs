@@ -17,6 +17,7 @@ use msao_protocol::Limits;
 
 use crate::access::AccessOptions;
 use crate::api::ImageHost;
+use crate::checkpoint_places::DEFAULT_EDGE_MODEL;
 use crate::telemetry::LogOptions;
 use crate::upstream_config::UpstreamOptions;
 
@@ -44,9 +45,9 @@ pub struct ServerConfig {
     /// Checkpoint that answers here
     #[arg(long, env = "MSAO_MODEL", default_value = "pocket-cloud")]
     pub model: String,
-    /// Checkpoint that the page downloads
-    #[arg(long, env = "MSAO_EDGE_MODEL", default_value = "pocket-edge")]
-    pub edge_model: String,
+    /// Checkpoint that the page may download, by name or folder; may be repeated, the first is its default
+    #[arg(long = "edge-model", env = "MSAO_EDGE_MODEL", value_delimiter = ',', default_value = DEFAULT_EDGE_MODEL)]
+    pub edge_models: Vec<String>,
     /// Folder of a checkpoint that drafts beside the model, or `none`; pocket-cloud has pocket-edge unless told
     /// otherwise
     #[arg(long, env = "MSAO_DRAFT_MODEL")]

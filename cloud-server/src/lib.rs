@@ -6,6 +6,7 @@
 //! - `api` is HTTP for programs: OpenAI's chat completions, health, metrics.
 //! - [`access`] knows who may do what, and stands in front of all routes.
 //! - `assets` serves files; [`create_app`] puts the routes together.
+//! - `edge_models` knows the checkpoints that the page may download, and makes manifests for them.
 //! - [`config`] reads flags, variables and file as one; [`serve()`] is the process's life, `drain` its end; [`doctor`] looks
 //!   whether it can begin; [`telemetry`] and `request_id` say what happens.
 //!
@@ -20,6 +21,7 @@ pub mod config;
 mod convert;
 pub mod doctor;
 mod drain;
+mod edge_models;
 pub mod engine;
 mod frame_guard;
 mod intake;
@@ -42,6 +44,7 @@ pub use assets::Assets;
 pub use config::{ServerConfig, Timeouts};
 pub use convert::ConvertCommand;
 pub use drain::{Drain, Ending};
+pub use edge_models::{EdgeModel, EdgeModels};
 pub use intake::Refusal;
 pub use origin::Origins;
 pub use serve::serve;

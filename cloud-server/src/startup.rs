@@ -1,15 +1,16 @@
 //! From configuration to a listening server, with an error that says the remedy for each thing that can be
 //! missing.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{HttpServer, web};
-use msao_models::{CheckpointFiles, DeviceKind, ModelError};
+use msao_models::{CheckpointFiles, DeviceKind, ModelConfig, ModelError};
 
 use crate::access::{Access, AccessError};
 use crate::app::{AppState, create_app};
@@ -17,6 +18,7 @@ use crate::assets::Assets;
 use crate::checkpoint_places::CheckpointPlaces;
 use crate::config::{ServerConfig, Timeouts};
 use crate::doctor::available_memory_bytes;
+use crate::edge_models::EdgeModels;
 use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine};
 use crate::origin::Origins;
 use crate::upstream_config::{self, UpstreamConfigError};
@@ -56,6 +58,14 @@ pub enum StartupError {
         "there is no checkpoint in {0}: name the folder of checkpoints with --weights, and the checkpoints in it with --model and --edge-model; or name a published checkpoint's own folder with --weights"
     )]
     NoCheckpoint(PathBuf),
+    /// With upstream engines, tokens on the wire are those of a model for the page.
+    #[error("upstream engines are asked in tokens of the page's model: name one with --edge-model")]
+    NoEdgeModel,
+    /// Two checkpoints for the page have one name, so no address tells them apart.
+    #[error(
+        "two of the checkpoints that --edge-model names are called `{0}`: name each once, or rename a folder"
+    )]
+    SameName(String),
     /// The draft model's folder is not there.
     #[error("there is no checkpoint in {0}: name the folder of a draft model with --draft-model, or `none`")]
     NoDraftModel(PathBuf),
@@ -77,22 +87,36 @@ pub enum StartupError {
 /// # Errors
 /// When a checkpoint is missing or cannot be used, or the device is not there.
 pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
-    let access = Access::configured(&config.access, &config.edge_model)?;
-    access.permit_listening(config.listen)?;
     let places = CheckpointPlaces::find(config)?;
+    let public = places.edge_models.iter().map(|(name, _folder)| name.clone()).collect();
+    let access = Access::configured(&config.access, public)?;
+    access.permit_listening(config.listen)?;
+    places.edge_models.iter().try_for_each(|(_name, folder)| check_edge_model(folder))?;
     let engine: Arc<dyn Engine> = if config.upstream.is_used() {
-        Arc::new(upstream_config::start(config, &config.weights.join(&config.edge_model))?)
+        let (_name, edge) = places.edge_models.first().ok_or(StartupError::NoEdgeModel)?;
+        Arc::new(upstream_config::start(config, edge)?)
     } else {
         Arc::new(start_embedded(config, &places)?)
     };
-    let CheckpointPlaces { served, checkpoints, .. } = places;
-    let assets = Assets { page: config.page.clone(), weights: served, checkpoints };
+    let edge_models = EdgeModels::new(places.edge_models);
+    edge_models.prepare();
+    let assets = Assets { page: config.page.clone(), edge_models };
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
     let origins = Origins::new(config.allow_origins.clone());
     let mut state =
         AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
     state.access = access;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
+}
+
+/// Refuses a checkpoint that no engine runs before anybody downloads it.
+fn check_edge_model(folder: &Path) -> Result<(), StartupError> {
+    let unusable = |source| StartupError::Checkpoint { path: folder.to_path_buf(), source };
+    let path = folder.join("config.json");
+    let read = fs::read(&path);
+    let json =
+        read.map_err(|source| unusable(ModelError::File { path: path.display().to_string(), source }))?;
+    ModelConfig::from_json(&json).map(drop).map_err(unusable)
 }
 
 fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<EmbeddedEngine, StartupError> {

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::checkpoint::{CheckpointFiles, Weights};
 use crate::config::ModelConfig;
+use crate::end_tokens::EndTokens;
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
 use crate::kept::KeptTokens;
@@ -65,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) config: ModelConfig,
     pub(crate) tokenizer: TextTokenizer,
     pub(crate) template: PromptTemplate,
+    pub(crate) ends: EndTokens,
     pub(crate) preprocessor: Preprocessor,
     pub(crate) device: Device,
     num_parameters: usize,
@@ -80,6 +82,7 @@ impl Assistant {
         let format = files.check_memory(&config)?;
         let tokenizer = TextTokenizer::from_json(&files.tokenizer_json)?;
         let template = PromptTemplate::with_template(&tokenizer, &config, files.chat_template.as_deref())?;
+        let ends = EndTokens::new(template.end_of_utterance_id(), &config, files.generation_json.as_deref())?;
         let preprocessor = Preprocessor::from_json(&files.preprocessor_json, &config)?;
         template.check_tiles(preprocessor.max_tiles_per_side())?;
         if tokenizer.vocab_size() > config.text_config.vocab_size {
@@ -91,7 +94,7 @@ impl Assistant {
         let model = MultimodalModel::load(&weights, &config)?;
         let num_parameters = weights.num_parameters();
         let device = device.clone();
-        let parts = Parts { model, config, tokenizer, template, preprocessor, device, num_parameters };
+        let parts = Parts { model, config, tokenizer, template, ends, preprocessor, device, num_parameters };
         Ok(Self { parts: Arc::new(parts) })
     }
 
@@ -125,9 +128,19 @@ impl Assistant {
         self.parts.config.text_config.max_position_embeddings
     }
 
-    /// The token that ends an answer.
+    /// The token that ends a turn of the prompt; others may end an answer as well: [`Self::end_tokens`].
     pub fn end_of_utterance_id(&self) -> u32 {
         self.parts.template.end_of_utterance_id()
+    }
+
+    /// The tokens that end an answer.
+    pub fn end_tokens(&self) -> &EndTokens {
+        &self.parts.ends
+    }
+
+    /// Longest edge in pixels beyond which a picture gains nothing; 0 where it is not split, but seen in one piece.
+    pub fn longest_edge_px(&self) -> u32 {
+        self.parts.preprocessor.longest_edge_px()
     }
 
     /// How often frames of a video are looked at; `None` where the checkpoint cannot see.

@@ -14,8 +14,9 @@
 //! | `model.text_model.{embed_tokens,layers.N.*,norm}.weight` | [`Decoder`](crate::decoder::Decoder); `model.*` where there are no towers |
 //! | `lm_head.weight` | the decoder's head, where config.json does not tie it to the embedding table |
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use serde_json::Value;
@@ -23,10 +24,13 @@ use serde_json::Value;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::expected::weights_bytes;
-use crate::text::read_template;
+use crate::text::template_of;
 use crate::weight_files::WeightFiles;
 pub(crate) use crate::weights::{Scope, Weights};
 use crate::weights_format::WeightsFormat;
+
+/// Tokenizers of large vocabularies have some megabytes; nothing else but weights comes near.
+const MAX_SMALL_FILE_BYTES: u64 = 64 << 20;
 
 /// The files of a checkpoint that the engine reads, as bytes.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +45,8 @@ pub struct CheckpointFiles {
     pub safetensors: WeightFiles,
     /// The checkpoint's own chat template, where it has one.
     pub chat_template: Option<String>,
+    /// `generation_config.json`, which names the tokens that end an answer, where it is there.
+    pub generation_json: Option<Vec<u8>>,
     /// How the weights are kept; as the checkpoint says unless told otherwise.
     pub weights_format: WeightsFormat,
     /// Bytes that the loaded weights may take; no bound unless told otherwise.
@@ -57,28 +63,59 @@ impl CheckpointFiles {
         let folder = folder.as_ref();
         let read = |name: &str| {
             let path = folder.join(name);
-            fs::read(&path).map_err(|source| ModelError::File { path: path.display().to_string(), source })
+            let failed = |source| ModelError::File { path: path.display().to_string(), source };
+            match fs::metadata(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(failed(error)),
+                Ok(file) if file.len() > MAX_SMALL_FILE_BYTES => {
+                    let (bytes, most) = (file.len(), MAX_SMALL_FILE_BYTES);
+                    Err(failed(io::Error::other(format!("it has {bytes} bytes, at most {most} are read"))))
+                }
+                Ok(_) => fs::read(&path).map(Some).map_err(failed),
+            }
         };
-        let config_json = read("config.json")?;
+        Self::gather(read, folder, || WeightFiles::from_dir(folder))
+    }
+
+    /// Puts a checkpoint together from its small files by name and its weights, as a browser has them.
+    ///
+    /// # Errors
+    /// As [`Self::from_dir`].
+    pub fn from_files(
+        small: &BTreeMap<String, Vec<u8>>,
+        safetensors: WeightFiles,
+    ) -> Result<Self, ModelError> {
+        Self::gather(|name| Ok(small.get(name).cloned()), Path::new(""), || Ok(safetensors))
+    }
+
+    fn gather(
+        read: impl Fn(&'static str) -> Result<Option<Vec<u8>>, ModelError>,
+        folder: &Path,
+        weights: impl FnOnce() -> Result<WeightFiles, ModelError>,
+    ) -> Result<Self, ModelError> {
+        let missing = |name: &str| ModelError::File {
+            path: folder.join(name).display().to_string(),
+            source: ErrorKind::NotFound.into(),
+        };
+        let required = |name| read(name)?.ok_or_else(|| missing(name));
+        let config_json = required("config.json")?;
         let config = ModelConfig::from_json(&config_json)?;
-        let preprocessor_json = match read("preprocessor_config.json") {
-            Err(ModelError::File { source, .. })
-                if source.kind() == ErrorKind::NotFound && config.is_text_only() =>
-            {
-                Vec::new()
-            }
+        let preprocessor_json = match read("preprocessor_config.json")? {
+            Some(file) => file,
             // Files that transformers 5 writes have it within another one.
-            Err(missing) => {
-                read("processor_config.json").ok().and_then(|file| within(&file)).ok_or(missing)?
-            }
-            Ok(file) => file,
+            None => match read("processor_config.json")?.and_then(|file| within(&file)) {
+                Some(part) => part,
+                None if config.is_text_only() => Vec::new(),
+                None => return Err(missing("preprocessor_config.json")),
+            },
         };
         Ok(Self {
             config_json,
-            tokenizer_json: read("tokenizer.json")?,
+            tokenizer_json: required("tokenizer.json")?,
             preprocessor_json,
-            safetensors: WeightFiles::from_dir(folder)?,
-            chat_template: read_template(folder)?,
+            safetensors: weights()?,
+            chat_template: template_of(&read)?,
+            generation_json: read("generation_config.json")?,
             ..Self::default()
         })
     }

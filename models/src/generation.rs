@@ -294,7 +294,7 @@ impl Generation {
             if self.remaining() == 0 {
                 break;
             }
-            if token_id == self.assistant.parts.template.end_of_utterance_id() {
+            if self.assistant.end_tokens().contains(token_id) {
                 self.ended = true;
                 break;
             }

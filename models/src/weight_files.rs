@@ -136,23 +136,8 @@ impl WeightFiles {
         if folder.join(WHOLE).exists() || !index.exists() {
             return Ok(Self { files: vec![WeightFile::open(folder, WHOLE)?], places: BTreeMap::new() });
         }
-        let bytes =
-            fs::metadata(&index).map(|file| file.len()).map_err(|source| file_error(&index, source))?;
-        if bytes > MAX_INDEX_BYTES {
-            return Err(unusable(format!("it has {bytes} bytes, at most {MAX_INDEX_BYTES} are read")));
-        }
-        let text = fs::read(&index).map_err(|source| file_error(&index, source))?;
-        let Index { weight_map: places } =
-            serde_json::from_slice(&text).map_err(|source| ModelError::json(INDEX, &source))?;
-        let mut names: Vec<&String> = places.values().collect();
-        names.sort();
-        names.dedup();
-        if names.is_empty() {
-            return Err(unusable("it names no file".to_owned()));
-        }
-        if let Some(name) = names.iter().find(|name| !is_plain(name)) {
-            return Err(unusable(format!("`{name}` is not the name of a file beside it")));
-        }
+        let Index { weight_map: places } = read_index(&index)?;
+        let names = names_in(&places)?;
         let files = names.into_iter().map(|name| WeightFile::open(folder, name)).collect::<Result<_, _>>()?;
         Ok(Self { files, places })
     }
@@ -194,6 +179,38 @@ impl WeightFile {
             Storage::Mapped(bytes) => FileBytes::Here(bytes),
             Storage::Elsewhere(file) => FileBytes::Elsewhere(&**file),
         }
+    }
+}
+
+/// The names of the files that a folder's `model.safetensors.index.json` names, in order.
+///
+/// # Errors
+/// As [`WeightFiles::from_dir`] for the index; whether the files are there is not looked at.
+pub fn shards_of(folder: &Path) -> Result<Vec<String>, ModelError> {
+    let Index { weight_map } = read_index(&folder.join(INDEX))?;
+    Ok(names_in(&weight_map)?.into_iter().cloned().collect())
+}
+
+fn read_index(path: &Path) -> Result<Index, ModelError> {
+    let bytes = fs::metadata(path).map(|file| file.len()).map_err(|source| file_error(path, source))?;
+    if bytes > MAX_INDEX_BYTES {
+        return Err(unusable(format!("it has {bytes} bytes, at most {MAX_INDEX_BYTES} are read")));
+    }
+    let text = fs::read(path).map_err(|source| file_error(path, source))?;
+    serde_json::from_slice(&text).map_err(|source| ModelError::json(INDEX, &source))
+}
+
+/// The files that an index names, each once.
+fn names_in(places: &BTreeMap<String, String>) -> Result<Vec<&String>, ModelError> {
+    let mut names: Vec<&String> = places.values().collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        return Err(unusable("it names no file".to_owned()));
+    }
+    match names.iter().find(|name| !is_plain(name)) {
+        Some(name) => Err(unusable(format!("`{name}` is not the name of a file beside it"))),
+        None => Ok(names),
     }
 }
 

@@ -92,17 +92,26 @@ fn request() -> impl proptest::strategy::Strategy<Value = PlanRequest> {
             threshold,
         },
     );
-    let capabilities =
-        (
-            proptest::bool::weighted(0.85),
-            proptest::bool::weighted(0.85),
-            any::<bool>(),
-            any::<bool>(),
-            0..6_u8,
-        )
-            .prop_map(|(edge_ready, cloud_connected, co_located, pipelining, max_draft_tokens)| {
-                Capabilities { edge_ready, cloud_connected, co_located, pipelining, max_draft_tokens }
-            });
+    let capabilities = (
+        proptest::bool::weighted(0.85),
+        proptest::bool::weighted(0.85),
+        any::<bool>(),
+        any::<bool>(),
+        0..6_u8,
+        proptest::bool::weighted(0.85),
+    )
+        .prop_map(
+            |(edge_ready, cloud_connected, co_located, pipelining, max_draft_tokens, edge_drafts)| {
+                Capabilities {
+                    edge_ready,
+                    edge_drafts,
+                    cloud_connected,
+                    co_located,
+                    pipelining,
+                    max_draft_tokens,
+                }
+            },
+        );
     (
         (proptest::sample::select(Policy::ALL.to_vec()), standing, weights, capabilities),
         (form(), modality(Modality::Vision), modality(Modality::Audio), 0..3_usize),
@@ -189,6 +198,7 @@ fn is_allowed(request: &PlanRequest, strategy: Strategy, actions: &[ModalityActi
         Strategy::Distributed { draft_tokens, pipelined } => {
             capabilities.cloud_connected
                 && capabilities.edge_ready
+                && capabilities.edge_drafts
                 && (capabilities.pipelining || !pipelined)
                 && draft_tokens <= capabilities.max_draft_tokens
         }
@@ -259,6 +269,7 @@ fn unhindered(mut request: PlanRequest, policy: Policy) -> PlanRequest {
     request.modalities.iter_mut().for_each(|input| input.locked = false);
     request.capabilities = Capabilities {
         edge_ready: true,
+        edge_drafts: true,
         cloud_connected: true,
         co_located: true,
         pipelining: true,

@@ -27,12 +27,13 @@ pub use plan::{
 };
 pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
 pub use server::{
-    AudioGrid, FinishReason, ImageGrid, ModelInfo, ServerMessage, SettledToken, Token, Verified,
+    AudioGrid, FinishReason, ImageGrid, ModelInfo, PictureSize, ServerMessage, SettledToken, Token, Verified,
+    Vocabulary,
 };
 
 /// Version of the wire protocol. A server refuses a frame of another version with
 /// [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u8 = 4;
+pub const PROTOCOL_VERSION: u8 = 5;
 
 /// Name of a request within its session, chosen by the client, unique while the session lives.
 pub type RequestId = u32;

@@ -143,6 +143,8 @@ pub enum PlanReason {
     CloudAway,
     /// There is no edge model yet, so it neither answers nor drafts.
     EdgeNotReady,
+    /// The edge model's tokens are not the target's, so it answers alone or not at all, and drafts nothing.
+    OtherTokenizer,
     /// The edge is confident enough for the risk bound, and standing costs least.
     ConfidentEdge,
     /// Looking at the media first would have taken longer than it saves, so all of them were sent at once.

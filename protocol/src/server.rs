@@ -109,6 +109,29 @@ pub struct ModelInfo {
     pub audio: Option<AudioGrid>,
     /// Whether a draft model runs beside it.
     pub co_located_draft: bool,
+    /// What its token ids mean.
+    pub vocabulary: Vocabulary,
+    /// How it wants whole pictures.
+    pub pictures: PictureSize,
+}
+
+/// What token ids mean, as far as two models have to agree on it for the one to draft for the other.
+///
+/// Models of one family have the same tokens and others of their own behind them, which nobody drafts: SmolLM2's
+/// 49,152 are SmolVLM's too, which has 128 more. So models agree whose fingerprints do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    /// How many tokens the fingerprint is of, from id 0 on: drafts lie below. 0 where they are not known.
+    pub tokens: u32,
+    /// Differs where any of them does.
+    pub fingerprint: String,
+}
+
+/// How a model wants pictures of which nothing is left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureSize {
+    /// Longest edge in pixels beyond which it gains nothing; 0 where it sees the centre square of [`ImageGrid`] alone.
+    pub longest_edge_px: u32,
 }
 
 /// How a model divides a picture into tokens.

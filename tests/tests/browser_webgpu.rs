@@ -167,7 +167,8 @@ fn both_engines_compute_the_same_logits() -> Result<()> {
                 return new Uint8Array(await reply.arrayBuffer());
             }};
             const names = ['config.json', 'tokenizer.json', 'preprocessor_config.json', 'model.safetensors'];
-            const files = await Promise.all(names.map((name) => bytes('/weights/pocket-edge/' + name)));
+            const file = async (name) => [name, await bytes('/weights/pocket-edge/' + name)];
+            const files = Object.fromEntries(await Promise.all(names.map(file)));
             const bitmap = await createImageBitmap(new Blob([await bytes('/gallery/' + {picture})]));
             const {{ width, height }} = bitmap;
             const context = new OffscreenCanvas(width, height).getContext('2d');
@@ -180,7 +181,7 @@ fn both_engines_compute_the_same_logits() -> Result<()> {
             for (const kind of ['simd', 'webgpu']) {{
                 const module = await import(`/engine/${{kind}}/msao_runtime.js`);
                 await module.default();
-                const engine = await module.Engine.load(kind, ...files);
+                const engine = await module.Engine.load(kind, files);
                 const image = {{ width, height, pixels: new Uint8ClampedArray(pixels) }};
                 const audio = {{ sample_rate_hz: 16000, samples: samples.slice() }};
                 logits.push(Array.from(await engine.first_token_logits({question}, [image], audio)));

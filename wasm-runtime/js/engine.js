@@ -12,6 +12,7 @@
 
 import { buffersOf } from "./buffers.js";
 import { watchGpu } from "./gpu.js";
+import { sourcesOf } from "./sources.js";
 import { Steering } from "./steering.js";
 import { loadThreaded, threadsHere } from "./threads.js";
 
@@ -60,16 +61,9 @@ const methods = {
 
   /** Builds the model from the files of a checkpoint. */
   async load(_call, kind, files) {
-    engine = await module.Engine.load(
-      kind,
-      files["config.json"],
-      files["tokenizer.json"],
-      files["preprocessor_config.json"],
-      files["model.safetensors"],
-      files["mas_probe.json"],
-      files["mas_probe.safetensors"],
-    );
-    return { parameters: engine.parameters, has_probe: engine.has_probe, threads: await threads };
+    engine = await module.Engine.load(kind, sourcesOf(files));
+    const { parameters, has_probe } = engine;
+    return { parameters, has_probe, vocabulary: engine.vocabulary(), threads: await threads };
   },
 
   warm_up: () => engine.warm_up(),

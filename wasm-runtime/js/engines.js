@@ -71,13 +71,14 @@ export class EngineHandle {
   }
 
   /**
-   * Builds the model; the files are moved there.
-   * @param {Record<string, Uint8Array>} files
+   * Builds the model; the files are moved there, those in pieces as references.
+   * @param {Record<string, Uint8Array | Blob>} files
    * @returns {Promise<{ parameters: number, has_probe: boolean, threads: number }>} weights in the model, whether it scores,
    *   and on how many threads
    */
   load(files) {
-    return this.#call("load", [this.kind, files], undefined, Object.values(files).map(({ buffer }) => buffer));
+    const moved = Object.values(files).flatMap((file) => (file instanceof Blob ? [] : [file.buffer]));
+    return this.#call("load", [this.kind, files], undefined, moved);
   }
 
   /** Runs every shape once. */

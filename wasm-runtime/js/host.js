@@ -120,7 +120,7 @@ export class EngineHost {
       const [, checkpoint] = await Promise.all([handle.init(), fetchCheckpoint(this.#weightsUrl, onBytes, signal)]);
       times.push(performance.now());
       progress("model");
-      const { parameters, has_probe, threads } = await handle.load(checkpoint.files);
+      const { parameters, has_probe, vocabulary, threads } = await handle.load(checkpoint.files);
       times.push(performance.now());
       // SIMD has nothing to compile for a shape. A software adapter serves tests only; there it takes minutes.
       if (engine === "webgpu" && !adapter?.is_fallback) {
@@ -131,7 +131,7 @@ export class EngineHost {
       const [download_ms, load_ms, warm_up_ms] = times.slice(1).map((time, index) => time - times[index]);
       const { name: model, bytes: weights_bytes, fromCache: from_cache, kept, fingerprint } = checkpoint;
       this.fingerprint = fingerprint;
-      const about = { threads, model, parameters, has_probe, weights_bytes, from_cache, kept };
+      const about = { threads, model, parameters, has_probe, vocabulary, weights_bytes, from_cache, kept };
       return { handle, adapter, details: { engine, adapter, ...about, download_ms, load_ms, warm_up_ms } };
     } catch (error) {
       handle.dispose();

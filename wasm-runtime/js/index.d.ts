@@ -278,6 +278,7 @@ export interface PlanReceipt {
     | "needed_modality_locked"
     | "cloud_away"
     | "edge_not_ready"
+    | "other_tokenizer"
     | "confident_edge"
     | "look_costs_more";
   predicted: {

@@ -26,7 +26,7 @@ export async function openStore(address) {
   }
 }
 
-class Store {
+export class Store {
   /** Whether the disk had no room for something. */
   isFull = false;
   #folder;
@@ -35,11 +35,20 @@ class Store {
     this.#folder = folder;
   }
 
-  /** All of a file that has this length; other tabs may read it too. @returns {Promise<Uint8Array | undefined>} */
-  async read(name, length) {
+  /** A file as the browser has it, without its bytes; other tabs may read it too. @returns {Promise<File | undefined>} */
+  async file(name) {
     try {
-      const file = await (await this.#folder.getFileHandle(name)).getFile();
-      return length === undefined || file.size === length ? new Uint8Array(await file.arrayBuffer()) : undefined;
+      return await (await this.#folder.getFileHandle(name)).getFile();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** All of a small file. @returns {Promise<Uint8Array | undefined>} */
+  async read(name) {
+    try {
+      const file = await this.file(name);
+      return file && new Uint8Array(await file.arrayBuffer());
     } catch {
       return undefined;
     }
@@ -58,7 +67,7 @@ class Store {
 
   async writeText(name, text) {
     const writer = await this.write(name);
-    writer?.restart();
+    writer?.cut(0);
     writer?.append(new TextEncoder().encode(text));
     writer?.close();
   }
@@ -90,35 +99,33 @@ class Writer {
     this.#handle = handle;
   }
 
-  /** Copies what is there into `bytes`. @returns {number} how many bytes that are; 0 if they are too many */
-  begin(bytes) {
-    const size = this.#handle.getSize();
-    if (size > bytes.length) {
-      this.restart();
-      return 0;
-    }
-    return this.#handle.read(bytes.subarray(0, size), { at: 0 });
+  size() {
+    return this.#handle.getSize();
   }
 
-  restart() {
-    this.#handle?.truncate(0);
+  read(bytes, at) {
+    this.#handle.read(bytes, { at });
   }
 
-  /** Without room, nothing is kept. */
+  /** Leaves the first so many bytes. */
+  cut(size) {
+    this.#handle?.truncate(size);
+  }
+
+  /** @returns {boolean} whether there was room; without, nothing is kept */
   append(bytes) {
-    if (!this.#handle) {
-      return;
-    }
     try {
       const at = this.#handle.getSize();
       // A short write is the other way to say that the disk is full.
       if (this.#handle.write(bytes, { at }) < bytes.length) {
         throw new DOMException("the disk is full", "QuotaExceededError");
       }
+      return true;
     } catch (error) {
       this.#store.noteFailure(error);
-      this.restart();
+      this.cut(0);
       this.close();
+      return false;
     }
   }
 

@@ -22,9 +22,9 @@ await init({ module_or_path: await readFile(new URL("../pkg/simd/msao_runtime_bg
 say("compile", ms(performance.now() - started));
 
 const names = ["config.json", "tokenizer.json", "preprocessor_config.json", "model.safetensors", "mas_probe.json", "mas_probe.safetensors"];
-const files = await Promise.all(names.map((name) => readFile(join(folder, name))));
+const files = Object.fromEntries(await Promise.all(names.map(async (name) => [name, new Uint8Array(await readFile(join(folder, name)))])));
 const loading = performance.now();
-const engine = await Engine.load("simd", ...files);
+const engine = await Engine.load("simd", files);
 say("load", `${ms(performance.now() - loading)}, ${engine.parameters} parameters`);
 await engine.warm_up();
 

@@ -29,7 +29,7 @@ async function start(threads, files) {
     worker.postMessage({ module: compiled, memory, number });
     await new Promise((resolve) => worker.once("message", resolve));
   }
-  const engine = await module.Engine.load("simd", ...files);
+  const engine = await module.Engine.load("simd", files);
   await engine.warm_up();
   return { engine, times: {} };
 }
@@ -46,7 +46,9 @@ async function main() {
   const folder = process.argv[2] ?? join(home, "models/weights/pocket-edge");
   const threads = Number(process.argv[3] ?? 2);
   const rounds = Number(process.argv[4] ?? 30);
-  const files = await Promise.all(NAMES.map((name) => readFile(join(folder, name)).catch(() => undefined)));
+  const file = async (name) => [name, new Uint8Array(await readFile(join(folder, name)))];
+  const found = await Promise.all(NAMES.map((name) => file(name).catch(() => undefined)));
+  const files = Object.fromEntries(found.filter(Boolean));
   const engines = [await start(1, files), await start(threads, files)];
   for (let round = 0; round < rounds; round += 1) {
     for (const engine of engines) await time(engine);

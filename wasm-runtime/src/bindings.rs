@@ -1,4 +1,4 @@
-//! The engine as JavaScript sees it; the only file that knows both.
+//! The engine as JavaScript sees it; with `checkpoint_source` the only file that knows both.
 //!
 //! One module holds one [`Engine`] class. Structured values cross as plain objects, in the form that serde gives
 //! them; pixels and samples as typed arrays. Errors are `Error` objects with a `code` from
@@ -7,8 +7,8 @@
 
 use std::cell::RefCell;
 
-use js_sys::{Array, Error, Float32Array, Function, JSON, Promise, Reflect, Uint8Array};
-use msao_models::{CheckpointFiles, ModelError, Pcm, ProbeFiles, Prompt, RgbImage};
+use js_sys::{Array, Error, Float32Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
+use msao_models::{ModelError, Pcm, Prompt, RgbImage, Splitting};
 use msao_planner::EngineTimings;
 use msao_protocol::Sampling;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,6 +16,7 @@ use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 
 use crate::{
+    checkpoint_source::checkpoint,
     engine::EdgeEngine,
     messages::EdgeErrorCode,
     scored::{Scored, TargetGrid},
@@ -61,31 +62,24 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Loads a checkpoint from the contents of its files. `kind` is `simd` or `webgpu`, as the module was built.
-    /// Without both files of a probe, nothing is scored.
+    /// Loads a checkpoint from its files: an object with one property for each, a `Uint8Array`, or for weights also
+    /// `{ size, read(start, end) }`, which gives a part as a `Uint8Array`. `kind` is `simd` or `webgpu`, as the module was
+    /// built. Without both files of a probe, nothing is scored.
     ///
     /// # Errors
     /// An `Error` with a `code`.
-    pub async fn load(
-        kind: JsValue,
-        config_json: Vec<u8>,
-        tokenizer_json: Vec<u8>,
-        preprocessor_json: Vec<u8>,
-        safetensors: Vec<u8>,
-        probe_config_json: Option<Vec<u8>>,
-        probe_safetensors: Option<Vec<u8>>,
-    ) -> Result<Engine, JsValue> {
-        let files = CheckpointFiles {
-            config_json,
-            tokenizer_json,
-            preprocessor_json,
-            safetensors: safetensors.into(),
-            ..CheckpointFiles::default()
-        };
-        let probe = probe_config_json.zip(probe_safetensors);
-        let probe = probe.map(|(config_json, safetensors)| ProbeFiles { config_json, safetensors });
+    pub async fn load(kind: JsValue, files: Object) -> Result<Engine, JsValue> {
+        let (files, probe) = checkpoint(&files).map_err(|e| model_error(&e))?;
         let engine = EdgeEngine::load(&files, probe.as_ref(), from_js(&kind)?, performance_now).await;
         Ok(Self { engine: engine.map_err(|e| model_error(&e))? })
+    }
+
+    /// What the model's token ids mean: `{ tokens, fingerprint }`.
+    ///
+    /// # Errors
+    /// None that are known of.
+    pub fn vocabulary(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.engine.vocabulary())
     }
 
     /// Weights in the model.
@@ -224,7 +218,8 @@ fn scored_to_js(scored: &Scored) -> Result<JsValue, JsValue> {
 fn prompt(question: String, images: &Array, audio: &JsValue) -> Result<Prompt, JsValue> {
     let images = images.iter().map(|image| rgb_image(&image)).collect::<Result<_, _>>()?;
     let audio = if audio.is_null() || audio.is_undefined() { None } else { Some(pcm(audio)?) };
-    Ok(Prompt { question, images, audio, ..Prompt::default() })
+    // Pages hand over squares of 256 pixels, in which tiles would find nothing that the whole does not show.
+    Ok(Prompt { question, images, audio, splitting: Splitting::Never, ..Prompt::default() })
 }
 
 fn rgb_image(image: &JsValue) -> Result<RgbImage, JsValue> {

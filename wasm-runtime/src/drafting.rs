@@ -93,7 +93,7 @@ impl<'a> Draft<'a> {
                 let next = scores.rows().next().expect("an answer that goes on has scores");
                 let drawable = sampler.candidates(next)?;
                 let drawn = sampler.draw(&drawable);
-                candidates = without(drawable, self.assistant.end_of_utterance_id());
+                candidates = without(drawable, self.assistant.end_tokens().ids());
                 self.generation.settle(&[], &scores, 0, Some(drawn))?.pop()
             }
         };
@@ -128,7 +128,7 @@ impl<'a> Draft<'a> {
                 self.revision
             ));
         }
-        if tokens.contains(&self.assistant.end_of_utterance_id()) {
+        if tokens.iter().any(|&token| self.assistant.end_tokens().contains(token)) {
             return refuse("a correction holds an end token; release the request instead".to_owned());
         }
         let own = self.generation.tokens();

@@ -13,7 +13,7 @@ use msao_models::{
     device,
 };
 use msao_planner::EngineKind;
-use msao_protocol::{FinishReason, Limits, Receipt, SpanKind};
+use msao_protocol::{FinishReason, Limits, Receipt, SpanKind, Vocabulary};
 use serde::Serialize;
 
 use crate::{
@@ -82,6 +82,12 @@ impl EdgeEngine {
         self.assistant.num_parameters()
     }
 
+    /// What its token ids mean.
+    pub fn vocabulary(&self) -> Vocabulary {
+        let (tokens, fingerprint) = self.assistant.tokenizer().fingerprint();
+        Vocabulary { tokens, fingerprint }
+    }
+
     /// Runs every shape once, so that no question waits for kernels to be compiled.
     ///
     /// # Errors
@@ -119,6 +125,8 @@ impl EdgeEngine {
         let EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target, wants_scores } =
             *question;
         check(prompt)?;
+        let perceived = awaits_target.then(|| self.perceivable(prompt)).flatten();
+        let prompt = perceived.as_ref().unwrap_or(prompt);
         target.map_or(Ok(()), check_target)?;
         let sampler = sampling.map(Sampler::new).transpose()?;
         let mut receipt = Receipt::default();
@@ -158,6 +166,21 @@ impl EdgeEngine {
                 Steer::Correct(correction) => draft.correct(&correction)?,
             }
         }
+    }
+
+    /// The prompt without media that this checkpoint cannot see or hear; `None` where there are none of those. What it writes
+    /// from the rest is good enough for a draft, and not for an answer.
+    fn perceivable(&self, prompt: &Prompt) -> Option<Prompt> {
+        let config = self.assistant.config();
+        let blind = config.vision_config.is_none() && !prompt.images.is_empty();
+        let deaf = config.audio_config.is_none() && prompt.audio.is_some();
+        (blind || deaf).then(|| Prompt {
+            question: prompt.question.clone(),
+            images: if blind { Vec::new() } else { prompt.images.clone() },
+            splitting: prompt.splitting,
+            audio: prompt.audio.clone().filter(|_| !deaf),
+            ..Prompt::default()
+        })
     }
 
     /// Scores of the answer's first token over the whole vocabulary, before softmax: what two engines are

@@ -15,6 +15,8 @@ mod accounting;
 pub mod ask_check;
 #[cfg(all(feature = "engine", target_arch = "wasm32"))]
 pub mod bindings;
+#[cfg(all(feature = "engine", target_arch = "wasm32"))]
+mod checkpoint_source;
 #[cfg(target_arch = "wasm32")]
 pub mod cloud_client;
 pub mod cloud_events;

@@ -1,6 +1,6 @@
 //! Times a warmed-up engine on one small, fixed prompt, so that two engines can be compared.
 
-use msao_models::{ModelError, Pcm, Prompt, RgbImage};
+use msao_models::{ModelError, Pcm, Prompt, RgbImage, Splitting};
 use msao_planner::EngineTimings;
 use msao_protocol::Receipt;
 
@@ -46,7 +46,7 @@ impl EdgeEngine {
         Ok(median(passes))
     }
 
-    /// A question with `images` pictures, and sound where the checkpoint can hear.
+    /// A question with `images` pictures where the checkpoint can see, and sound where it can hear.
     pub(crate) fn fixed_prompt(&self, images: usize) -> Result<Prompt, ModelError> {
         const SIDE: u32 = 64;
         const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -60,9 +60,11 @@ impl EdgeEngine {
             .is_some()
             .then(|| Pcm::from_mono(SAMPLE_RATE_HZ, (0..SAMPLE_RATE_HZ).map(tone).collect()))
             .transpose()?;
+        let images = if self.assistant().config().vision_config.is_some() { images } else { 0 };
         Ok(Prompt {
             question: "what color is the star?".to_owned(),
             images: vec![RgbImage::from_rgb(SIDE, SIDE, pixels)?; images],
+            splitting: Splitting::Never,
             audio,
             ..Prompt::default()
         })

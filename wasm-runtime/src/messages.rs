@@ -5,7 +5,7 @@
 //! pass through here: they travel beside the header of an `ask`, or within a `scored`, as transferred buffers.
 
 use msao_planner::{EngineKind, EngineTimings};
-use msao_protocol::{Candidate, FinishReason, Receipt, RequestId, Sampling, Token, TokenId};
+use msao_protocol::{Candidate, FinishReason, Receipt, RequestId, Sampling, Token, TokenId, Vocabulary};
 use serde::{Deserialize, Serialize};
 
 use crate::scored::{Scored, TargetGrid};
@@ -251,6 +251,9 @@ pub struct Ready {
     pub parameters: u64,
     /// Whether the checkpoint came with a probe, so that questions are scored.
     pub has_probe: bool,
+    /// What its token ids mean.
+    #[serde(default)]
+    pub vocabulary: Vocabulary,
     /// Bytes of the checkpoint.
     pub weights_bytes: u64,
     /// Whether all of the checkpoint was on this device already.

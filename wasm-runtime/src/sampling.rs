@@ -71,10 +71,10 @@ impl Sampler {
     }
 }
 
-/// The candidates of a token that is known not to be the end. A drawn end is not drafted, so what is drafted was drawn from
+/// The candidates of a token that is known not to be an end. A drawn end is not drafted, so what is drafted was drawn from
 /// these: only then does the verification keep the target's distribution.
-pub(crate) fn without(mut candidates: Vec<Candidate>, end: TokenId) -> Vec<Candidate> {
-    candidates.retain(|candidate| candidate.id != end);
+pub(crate) fn without(mut candidates: Vec<Candidate>, ends: &[TokenId]) -> Vec<Candidate> {
+    candidates.retain(|candidate| !ends.contains(&candidate.id));
     let sum: f32 = candidates.iter().map(|candidate| candidate.probability).sum();
     for candidate in &mut candidates {
         candidate.probability /= sum;
@@ -164,9 +164,9 @@ mod tests {
     fn what_is_drafted_was_not_the_end() {
         let candidate = |id, probability| Candidate { id, probability };
         let all = vec![candidate(7, 0.5), candidate(2, 0.3), candidate(9, 0.2)];
-        assert_eq!(without(all.clone(), 2), [candidate(7, 0.5 / 0.7), candidate(9, 0.2 / 0.7)]);
-        assert_eq!(without(all.clone(), 3), all);
-        assert!(without(vec![candidate(2, 1.0)], 2).is_empty());
+        assert_eq!(without(all.clone(), &[2]), [candidate(7, 0.5 / 0.7), candidate(9, 0.2 / 0.7)]);
+        assert_eq!(without(all.clone(), &[3]), all);
+        assert!(without(vec![candidate(2, 1.0)], &[2, 3]).is_empty());
     }
 
     #[test]

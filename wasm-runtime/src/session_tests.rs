@@ -1,8 +1,8 @@
 //! Courses of events of a session, cuts included.
 
 use msao_protocol::{
-    AudioInput, FinishReason, ImageGrid, ImageInput, Media, MediaKind, Modality, ModelInfo, Receipt,
-    SettledToken, Speculation, Token, TokenFate, TokenOrigin, TokenSource,
+    AudioInput, FinishReason, ImageGrid, ImageInput, Media, MediaKind, Modality, ModelInfo, PictureSize,
+    Receipt, SettledToken, Speculation, Token, TokenFate, TokenOrigin, TokenSource, Vocabulary,
 };
 use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -44,6 +44,8 @@ fn welcome() -> ServerMessage {
         image: ImageGrid { side_px: 192, tokens_per_side: 6 },
         audio: None,
         co_located_draft: false,
+        vocabulary: Vocabulary::default(),
+        pictures: PictureSize::default(),
     };
     ServerMessage::Welcome { session_id: "s".into(), model, limits: Limits::default() }
 }

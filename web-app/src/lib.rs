@@ -14,6 +14,7 @@ pub mod input;
 pub mod ladder;
 pub mod mode;
 pub mod network;
+pub mod offered;
 pub mod options;
 pub mod place;
 pub mod policy;

@@ -84,6 +84,7 @@ pub fn why_only_the_device(reason: PlanReason, locked: &[Modality], held: Option
         PlanReason::ByPolicy => "“Device only” is chosen. Nothing left this device.".to_owned(),
         PlanReason::Cheapest
         | PlanReason::EdgeNotReady
+        | PlanReason::OtherTokenizer
         | PlanReason::ConfidentEdge
         | PlanReason::LookCostsMore => "The device was sure enough. Nothing left it.".to_owned(),
     }
@@ -158,6 +159,9 @@ pub fn reason_words(reason: PlanReason) -> &'static str {
         PlanReason::NeededModalityLocked => "a needed input is locked",
         PlanReason::CloudAway => "the server was away",
         PlanReason::EdgeNotReady => "the device's model was not ready",
+        PlanReason::OtherTokenizer => {
+            "the device's model has another tokenizer than the server's, so it drafts nothing"
+        }
         PlanReason::ConfidentEdge => "the device was sure enough",
         PlanReason::LookCostsMore => "looking first would have taken longer than it saves",
     }

@@ -1,7 +1,7 @@
 //! Whether each side can answer, and the words that say so.
 
 use msao_planner::EngineKind;
-use msao_protocol::ModelInfo;
+use msao_protocol::{ModelInfo, Vocabulary};
 use msao_runtime::messages::{AdapterInfo, LoadStage, Progress};
 
 use crate::format;
@@ -34,6 +34,8 @@ pub struct EdgeReady {
     pub parameters: u64,
     /// It says how much of picture and sound a question needs.
     pub has_probe: bool,
+    /// What its token ids mean.
+    pub vocabulary: Vocabulary,
     /// Another engine is being tried in the background.
     pub trying_other: bool,
 }
@@ -212,7 +214,7 @@ impl CloudStatus {
 
 #[cfg(test)]
 mod tests {
-    use msao_protocol::ImageGrid;
+    use msao_protocol::{ImageGrid, PictureSize};
 
     use super::*;
 
@@ -241,6 +243,7 @@ mod tests {
             model: "edge".into(),
             parameters: 1,
             has_probe: true,
+            vocabulary: Vocabulary::default(),
             trying_other: false,
         };
         for (engine, threads, headline, module) in [
@@ -275,6 +278,8 @@ mod tests {
             image: ImageGrid::default(),
             audio: None,
             co_located_draft: false,
+            vocabulary: Vocabulary::default(),
+            pictures: PictureSize::default(),
         };
         assert_eq!(CloudStatus::Connected(model.clone()).detail(), "qwen, on an upstream engine");
         (model.parameters, model.device) = (14_200_000, "cpu".into());

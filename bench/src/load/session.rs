@@ -125,7 +125,7 @@ mod tests {
         thread::{self, JoinHandle},
     };
 
-    use msao_protocol::{Draft, ErrorReport, Limits, ModelInfo, Receipt};
+    use msao_protocol::{Draft, ErrorReport, Limits, ModelInfo, PictureSize, Receipt, Vocabulary};
     use msao_tests::wiretap::HeardMessage;
 
     use super::*;
@@ -146,6 +146,8 @@ mod tests {
                 image: msao_protocol::ImageGrid::default(),
                 audio: None,
                 co_located_draft: false,
+                vocabulary: Vocabulary::default(),
+                pictures: PictureSize::default(),
             };
             let (session_id, limits) = (String::new(), Limits::default());
             say(&mut line, &ServerMessage::Welcome { session_id, model, limits });

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use msao_models::{CheckpointFiles, ProbeFiles, Prompt};
 use msao_planner::EngineKind;
-use msao_protocol::{Candidate, Receipt, Token};
+use msao_protocol::{Candidate, Receipt, Token, Vocabulary};
 use msao_runtime::{
     engine::{EdgeAnswer, EdgeEngine},
     scored::{Scored, TargetGrid},
@@ -58,6 +58,7 @@ pub(crate) struct Edge {
     jobs: Option<SyncSender<EdgeJob>>,
     thread: Option<JoinHandle<()>>,
     parameters: u64,
+    vocabulary: Vocabulary,
 }
 
 impl Edge {
@@ -74,7 +75,7 @@ impl Edge {
         let load = |probe| block_on(EdgeEngine::load(&files, probe, EngineKind::Simd, now_ms));
         // Policies that do not look at scores do not pay for them: for those there is an engine without a probe.
         let engines = Engines { scoring: load(Some(&probe))?, plain: load(None)? };
-        let parameters = engines.plain.num_parameters() as u64;
+        let (parameters, vocabulary) = (engines.plain.num_parameters() as u64, engines.plain.vocabulary());
         let (jobs, inbox) = mpsc::sync_channel(1);
         let (ready, is_ready) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("edge".to_owned()).spawn(move || {
@@ -84,12 +85,17 @@ impl Edge {
             }
         })?;
         is_ready.recv().context("the edge's thread ended at once")??;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), parameters })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), parameters, vocabulary })
     }
 
     /// Weights of the model.
     pub(super) fn parameters(&self) -> u64 {
         self.parameters
+    }
+
+    /// What its token ids mean.
+    pub(super) fn vocabulary(&self) -> Vocabulary {
+        self.vocabulary.clone()
     }
 
     /// Asks. Its inbox hears [`EdgeEvent::Finished`] exactly once, and nothing after it.

@@ -193,6 +193,7 @@ fn acceptance(scenario: &Scenario<'_>) -> Acceptance {
 fn capabilities(scenario: &Scenario<'_>) -> Capabilities {
     Capabilities {
         edge_ready: true,
+        edge_drafts: true,
         cloud_connected: true,
         co_located: scenario.server.holds_draft_model,
         pipelining: true,

@@ -64,9 +64,9 @@ impl SplitRunner {
         let (layers, positions) = (u16::try_from(self.layers)?, u32::try_from(prompt_tokens + most)?);
         let message = FromEdge::Prompt { layers, positions, rows: Rows::of(&rows) };
         let mut token = self.exchange(&message, &mut work, true)?;
-        let (ttft_ms, end) = (ms_since(asked), self.target.end_of_utterance_id());
+        let (ttft_ms, ends) = (ms_since(asked), self.target.end_tokens().clone());
         let mut tokens = Vec::new();
-        while token != end && tokens.len() < most {
+        while !ends.contains(token) && tokens.len() < most {
             tokens.push(token);
             if tokens.len() == most {
                 break;

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 
 use super::key::Scope;
-use crate::assets::{PAGE_ROUTE, WEIGHTS_ROUTE};
+use crate::assets::{LISTING_ROUTE, PAGE_ROUTE, WEIGHTS_ROUTE};
 
 /// Routes that tell whether the server runs, and nothing that is worth hiding.
 const HEALTH_ROUTES: [&str; 2] = ["/healthz", "/readyz"];
@@ -28,6 +28,7 @@ impl Audience {
         match route {
             Some(route) if is_read && HEALTH_ROUTES.contains(&route) => return Self::Everyone,
             Some(PAGE_ROUTE) if is_read && !is_api => return Self::Everyone,
+            Some(LISTING_ROUTE) if is_read => return Self::Everyone,
             Some(WEIGHTS_ROUTE) if is_read && is_below_one_of(path, public_checkpoints) => {
                 return Self::Everyone;
             }

@@ -86,11 +86,11 @@ impl Access {
         }
     }
 
-    /// What the options say; `public_checkpoint` is the one that the page downloads.
+    /// What the options say; `public_checkpoints` are those that the page may download.
     ///
     /// # Errors
     /// When a file is missing or not what it should be.
-    pub fn configured(options: &AccessOptions, public_checkpoint: &str) -> Result<Self, AccessError> {
+    pub fn configured(options: &AccessOptions, public_checkpoints: Vec<String>) -> Result<Self, AccessError> {
         if options.keys_file.is_some() && options.insecure_no_auth {
             return Err(AccessError::Contradiction);
         }
@@ -107,7 +107,7 @@ impl Access {
             trusted_proxies: options.trusted_proxies.clone(),
             tls: options.tls()?,
             open_to_all: options.insecure_no_auth,
-            public_checkpoints: vec![public_checkpoint.to_owned()],
+            public_checkpoints,
             messages_per_s: options.messages_per_s,
         })
     }

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use actix_web::guard;
 use actix_web::web::{self, ServiceConfig};
 
+use crate::edge_models::EdgeModels;
+
 pub(crate) use policy::content_security_policy;
 
 /// Where the files are.
@@ -21,14 +23,14 @@ pub(crate) use policy::content_security_policy;
 pub struct Assets {
     /// The built page; may be missing, and then a page says how to build it.
     pub page: PathBuf,
-    /// The folder of checkpoint folders.
-    pub weights: PathBuf,
-    /// Names of the checkpoint folders that may be downloaded.
-    pub checkpoints: Vec<String>,
+    /// The checkpoints that may be downloaded.
+    pub edge_models: EdgeModels,
 }
 
 /// The route of the page, which takes all paths that no other route takes.
 pub(crate) const PAGE_ROUTE: &str = "/{path:.*}";
+/// The route of the list of checkpoints.
+pub(crate) const LISTING_ROUTE: &str = "/weights/index.json";
 /// The route of checkpoints' files.
 pub(crate) const WEIGHTS_ROUTE: &str = "/weights/{checkpoint}/{file}";
 
@@ -36,6 +38,7 @@ pub(crate) const WEIGHTS_ROUTE: &str = "/weights/{checkpoint}/{file}";
 pub(crate) fn routes(config: &mut ServiceConfig) {
     let readable = || guard::Any(guard::Get()).or(guard::Head());
     config
+        .route(LISTING_ROUTE, web::route().guard(readable()).to(weights::list))
         .route(WEIGHTS_ROUTE, web::route().guard(readable()).to(weights::serve))
         .route(PAGE_ROUTE, web::route().guard(readable()).to(page::serve));
 }

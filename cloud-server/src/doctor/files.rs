@@ -40,13 +40,17 @@ pub(super) fn page(folder: &Path) -> Finding {
 /// The checkpoint folders in use that are there; what is missing is told when the model is to be loaded.
 pub(super) fn checkpoints(config: &ServerConfig) -> Vec<PathBuf> {
     let (edge, here) = match CheckpointPlaces::find(config) {
-        Ok(places) => (places.served.join(&config.edge_model), places.target),
-        Err(_) => (config.weights.join(&config.edge_model), config.weights.join(&config.model)),
+        Ok(places) => (places.edge_models.into_iter().map(|(_name, folder)| folder).collect(), places.target),
+        Err(_) => {
+            let edge: Vec<PathBuf> =
+                config.edge_models.iter().map(|name| config.weights.join(name)).collect();
+            (edge, config.weights.join(&config.model))
+        }
     };
     // With an upstream, nothing else is loaded.
     let here = (!config.upstream.is_used()).then_some(here);
     let draft = here.as_ref().and(config.draft_model.clone());
-    let mut folders: Vec<PathBuf> = [Some(edge), here, draft].into_iter().flatten().collect();
+    let mut folders: Vec<PathBuf> = edge.into_iter().chain(here).chain(draft).collect();
     folders.retain(|folder| folder.join("config.json").is_file());
     folders.sort();
     folders.dedup();

@@ -191,7 +191,9 @@ pub(super) fn within(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use msao_protocol::{AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo};
+    use msao_protocol::{
+        AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo, PictureSize, Vocabulary,
+    };
 
     use super::*;
 
@@ -211,6 +213,8 @@ pub(super) mod tests {
             image: ImageGrid { side_px: 64, tokens_per_side: 2 },
             audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 7_680, tokens: 10 }),
             co_located_draft: false,
+            vocabulary: Vocabulary::default(),
+            pictures: PictureSize::default(),
         };
         EngineInfo {
             model,

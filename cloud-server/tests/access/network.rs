@@ -19,15 +19,15 @@ async fn without_keys_only_this_machine_is_listened_to() {
     }
     let keys = KeysFile::new();
     keys.create(&[]);
-    let open = Access::configured(&options(&["--insecure-no-auth"]), "tiny").unwrap();
+    let open = Access::configured(&options(&["--insecure-no-auth"]), vec![]).unwrap();
     for access in [keys.access(&[]), open] {
         assert!(listen(state(Options { access, ..Options::default() }), EVERYWHERE).is_ok());
     }
     let file = keys.path().display().to_string();
-    let both = Access::configured(&options(&["--keys-file", &file, "--insecure-no-auth"]), "tiny");
+    let both = Access::configured(&options(&["--keys-file", &file, "--insecure-no-auth"]), vec![]);
     assert!(matches!(both, Err(AccessError::Contradiction)));
     let missing =
-        Access::configured(&options(&["--keys-file", "no/such/file"]), "tiny").err().unwrap().to_string();
+        Access::configured(&options(&["--keys-file", "no/such/file"]), vec![]).err().unwrap().to_string();
     assert!(missing.contains("no/such/file") && missing.contains("keys create"), "{missing}");
 }
 
@@ -48,7 +48,7 @@ async fn a_foreign_name_for_this_machine_is_refused() {
         let reply = http(&server, "GET /v1/session", &headers, "").await;
         assert_eq!(reply.status != 403, allowed, "{host}: {}", reply.status);
     }
-    let open = Access::configured(&options(&["--insecure-no-auth"]), "tiny").unwrap();
+    let open = Access::configured(&options(&["--insecure-no-auth"]), vec![]).unwrap();
     let server = TestServer::start(Options { access: open, ..Options::default() });
     let reply = http(&server, "GET /v1/session", &[("host", "example.test")], "").await;
     assert_ne!(reply.status, 403);

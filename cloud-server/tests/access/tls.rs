@@ -42,7 +42,7 @@ async fn connect(
 }
 
 fn refused(flags: &[&str]) -> String {
-    Access::configured(&options(flags), "tiny").err().unwrap().to_string()
+    Access::configured(&options(flags), vec![]).err().unwrap().to_string()
 }
 
 #[actix_web::test]
@@ -51,7 +51,7 @@ async fn pages_and_sessions_are_served_encrypted_and_renewed() {
     let first = certificate();
     let cert = files.file("cert.pem", first.cert.pem().as_bytes());
     let key = files.file("key.pem", first.signing_key.serialize_pem().as_bytes());
-    let access = Access::configured(&options(&["--tls-cert", &cert, "--tls-key", &key]), "tiny").unwrap();
+    let access = Access::configured(&options(&["--tls-cert", &cert, "--tls-key", &key]), vec![]).unwrap();
     assert!(access.has_tls());
     let server = TestServer::start(Options { access, ..Options::default() });
 

@@ -72,7 +72,7 @@ impl KeysFile {
     pub(crate) fn access(&self, flags: &[&str]) -> Access {
         let file = self.path().display().to_string();
         let flags: Vec<&str> = ["--keys-file", &file].iter().chain(flags).copied().collect();
-        Access::configured(&options(&flags), "tiny").unwrap()
+        Access::configured(&options(&flags), vec!["tiny".to_owned()]).unwrap()
     }
 
     pub(crate) fn serve(&self, flags: &[&str]) -> TestServer {

@@ -11,7 +11,7 @@ use actix_web::web::{Bytes, Data};
 use msao_models::{CheckpointFiles, DeviceKind};
 use msao_protocol::Limits;
 use msao_server::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine};
-use msao_server::{AppState, Assets, ImageHost, Origins, Timeouts, create_app, listen};
+use msao_server::{AppState, Assets, EdgeModels, ImageHost, Origins, Timeouts, create_app, listen};
 use serde_json::{Value, json};
 
 use crate::checkpoint::checkpoint;
@@ -54,7 +54,7 @@ pub(crate) fn engine(options: &Options) -> EmbeddedEngine {
 pub(crate) fn state_of(engine: Arc<dyn Engine>, options: Options) -> Data<AppState> {
     let Options { limits, timeouts, image_hosts, .. } = options;
     let page = PathBuf::from("no such page");
-    let assets = Assets { page, weights: "no weights".into(), checkpoints: vec![] };
+    let assets = Assets { page, edge_models: EdgeModels::default() };
     let state = AppState::new(engine, limits, timeouts, Origins::default(), assets, 8);
     Data::new(state.with_image_hosts(image_hosts))
 }

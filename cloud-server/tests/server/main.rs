@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod abuse;
+mod across;
 mod checkpoint;
 mod conversations;
+mod edge_models;
 #[path = "../support/forged_png.rs"]
 mod forged_png;
 mod http;

@@ -18,7 +18,7 @@ use crate::published_checkpoint::{checkpoint, published, reduced, safetensors};
 use crate::support::{Client, ask, png, with_image};
 
 /// The folder of a family, named as its repository.
-fn folder(family: &str, name: &str) -> TempDir {
+pub(crate) fn folder(family: &str, name: &str) -> TempDir {
     let place = TempDir::new().unwrap();
     let folder = place.path().join(name);
     fs::create_dir(&folder).unwrap();
@@ -40,7 +40,22 @@ fn folder(family: &str, name: &str) -> TempDir {
     place
 }
 
-fn start(folder: &Path) -> Result<AppState, StartupError> {
+/// Puts a folder's weights into two files with an index, as published ones of gigabytes are.
+pub(crate) fn split_in_two(folder: &Path) {
+    let config = ModelConfig::from_json(&fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let tensors = config.tensors();
+    let mut places = serde_json::Map::new();
+    for (number, part) in tensors.chunks(tensors.len().div_ceil(2)).enumerate() {
+        let name = format!("model-{:05}-of-00002.safetensors", number + 1);
+        fs::write(folder.join(&name), safetensors(part)).unwrap();
+        places.extend(part.iter().map(|(tensor, _)| (tensor.clone(), name.clone().into())));
+    }
+    let index = serde_json::json!({ "weight_map": places });
+    fs::write(folder.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+}
+
+pub(crate) fn start(folder: &Path) -> Result<AppState, StartupError> {
     prepare(&ServerConfig::parse_from(["msao-server", "--weights", folder.to_str().unwrap()]))
 }
 

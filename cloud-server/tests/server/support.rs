@@ -13,7 +13,7 @@ use msao_protocol::{
     MediaKind, Receipt, ServerMessage, SettledToken, Token, frame,
 };
 use msao_server::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
-use msao_server::{Access, AppState, Assets, Origins, Timeouts, listen};
+use msao_server::{Access, AppState, Assets, EdgeModels, Origins, Timeouts, listen};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -79,8 +79,7 @@ pub(crate) fn state(options: Options) -> Data<AppState> {
     let files = || CheckpointFiles::from_dir(&path).unwrap();
     let checkpoints = Checkpoints { target: files(), draft: co_located_draft.then(files) };
     let engine = Arc::new(EmbeddedEngine::start(&checkpoints, &config).unwrap());
-    let weights = path.parent().unwrap().to_owned();
-    let assets = Assets { page, weights, checkpoints: vec!["tiny".into()] };
+    let assets = Assets { page, edge_models: EdgeModels::new([("tiny".into(), path)]) };
     let origins = Origins::new(vec!["https://friend.test".into()]);
     let mut state = AppState::new(engine, limits, timeouts, origins, assets, max_sessions);
     state.access = access;

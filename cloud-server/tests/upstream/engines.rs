@@ -15,7 +15,7 @@ use msao_server::engine::{
     Checkpoints, EdgeTokenizer, EmbeddedConfig, EmbeddedEngine, Engine, Inputs, Kind, OpenAiConfig,
     OpenAiEngine,
 };
-use msao_server::{AppState, Assets, Origins, Timeouts, listen};
+use msao_server::{AppState, Assets, EdgeModels, Origins, Timeouts, listen};
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
@@ -51,7 +51,7 @@ pub(crate) fn config(upstreams: &[String]) -> OpenAiConfig {
 /// A server in this process, and the engine behind it.
 pub(crate) fn serve<E: Engine + 'static>(engine: E) -> (TestServer, Arc<E>) {
     let engine = Arc::new(engine);
-    let assets = Assets { page: "no such page".into(), weights: weights(""), checkpoints: vec![] };
+    let assets = Assets { page: "no such page".into(), edge_models: EdgeModels::default() };
     let shared: Arc<dyn Engine> = Arc::<E>::clone(&engine);
     // A client of these tests does not read, nor answer pings, while another one waits for a slow engine.
     let timeouts = Timeouts { silence: Duration::from_secs(3600), ..Timeouts::default() };

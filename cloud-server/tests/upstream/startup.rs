@@ -28,7 +28,7 @@ async fn the_model_is_the_listed_one_and_the_key_goes_along_but_is_not_told() {
     assert_eq!((model.name.as_str(), model.device.as_str(), model.parameters), ("listed", "upstream", 0));
     assert_eq!(model.image, ImageGrid { side_px: 512, tokens_per_side: 8 });
     assert_eq!((model.audio, state.limits.audio_s), (None, 0.0));
-    assert_eq!(state.assets.checkpoints, ["pocket-edge"]);
+    assert_eq!(state.assets.edge_models.names().collect::<Vec<_>>(), ["pocket-edge"]);
     assert_eq!(state.engine.readiness(), Readiness::Ready);
     let sent = upstream.authorizations();
     let key = format!("Bearer {}", std::env::var(KEY_VARIABLE).unwrap());

@@ -110,6 +110,11 @@ impl Preprocessor {
         tiling.map_or(ImageLayout::WHOLE, |tiling| tiling.layout(width, height))
     }
 
+    /// Longest edge in pixels that a picture is brought to before it is split; 0 where none is split.
+    pub fn longest_edge_px(&self) -> u32 {
+        self.image.as_ref().and_then(|image| image.tiling).map_or(0, |tiling| tiling.longest_edge)
+    }
+
     /// Most tiles along a side of any picture; 0 where none is split.
     pub(crate) fn max_tiles_per_side(&self) -> u32 {
         self.image.as_ref().and_then(|image| image.tiling).map_or(0, Tiling::max_per_side)

@@ -21,5 +21,5 @@ mod video_words;
 pub use byte_level::TokenStream;
 pub use chat::{InputSpan, PromptTemplate, PromptTokens, TurnTokens};
 pub use image_tokens::ImageTokens;
-pub(crate) use template_file::read_template;
+pub(crate) use template_file::template_of;
 pub use tokenizer::TextTokenizer;

@@ -1,28 +1,32 @@
 //! Where a checkpoint keeps its chat template: a file of its own, or a field of another.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::error::ModelError;
 
 /// Templates are some kilobytes, tokenizer_config.json with all its tokens tens of them.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: usize = 4 << 20;
 
-/// The template of a checkpoint's folder, as transformers looks for it; `None` where there is none.
+/// The template of a checkpoint, as transformers looks for it; `None` where there is none. `read` gives the files that are there.
 ///
 /// # Errors
-/// [`ModelError::File`] for a file that cannot be read, [`ModelError::Config`] for one that is no good.
-pub(crate) fn read_template(folder: &Path) -> Result<Option<String>, ModelError> {
-    if let Some(text) = read(folder, "chat_template.jinja")? {
+/// Those of `read`, and [`ModelError::Config`] for a file that is no good.
+pub(crate) fn template_of(
+    read: impl Fn(&'static str) -> Result<Option<Vec<u8>>, ModelError>,
+) -> Result<Option<String>, ModelError> {
+    let read = |name| match read(name)? {
+        Some(file) if file.len() > MAX_FILE_BYTES => {
+            Err(unusable(name, format!("it has {} bytes, at most {MAX_FILE_BYTES} are read", file.len())))
+        }
+        file => Ok(file),
+    };
+    if let Some(text) = read("chat_template.jinja")? {
         return String::from_utf8(text)
             .map(Some)
             .map_err(|error| unusable("chat_template.jinja", error.to_string()));
     }
     for name in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
-        let Some(text) = read(folder, name)? else { continue };
+        let Some(text) = read(name)? else { continue };
         let file: Value = serde_json::from_slice(&text).map_err(|error| ModelError::json(name, &error))?;
         match &file["chat_template"] {
             Value::String(template) => return Ok(Some(template.clone())),
@@ -36,19 +40,6 @@ pub(crate) fn read_template(folder: &Path) -> Result<Option<String>, ModelError>
         }
     }
     Ok(None)
-}
-
-fn read(folder: &Path, name: &'static str) -> Result<Option<Vec<u8>>, ModelError> {
-    let path = folder.join(name);
-    let failed = |source| ModelError::File { path: path.display().to_string(), source };
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
-        Ok(file) if file.len() > MAX_FILE_BYTES => {
-            Err(unusable(name, format!("it has {} bytes, at most {MAX_FILE_BYTES} are read", file.len())))
-        }
-        Ok(_) => fs::read(&path).map(Some).map_err(failed),
-    }
 }
 
 fn unusable(file: &'static str, reason: String) -> ModelError {

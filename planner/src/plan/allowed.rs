@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Capabilities {
     /// The edge model is loaded.
     pub edge_ready: bool,
+    /// Its tokens mean the same to the target, so that they can be drafts.
+    pub edge_drafts: bool,
     /// The session with the cloud is open.
     pub cloud_connected: bool,
     /// The server has a draft model of its own.
@@ -86,6 +88,7 @@ pub(super) fn allowed_strategies(situation: &Situation) -> Result<(Vec<Strategy>
     }
     if matches!(policy, Policy::Msao | Policy::MsaoWithoutMas | Policy::Distributed)
         && capabilities.edge_ready
+        && capabilities.edge_drafts
     {
         let longest = capabilities.max_draft_tokens;
         let lengths = match situation.edge_draft_tokens.map(|length| length.clamp(1, longest.max(1))) {
@@ -103,6 +106,7 @@ pub(super) fn allowed_strategies(situation: &Situation) -> Result<(Vec<Strategy>
     match (strategies.is_empty(), policy.is_adaptive(), capabilities.edge_ready) {
         (true, ..) => Err(NoPlan::PolicyUnavailable(policy)),
         (false, false, _) => Ok((strategies, PlanReason::ByPolicy)),
+        (false, true, true) if !capabilities.edge_drafts => Ok((strategies, PlanReason::OtherTokenizer)),
         (false, true, true) => Ok((strategies, PlanReason::Cheapest)),
         (false, true, false) => Ok((strategies, PlanReason::EdgeNotReady)),
     }
@@ -121,6 +125,7 @@ mod tests {
 
     const ALL: Capabilities = Capabilities {
         edge_ready: true,
+        edge_drafts: true,
         cloud_connected: true,
         co_located: true,
         pipelining: true,
@@ -177,6 +182,14 @@ mod tests {
         let (strategies, reason) = allowed_strategies(&situation(Policy::Msao, no_edge)).unwrap();
         assert!(strategies.iter().all(|strategy| !strategy.uses_edge()));
         assert_eq!(reason, PlanReason::EdgeNotReady);
+        let foreign = Capabilities { edge_drafts: false, ..ALL };
+        let (strategies, reason) = allowed_strategies(&situation(Policy::Msao, foreign)).unwrap();
+        assert!(strategies.iter().all(|strategy| !matches!(strategy, Strategy::Distributed { .. })));
+        assert_eq!(reason, PlanReason::OtherTokenizer);
+        assert_eq!(
+            allowed_strategies(&situation(Policy::Distributed, foreign)),
+            Err(NoPlan::PolicyUnavailable(Policy::Distributed))
+        );
         let mute = Capabilities { max_draft_tokens: 0, ..ALL };
         assert_eq!(count(situation(Policy::Msao, mute)), 1, "without drafts the target writes");
         assert_eq!(

@@ -32,6 +32,7 @@ pub(super) fn request(modality: Modality, whole: Form) -> PlanRequest {
         acceptance: Acceptance { edge: 0.8, co_located: 0.8 },
         capabilities: Capabilities {
             edge_ready: true,
+            edge_drafts: true,
             cloud_connected: true,
             co_located: false,
             pipelining: true,

@@ -87,6 +87,7 @@ mod tests {
             needed_modality_locked: false,
             capabilities: Capabilities {
                 edge_ready: true,
+                edge_drafts: true,
                 cloud_connected: true,
                 co_located: false,
                 pipelining: true,

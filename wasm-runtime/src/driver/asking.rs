@@ -55,8 +55,12 @@ impl Driver {
             awaits_target,
         };
         let mut running = Running::new(request_id, question, locks, (policy, mode), target, now_ms);
-        let looks = self.edge.is_some_and(|edge| {
-            let present = Present { edge_parameters: Some(edge.parameters), target: running.target.clone() };
+        let looks = self.edge.as_ref().is_some_and(|edge| {
+            let present = Present {
+                edge_parameters: Some(edge.parameters),
+                edge_vocabulary: edge.vocabulary.clone(),
+                target: running.target.clone(),
+            };
             edge.has_probe && running.request.looks_first(&present, &mut self.knowledge)
         });
         self.running.insert(request_id, running);
@@ -102,14 +106,17 @@ impl Driver {
         edge_ready: bool,
         now_ms: f64,
     ) -> Vec<Action> {
-        let edge_parameters = self.edge.filter(|_| edge_ready).map(|edge| edge.parameters);
+        let edge = self.edge.as_ref().filter(|_| edge_ready);
+        let (edge_parameters, edge_vocabulary) =
+            edge.map(|edge| (edge.parameters, edge.vocabulary.clone())).unzip();
         let Some(running) = self.running.get_mut(&request_id) else { return Vec::new() };
         if running.request.strategy().is_some() || running.has_ended {
             return Vec::new();
         }
         let scores = scored.modalities.clone();
         running.scored = scored;
-        let present = Present { edge_parameters, target: running.target.clone() };
+        let edge_vocabulary = edge_vocabulary.unwrap_or_default();
+        let present = Present { edge_parameters, edge_vocabulary, target: running.target.clone() };
         let planned = running.request.plan(scores, present, &mut self.knowledge);
         match (planned, running.only_plan) {
             (Ok(_), true) => {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cloud_events::{CloudEvent, CloudFailure, CloudFailureCause},
-    messages::{EdgeDone, EdgeErrorCode, WorkerEvent, WorkerRequest},
+    messages::{EdgeDone, EdgeErrorCode, Ready, WorkerEvent, WorkerRequest},
     orchestrator::{Effect, Knowledge},
     scored::Scored,
 };
@@ -19,7 +19,8 @@ impl Driver {
     pub fn edge_event(&mut self, event: WorkerEvent, now_ms: f64) -> Vec<Action> {
         match event {
             WorkerEvent::Ready(ready) => {
-                self.edge = Some(Edge { parameters: ready.parameters, has_probe: ready.has_probe });
+                let Ready { parameters, has_probe, vocabulary, .. } = ready;
+                self.edge = Some(Edge { parameters, has_probe, vocabulary });
                 Vec::new()
             }
             WorkerEvent::Scored { request_id, scored } => self.scored(request_id, scored, now_ms),

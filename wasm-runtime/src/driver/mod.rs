@@ -22,7 +22,9 @@ mod running;
 use std::collections::BTreeMap;
 
 use msao_planner::confidence::JudgedPair;
-use msao_protocol::{AnswerMode, Limits, Media, Modality, ModelInfo, Policy, RequestId, Sampling, Turn};
+use msao_protocol::{
+    AnswerMode, Limits, Media, Modality, ModelInfo, Policy, RequestId, Sampling, Turn, Vocabulary,
+};
 use serde::Deserialize;
 
 use self::running::Running;
@@ -87,10 +89,11 @@ pub struct Question {
 }
 
 /// The device's engine, once it answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Edge {
     parameters: u64,
     has_probe: bool,
+    vocabulary: Vocabulary,
 }
 
 /// The state machine. See the module's description.

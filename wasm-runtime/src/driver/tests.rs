@@ -3,8 +3,8 @@
 use msao_planner::EngineKind;
 use msao_protocol::{
     AnswerMode, FinishReason, ImageGrid, ImageInput, KeepMask, KeptParts, Limits, MasReceipt, Media,
-    MediaKind, Modality, ModelInfo, PlanReason, Policy, Receipt, SettledToken, Speculation, Strategy, Token,
-    TokenFate, TokenOrigin, TokenSource,
+    MediaKind, Modality, ModelInfo, PictureSize, PlanReason, Policy, Receipt, SettledToken, Speculation,
+    Strategy, Token, TokenFate, TokenOrigin, TokenSource, Vocabulary,
 };
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
@@ -25,6 +25,8 @@ fn model() -> ModelInfo {
         image: ImageGrid { side_px: 192, tokens_per_side: 6 },
         audio: None,
         co_located_draft: false,
+        vocabulary: Vocabulary::default(),
+        pictures: PictureSize::default(),
     }
 }
 
@@ -36,6 +38,7 @@ fn ready(has_probe: bool) -> WorkerEvent {
         model: "edge".into(),
         parameters: 1_000_000,
         has_probe,
+        vocabulary: Vocabulary::default(),
         weights_bytes: 0,
         from_cache: false,
         kept: Kept::Disk,

@@ -29,6 +29,13 @@ struct Drafted {
     candidates: Vec<Candidate>,
 }
 
+impl Drafted {
+    /// Whether the token, and all that it was drawn from, are below an id.
+    fn is_below(&self, id: TokenId) -> bool {
+        self.token.id < id && self.candidates.iter().all(|candidate| candidate.id < id)
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct EdgeText {
     tokens: Vec<Drafted>,
@@ -130,10 +137,19 @@ impl EdgeText {
         (self.told, self.told_end) = (0, false);
     }
 
-    /// Drafts that the cloud was not told of: those there are, if they are at least `at_least` or the edge has ended.
-    pub(super) fn due(&mut self, request_id: RequestId, revision: u32, at_least: usize) -> Option<Draft> {
-        let fresh = self.tokens.get(self.told..).unwrap_or_default();
-        let is_due = (!fresh.is_empty() && fresh.len() >= at_least) || (self.has_ended && !self.told_end);
+    /// Drafts that the cloud was not told of: those there are, if they are at least `at_least` or nothing follows them. Ids
+    /// from `shared` on mean something else to the target, or nothing, so drafts end before the first of them.
+    pub(super) fn due(
+        &mut self,
+        request_id: RequestId,
+        revision: u32,
+        at_least: usize,
+        shared: TokenId,
+    ) -> Option<Draft> {
+        let untold = self.tokens.get(self.told..).unwrap_or_default();
+        let fresh = &untold[..untold.iter().take_while(|one| one.is_below(shared)).count()];
+        let is_last = self.has_ended || fresh.len() < untold.len();
+        let is_due = (!fresh.is_empty() && fresh.len() >= at_least) || (is_last && !self.told_end);
         if !is_due {
             return None;
         }
@@ -147,9 +163,9 @@ impl EdgeText {
                 true => fresh.iter().map(|one| one.candidates.clone()).collect(),
                 false => Vec::new(),
             },
-            is_last: self.has_ended,
+            is_last,
         };
-        (self.told, self.told_end) = (self.told.max(self.tokens.len()), self.has_ended);
+        (self.told, self.told_end) = (self.told + draft.tokens.len(), is_last);
         Some(draft)
     }
 
@@ -166,6 +182,8 @@ impl EdgeText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: TokenId = TokenId::MAX;
 
     fn token(id: TokenId) -> Token {
         Token { id, text: format!(" {id}"), probability: 0.9 }
@@ -186,20 +204,43 @@ mod tests {
     #[test]
     fn drafts_are_told_once_and_in_runs() {
         let mut edge = text(&[1, 2, 3]);
-        assert_eq!(edge.due(7, 0, 4), None);
-        assert_eq!(edge.due(7, 0, 2).unwrap().tokens, [1, 2, 3]);
-        assert_eq!(edge.due(7, 0, 1), None);
+        assert_eq!(edge.due(7, 0, 4, ALL), None);
+        assert_eq!(edge.due(7, 0, 2, ALL).unwrap().tokens, [1, 2, 3]);
+        assert_eq!(edge.due(7, 0, 1, ALL), None);
         edge.push(0, 3, token(4), Vec::new());
         edge.end(0);
-        let last = edge.due(7, 0, 9).unwrap();
+        let last = edge.due(7, 0, 9, ALL).unwrap();
         assert_eq!((last.start, last.tokens.as_slice(), last.is_last), (3, &[4][..], true));
-        assert_eq!(edge.due(7, 0, 0), None);
+        assert_eq!(edge.due(7, 0, 0, ALL), None);
+    }
+
+    #[test]
+    fn what_the_target_does_not_know_is_no_draft_until_it_is_corrected() {
+        let mut edge = text(&[1, 2, 90, 3]);
+        let draft = edge.due(7, 0, 9, 50).unwrap();
+        assert_eq!((draft.tokens.as_slice(), draft.is_last), (&[1, 2][..], true), "nothing follows these");
+        assert_eq!(edge.due(7, 0, 1, 50), None);
+        edge.adopt(&standing(&[1, 2, 4])).unwrap();
+        edge.push(
+            1,
+            3,
+            token(5),
+            vec![Candidate { id: 5, probability: 0.5 }, Candidate { id: 6, probability: 0.5 }],
+        );
+        edge.push(
+            1,
+            4,
+            token(6),
+            vec![Candidate { id: 6, probability: 0.5 }, Candidate { id: 51, probability: 0.5 }],
+        );
+        let draft = edge.due(7, 1, 1, 50).unwrap();
+        assert_eq!((draft.start, draft.tokens.as_slice(), draft.is_last), (3, &[5][..], true));
     }
 
     #[test]
     fn a_correction_keeps_the_own_answer_apart_and_voids_late_tokens() {
         let mut edge = text(&[1, 2, 3]);
-        edge.due(7, 0, 1);
+        edge.due(7, 0, 1, ALL);
         assert_eq!(edge.adopt(&standing(&[1])), None, "what is right needs no correction");
         let correction = edge.adopt(&standing(&[1, 9])).unwrap();
         assert_eq!(correction, Correction { revision: 1, start: 1, tokens: vec![9] });
@@ -208,7 +249,7 @@ mod tests {
         edge.push(0, 3, token(4), Vec::new());
         assert_eq!(edge.len(), 2, "written before the correction was heard of");
         edge.push(1, 2, token(5), Vec::new());
-        let draft = edge.due(7, 1, 1).unwrap();
+        let draft = edge.due(7, 1, 1, ALL).unwrap();
         assert_eq!((draft.start, draft.tokens.as_slice(), draft.revision), (2, &[5][..], 1));
     }
 
@@ -227,6 +268,6 @@ mod tests {
         let mut edge = EdgeText::default();
         let candidates = vec![Candidate { id: 5, probability: 1.0 }];
         edge.push(0, 0, token(5), candidates.clone());
-        assert_eq!(edge.due(1, 0, 1).unwrap().distributions, [candidates]);
+        assert_eq!(edge.due(1, 0, 1, ALL).unwrap().distributions, [candidates]);
     }
 }

@@ -17,7 +17,7 @@ use msao_planner::{
     estimate::{AffineEstimator, AffineMs, Estimates, LiveEstimates},
     plan::{Capabilities, Weights},
 };
-use msao_protocol::{ModelInfo, Receipt, Span, SpanKind, Strategy};
+use msao_protocol::{ModelInfo, Receipt, Span, SpanKind, Strategy, TokenId, Vocabulary};
 
 use super::{
     look::Looking,
@@ -40,8 +40,23 @@ const USUAL_PROMPT_TOKENS: f64 = 80.0;
 pub struct Present {
     /// Weights of the edge model; `None` while it is not ready.
     pub edge_parameters: Option<u64>,
+    /// What its token ids mean.
+    pub edge_vocabulary: Vocabulary,
     /// The model in the cloud; `None` while there is no session.
     pub target: Option<ModelInfo>,
+}
+
+impl Present {
+    /// Ids that mean the same on both sides lie below; 0 where the models do not agree in any.
+    pub(super) fn shared_tokens(&self) -> TokenId {
+        let agrees = |target: &&ModelInfo| target.vocabulary == self.edge_vocabulary;
+        match self.target.as_ref().filter(agrees) {
+            // Tests and old servers tell nothing.
+            Some(target) if target.vocabulary.tokens == 0 => TokenId::MAX,
+            Some(target) => target.vocabulary.tokens,
+            None => 0,
+        }
+    }
 }
 
 /// What a plan needs to know besides the question.
@@ -212,6 +227,7 @@ impl Knowledge {
             acceptance: Acceptance { edge: self.edge_acceptance(), co_located: self.co_located_acceptance },
             capabilities: Capabilities {
                 edge_ready: present.edge_parameters.is_some(),
+                edge_drafts: present.shared_tokens() > 0,
                 cloud_connected: target.is_some(),
                 co_located: target.is_some_and(|target| target.co_located_draft),
                 pipelining: true,

@@ -332,10 +332,14 @@ impl OneRequest {
         if self.shadow == Some(ShadowCheck::Pending) {
             self.shadow = Some(ShadowCheck::Failed);
         }
+        let shares_tokens = self.present.shared_tokens() > 0;
         self.present.target = None;
         self.note_that_the_cloud_is_away(knowledge);
         let mut effects = Vec::new();
-        if self.lost_its_cloud() && !self.edge_is_released {
+        if self.lost_its_cloud() && !shares_tokens {
+            // The edge cannot go on behind tokens of another vocabulary: its own answer counts.
+            self.answer = Answer::default();
+        } else if self.lost_its_cloud() && !self.edge_is_released {
             // What the cloud has settled stands; the edge writes on behind it.
             effects.extend(self.edge.adopt(&self.answer.standing()).map(Effect::CorrectEdge));
         }
@@ -400,3 +404,5 @@ impl OneRequest {
 mod risk_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vocabulary_tests;

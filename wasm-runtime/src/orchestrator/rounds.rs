@@ -358,7 +358,12 @@ impl OneRequest {
         if !self.was_asked || is_over || (is_waiting && !pipelined && !self.edge.has_ended()) {
             return None;
         }
-        let draft = self.edge.due(self.terms.request_id, self.answer.revision(), draft_tokens.max(1).into());
+        let draft = self.edge.due(
+            self.terms.request_id,
+            self.answer.revision(),
+            draft_tokens.max(1).into(),
+            self.present.shared_tokens(),
+        );
         draft.map(Effect::Draft)
     }
 

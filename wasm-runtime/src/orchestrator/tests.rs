@@ -2,7 +2,7 @@
 
 use msao_protocol::{
     AudioGrid, ImageGrid, KeepMask, KeptImage, KeptParts, MasReceipt, Media, MediaKind, ModelInfo,
-    PlanReason, Span, SpanKind, TokenFate, TokenOrigin, TokenSource,
+    PictureSize, PlanReason, Span, SpanKind, TokenFate, TokenOrigin, TokenSource, Vocabulary,
 };
 use proptest::prelude::{any, prop_assert, proptest};
 
@@ -19,11 +19,17 @@ fn target() -> ModelInfo {
         image: ImageGrid { side_px: 192, tokens_per_side: 6 },
         audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 1_280, tokens: 60 }),
         co_located_draft: false,
+        vocabulary: Vocabulary::default(),
+        pictures: PictureSize::default(),
     }
 }
 
 pub(super) fn present(cloud: bool) -> Present {
-    Present { edge_parameters: Some(1_000_000), target: cloud.then(target) }
+    Present {
+        edge_parameters: Some(1_000_000),
+        edge_vocabulary: Vocabulary::default(),
+        target: cloud.then(target),
+    }
 }
 
 pub(super) fn knowledge() -> Knowledge {

@@ -134,7 +134,7 @@ async fn load_media(page: PageState, sample: &Sample) -> Result<(Vec<Picture>, O
     let (mut pictures, mut sound) = (Vec::new(), None);
     for name in sample.images.iter().chain(&sample.audio) {
         let bytes = fetch::bytes(&format!("{FOLDER}{name}")).await?;
-        match file::from_bytes(name.clone(), &bytes, &limits).await? {
+        match file::from_bytes(name.clone(), &bytes, &limits, page.wanted_pictures()).await? {
             Loaded::Picture(picture) => pictures.push(picture),
             Loaded::Sound(loaded, _) => sound = Some(loaded),
         }

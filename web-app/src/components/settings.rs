@@ -115,10 +115,7 @@ fn Machines() -> impl IntoView {
     };
     let load = move |_| {
         if let Ok(folder) = settings::weights(weights.get_untracked().trim()) {
-            page.keep_setting("weights", folder.as_deref().unwrap_or_default());
-            page.choose_option(|options| options.weights = folder);
-            page.stop_edge();
-            page.load_edge();
+            page.choose_model(&folder.unwrap_or_default());
         }
     };
     view! {
@@ -134,6 +131,7 @@ fn Machines() -> impl IntoView {
                 </button>
             </div>
             <p class="hint">"Such as wss://example.org/v1/session. The page's own server must allow it."</p>
+            {move || page.offered.with(|offered| offered.models.len() > 1).then(|| view! { <OfferedModel /> })}
             <div class="setting">
                 <label for="setting-weights">"Model here"</label>
                 <input id="setting-weights" type="text" autocomplete="off" data-testid="weights"
@@ -155,6 +153,26 @@ fn Machines() -> impl IntoView {
                     page.load_edge();
                 } />
         </fieldset>
+    }
+}
+
+/// The model of this device, of those that the server offers.
+#[component]
+fn OfferedModel() -> impl IntoView {
+    let page = use_page();
+    let models = page.offered.with_untracked(|offered| offered.models.clone());
+    let offered = models.iter().map(|model| (model.folder(), model.label())).collect();
+    // Tracked by what may change it.
+    let folder = move || {
+        page.options.track();
+        page.offered.track();
+        page.weights_url()
+    };
+    let words = move || page.offered.with(|offered| offered.at(&folder()).map(|model| model.words()));
+    view! {
+        <Choice label="Model on this device" testid="model" offered=offered value=folder
+            on_change=move |folder: String| page.choose_model(&folder) />
+        <p class="hint" data-testid="model-words">{words}</p>
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn Stage(
                     camera.set(Camera::Filming(taken.len()));
                     sleep_until(begin_ms + taken.len() as f64 * FRAME_INTERVAL_MS).await;
                 }
-                match Picture::from_video(&video).await {
+                match Picture::from_video(&video, page.wanted_pictures()).await {
                     Ok(picture) => taken.push(picture),
                     Err(_) => break,
                 }
@@ -140,7 +140,7 @@ pub(crate) fn Stage(
         let input = event_target::<HtmlInputElement>(&event);
         let files = input.files().map(|list| (0..list.length()).filter_map(|i| list.get(i)).collect());
         spawn_local(async move {
-            page.draft.add_files(files.unwrap_or_default(), page.limits.get_untracked(), page.notices).await;
+            page.draft.add_files(files.unwrap_or_default(), page).await;
             // So that choosing the same file again is heard.
             input.set_value("");
         });

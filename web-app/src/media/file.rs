@@ -6,7 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::File;
 
 use super::{
-    picture::Picture,
+    picture::{Picture, Wanted},
     sound::{self, Sound},
 };
 use crate::input::{
@@ -27,13 +27,13 @@ pub(crate) enum Loaded {
 ///
 /// # Errors
 /// A [`Refusal`] that names the file and the remedy.
-pub(crate) async fn load(file: &File, limits: &Limits) -> Result<Loaded, Refusal> {
+pub(crate) async fn load(file: &File, limits: &Limits, wanted: Wanted) -> Result<Loaded, Refusal> {
     let name = file.name();
     // A file that shrinks or goes away while it is read is cut short for us.
     let head = read(file, HEAD_BYTES).await.ok_or_else(|| Refusal::Truncated { name: name.clone() })?;
     admit(&name, &head, file.size() as u64, limits)?;
     let bytes = read(file, i32::MAX as u32).await.ok_or_else(|| Refusal::Truncated { name: name.clone() })?;
-    from_bytes(name, &bytes, limits).await
+    from_bytes(name, &bytes, limits, wanted).await
 }
 
 async fn read(file: &File, most: u32) -> Option<Vec<u8>> {
@@ -46,13 +46,18 @@ async fn read(file: &File, most: u32) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// A [`Refusal`] that names the file and the remedy.
-pub(crate) async fn from_bytes(name: String, bytes: &[u8], limits: &Limits) -> Result<Loaded, Refusal> {
+pub(crate) async fn from_bytes(
+    name: String,
+    bytes: &[u8],
+    limits: &Limits,
+    wanted: Wanted,
+) -> Result<Loaded, Refusal> {
     let kind = admit(&name, bytes, bytes.len() as u64, limits)?;
     if sniff::is_truncated(bytes) {
         return Err(Refusal::Truncated { name });
     }
     match kind {
-        FileKind::Image(kind) => match Picture::from_file(bytes, kind.mime()).await {
+        FileKind::Image(kind) => match Picture::from_file(bytes, kind.mime(), wanted).await {
             Ok(picture) => Ok(Loaded::Picture(picture)),
             Err(_) => Err(Refusal::DamagedImage { name }),
         },

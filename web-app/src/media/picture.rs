@@ -1,6 +1,9 @@
-//! A picture as both models see it: the centre square, at most 256 pixels a side.
+//! A picture as the models see it: for the device, and for servers that see no more, the centre square of at most 256 pixels
+//! a side.
 //!
-//! The crop is the models' own first preprocessing step, so it changes no answer; what it saves is upload.
+//! That crop is such models' own first preprocessing step, so it changes no answer; what it saves is upload. A server whose
+//! model looks at large pictures in tiles says so, and is sent files uncropped, as large as it gains from. Of the camera it
+//! gets the viewfinder's square, and nothing outside of it.
 
 use std::sync::Arc;
 
@@ -13,8 +16,10 @@ use web_sys::{Blob, CanvasRenderingContext2d, HtmlCanvasElement, HtmlVideoElemen
 
 use super::{ObjectUrl, blob};
 
-/// Longest side of a picture that leaves the page, in pixels.
+/// Longest side of a picture that a model sees in one piece, in pixels.
 const MAX_SIDE: u32 = 256;
+/// Longest side of any picture that leaves the page, whatever a server wants.
+const MOST_SIDE: u32 = 4_096;
 
 /// A PNG up to this size travels as it is, without loss; noisy camera pictures are larger and become JPEG.
 const PNG_BYTES: u32 = 48_000;
@@ -22,14 +27,23 @@ const PNG_BYTES: u32 = 48_000;
 /// JPEG quality at which camera noise hides what is lost.
 const JPEG_QUALITY: f64 = 0.92;
 
-/// A square picture, decoded for this device and encoded for the wire.
+/// How pictures are wanted on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Longest edge that the server's model gains from; 0 where it sees what the device sees.
+    pub(crate) longest_edge_px: u32,
+    /// Most bytes of a file.
+    pub(crate) most_bytes: u32,
+}
+
+/// A picture: its square decoded for this device, and a file for the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Picture {
     /// Pixels a side.
     pub(crate) side: u32,
     /// RGBA, 8 bits each, row by row.
     pub(crate) rgba: Arc<Vec<u8>>,
-    /// The same picture as a file.
+    /// The picture as a file.
     pub(crate) encoded: Arc<Media>,
     /// Address of that file for `<img>`.
     pub(crate) url: Arc<ObjectUrl>,
@@ -40,10 +54,20 @@ impl Picture {
     ///
     /// # Errors
     /// What the browser throws; also when the video has no picture yet.
-    pub(crate) async fn from_video(video: &HtmlVideoElement) -> Result<Self, JsValue> {
-        Self::from_source(video.video_width(), video.video_height(), |context, x, y, source, side| {
+    pub(crate) async fn from_video(video: &HtmlVideoElement, wanted: Wanted) -> Result<Self, JsValue> {
+        let all = (video.video_width(), video.video_height());
+        Self::from_source(all, Part::square(all), wanted, |context, part, (width, height)| {
+            let Part { x, y, .. } = part;
             context.draw_image_with_html_video_element_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
-                video, x, y, source, source, 0.0, 0.0, side, side,
+                video,
+                x,
+                y,
+                part.width,
+                part.height,
+                0.0,
+                0.0,
+                width,
+                height,
             )
         })
         .await
@@ -53,13 +77,23 @@ impl Picture {
     ///
     /// # Errors
     /// What the browser throws when it cannot decode the file.
-    pub(crate) async fn from_file(bytes: &[u8], mime: &str) -> Result<Self, JsValue> {
+    pub(crate) async fn from_file(bytes: &[u8], mime: &str, wanted: Wanted) -> Result<Self, JsValue> {
         let window = web_sys::window().ok_or("no window")?;
         let decoded = JsFuture::from(window.create_image_bitmap_with_blob(&blob(bytes, mime)?)?).await?;
         let bitmap: ImageBitmap = decoded.dyn_into()?;
-        let picture = Self::from_source(bitmap.width(), bitmap.height(), |context, x, y, source, side| {
+        let all = (bitmap.width(), bitmap.height());
+        let picture = Self::from_source(all, Part::whole(all), wanted, |context, part, (width, height)| {
+            let Part { x, y, .. } = part;
             context.draw_image_with_image_bitmap_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
-                &bitmap, x, y, source, source, 0.0, 0.0, side, side,
+                &bitmap,
+                x,
+                y,
+                part.width,
+                part.height,
+                0.0,
+                0.0,
+                width,
+                height,
             )
         })
         .await;
@@ -67,29 +101,78 @@ impl Picture {
         picture
     }
 
+    /// `sendable` is what may leave the page.
     async fn from_source(
-        width: u32,
-        height: u32,
-        draw: impl FnOnce(&CanvasRenderingContext2d, f64, f64, f64, f64) -> Result<(), JsValue>,
+        all: (u32, u32),
+        sendable: Part,
+        wanted: Wanted,
+        draw: impl Fn(&CanvasRenderingContext2d, Part, (f64, f64)) -> Result<(), JsValue>,
     ) -> Result<Self, JsValue> {
-        let source = width.min(height);
-        if source == 0 {
+        let square = Part::square(all);
+        if square.width == 0.0 {
             return Err("there is no picture yet".into());
         }
-        let side = source.min(MAX_SIDE);
-        let (canvas, context) = canvas(side, side)?;
-        // Transparent files are seen on white, as on the page.
-        context.set_fill_style_str("white");
-        context.fill_rect(0.0, 0.0, f64::from(side), f64::from(side));
-        js_sys::Reflect::set(&context, &"imageSmoothingQuality".into(), &"high".into())?;
-        let (x, y) = (f64::from((width - source) / 2), f64::from((height - source) / 2));
-        draw(&context, x, y, f64::from(source), f64::from(side))?;
-
+        let side = (square.width as u32).min(MAX_SIDE);
+        let (shown, context) = drawn(square, (side, side), &draw)?;
         let rgba = context.get_image_data(0.0, 0.0, f64::from(side), f64::from(side))?.data();
-        let encoded = encode(&canvas).await?;
+        let mut encoded = None;
+        if wanted.longest_edge_px > MAX_SIDE {
+            let (large, _) = drawn(sendable, sendable.within(wanted.longest_edge_px.min(MOST_SIDE)), &draw)?;
+            encoded =
+                Some(encode(&large).await?).filter(|file| file.bytes.len() <= wanted.most_bytes as usize);
+        }
+        let encoded = match encoded {
+            Some(encoded) => encoded,
+            None => encode(&shown).await?,
+        };
         let url = ObjectUrl::new(&encoded.bytes, mime(encoded.kind))?;
         Ok(Self { side, rgba: Arc::new(rgba.to_vec()), encoded: Arc::new(encoded), url: Arc::new(url) })
     }
+}
+
+/// A rectangle of a picture, in its pixels.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Part {
+    fn whole((width, height): (u32, u32)) -> Self {
+        Self { x: 0.0, y: 0.0, width: f64::from(width), height: f64::from(height) }
+    }
+
+    /// The centre square.
+    fn square((width, height): (u32, u32)) -> Self {
+        let side = width.min(height);
+        let at = |length: u32| f64::from((length - side) / 2);
+        Self { x: at(width), y: at(height), width: f64::from(side), height: f64::from(side) }
+    }
+
+    /// Its size with the longer edge at most so long.
+    fn within(self, longest: u32) -> (u32, u32) {
+        let scale = (f64::from(longest) / self.width.max(self.height)).min(1.0);
+        let scaled = |length: f64| ((length * scale).round() as u32).max(1);
+        (scaled(self.width), scaled(self.height))
+    }
+}
+
+/// A part of a picture on a canvas of this size.
+fn drawn(
+    part: Part,
+    (width, height): (u32, u32),
+    draw: impl Fn(&CanvasRenderingContext2d, Part, (f64, f64)) -> Result<(), JsValue>,
+) -> Result<(HtmlCanvasElement, CanvasRenderingContext2d), JsValue> {
+    let (canvas, context) = canvas(width, height)?;
+    let size = (f64::from(width), f64::from(height));
+    // Transparent files are seen on white, as on the page.
+    context.set_fill_style_str("white");
+    context.fill_rect(0.0, 0.0, size.0, size.1);
+    js_sys::Reflect::set(&context, &"imageSmoothingQuality".into(), &"high".into())?;
+    draw(&context, part, size)?;
+    Ok((canvas, context))
 }
 
 /// Encodes pixels in a codec that pictures are encoded in: PNG or JPEG.

@@ -41,7 +41,7 @@ pub(crate) fn Assistant() -> impl IntoView {
     let unfolded = RwSignal::new(false);
     shortcuts::listen(page, show_keys);
     let add = move |files: Vec<File>| {
-        spawn_local(page.draft.add_files(files, page.limits.get_untracked(), page.notices));
+        spawn_local(page.draft.add_files(files, page));
     };
 
     // Files may be dropped and pasted anywhere on the page.

@@ -38,7 +38,7 @@ impl PageState {
             let mut asked = Asked { goes_on: self.goes_on(), ..self.draft.to_asked() };
             let video = self.viewfinder.get_value().filter(|_| asked.pictures.is_empty());
             if let Some(video) = video {
-                match Picture::from_video(&video).await {
+                match Picture::from_video(&video, self.wanted_pictures()).await {
                     Ok(picture) => asked.pictures.push(picture),
                     Err(_) => self
                         .notices

@@ -9,12 +9,13 @@ use msao_runtime::{
 };
 
 use super::PageState;
-use crate::status::{CloudStatus, EdgeStatus};
+use crate::{
+    media::picture::Wanted,
+    status::{CloudStatus, EdgeStatus},
+};
 
 /// Where the engine's package lies, relative to the page.
 const ENGINE_URL: &str = "engine/";
-/// Where the shipped edge checkpoint lies.
-const WEIGHTS_URL: &str = "weights/pocket-edge/";
 
 /// The clients that are there.
 #[derive(Default)]
@@ -46,11 +47,13 @@ impl PageState {
         }
     }
 
-    /// Where the edge checkpoint lies, relative to the page.
-    pub(super) fn weights_url(self) -> String {
-        self.options
-            .with_untracked(|options| options.weights.clone())
-            .unwrap_or_else(|| WEIGHTS_URL.to_owned())
+    /// How the server's model wants pictures; as the device sees them while nobody is there.
+    pub(crate) fn wanted_pictures(self) -> Wanted {
+        let longest_edge_px = self.cloud.with_untracked(|status| match status {
+            CloudStatus::Connected(model) => model.pictures.longest_edge_px,
+            _ => 0,
+        });
+        Wanted { longest_edge_px, most_bytes: self.limits.with_untracked(|limits| limits.image_bytes) }
     }
 
     /// Gives the engine up: its download, if that is still going on, and its memory.

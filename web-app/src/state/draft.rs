@@ -1,10 +1,9 @@
 //! The question being put together: words, pictures, sound.
 
 use leptos::prelude::*;
-use msao_protocol::Limits;
 use web_sys::File;
 
-use super::{Asked, Locks, Notices};
+use super::{Asked, Locks, PageState};
 use crate::{
     input::refusal::Refusal,
     media::{
@@ -89,14 +88,15 @@ impl Draft {
 
     /// Reads files that were chosen, dropped or pasted: pictures replace pictures, a sound replaces the sound.
     /// Whatever cannot be used is said, and what was there before stays.
-    pub(crate) async fn add_files(self, files: Vec<File>, limits: Limits, notices: Notices) {
+    pub(crate) async fn add_files(self, files: Vec<File>, page: PageState) {
         if files.is_empty() {
             return;
         }
         self.reading.set(true);
+        let (limits, wanted, notices) = (page.limits.get_untracked(), page.wanted_pictures(), page.notices);
         let mut pictures = Vec::new();
         for file in &files {
-            match file::load(file, &limits).await {
+            match file::load(file, &limits, wanted).await {
                 Ok(Loaded::Picture(picture)) => pictures.push(picture),
                 Ok(Loaded::Sound(sound, notice)) => {
                     self.sound.set(Some(sound));

@@ -31,6 +31,7 @@ impl PageState {
                     model: ready.model,
                     parameters: ready.parameters,
                     has_probe: ready.has_probe,
+                    vocabulary: ready.vocabulary,
                     trying_other: false,
                 }));
             }

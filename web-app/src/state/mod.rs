@@ -10,6 +10,7 @@ mod draft;
 mod events;
 mod happened;
 mod measured;
+mod models;
 mod notices;
 mod offline;
 mod outcome;
@@ -42,6 +43,7 @@ pub(crate) use visits::InstallOffer;
 
 use crate::{
     media::fetch::FetchError,
+    offered::OfferedModels,
     options::PageOptions,
     risk::JudgedAnswers,
     samples::Sample,
@@ -114,6 +116,8 @@ pub(crate) struct PageState {
     knowledge: StoredValue<Knowledge>,
     /// What was chosen, by the address, in the settings kept from an earlier visit, or since.
     pub(crate) options: RwSignal<PageOptions>,
+    /// The models that the server offers for this device; none before it has told, and where it does not.
+    pub(crate) offered: RwSignal<OfferedModels>,
     clients: StoredValue<Clients, LocalStorage>,
 }
 
@@ -153,6 +157,7 @@ impl PageState {
             judged_pair: StoredValue::new(None),
             knowledge: StoredValue::new(Knowledge::new(random_seed())),
             options: RwSignal::new(options),
+            offered: RwSignal::new(OfferedModels::default()),
             clients: StoredValue::new_local(Clients::default()),
         };
         for complaint in complaints {
@@ -161,6 +166,7 @@ impl PageState {
         state.note_preferences();
         state.control_risk();
         state.load_edge();
+        state.fetch_offered();
         state.connect_cloud();
         state.prepare_next_visit();
         state.watch_for_answerers();

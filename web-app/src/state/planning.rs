@@ -2,7 +2,7 @@
 
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
-use msao_protocol::{Modality, ModalityAction, RequestId, Strategy};
+use msao_protocol::{Modality, ModalityAction, RequestId, Strategy, Vocabulary};
 use msao_runtime::{
     orchestrator::{Effect, PreparedMedia, Present},
     scored::Scored,
@@ -12,19 +12,24 @@ use super::{PageState, Side, Turn, now_ms};
 use crate::{media::prepare, policy, status::EdgeStatus};
 
 impl PageState {
-    fn edge_parameters(self) -> u64 {
+    /// The device's model by its weights and what its token ids mean.
+    fn edge_model(self) -> (u64, Vocabulary) {
         self.edge.with_untracked(|status| match status {
-            EdgeStatus::Ready(ready) => ready.parameters,
-            _ => 0,
+            EdgeStatus::Ready(ready) => (ready.parameters, ready.vocabulary.clone()),
+            _ => (0, Vocabulary::default()),
         })
     }
 
     /// Whether the device, which is ready, looks at the media before there is a plan.
     pub(super) fn looks_first(self, turn: &Turn) -> bool {
-        let edge_parameters = Some(self.edge_parameters());
+        let (parameters, edge_vocabulary) = self.edge_model();
         let looks = self.knowledge.try_update_value(|knowledge| {
             turn.update(|running| {
-                let present = Present { edge_parameters, target: running.target.clone() };
+                let present = Present {
+                    edge_parameters: Some(parameters),
+                    edge_vocabulary,
+                    target: running.target.clone(),
+                };
                 running.request.looks_first(&present, knowledge)
             })
         });
@@ -43,7 +48,7 @@ impl PageState {
         if turn.update(|running| running.request.strategy().is_some()) != Some(false) {
             return;
         }
-        let parameters = self.edge_parameters();
+        let (parameters, edge_vocabulary) = self.edge_model();
         let scores = scored.modalities.clone();
         let patch_probabilities =
             scores.iter().flat_map(|scores| scores.patch_probabilities.clone()).collect();
@@ -52,8 +57,11 @@ impl PageState {
         self.tell(turn, |running, knowledge| {
             running.patch_probabilities = patch_probabilities;
             running.scored = scored;
-            let present =
-                Present { edge_parameters: edge_ready.then_some(parameters), target: running.target.clone() };
+            let present = Present {
+                edge_parameters: edge_ready.then_some(parameters),
+                edge_vocabulary,
+                target: running.target.clone(),
+            };
             match running.request.plan(scores, present, knowledge) {
                 Ok(effects) => {
                     if running.request.strategy() == Some(Strategy::EdgeOnly)

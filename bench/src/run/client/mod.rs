@@ -160,6 +160,7 @@ impl Client {
     fn present(&self, edge_is_ready: bool) -> Present {
         Present {
             edge_parameters: edge_is_ready.then(|| self.settings.edge.parameters()),
+            edge_vocabulary: self.settings.edge.vocabulary(),
             target: self.online.as_ref().and_then(Online::model).cloned(),
         }
     }

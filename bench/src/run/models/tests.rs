@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use msao_protocol::ImageGrid;
+use msao_protocol::{ImageGrid, PictureSize, Vocabulary};
 
 use super::*;
 
@@ -37,7 +37,9 @@ impl Drop for Folder {
 
 fn running(name: &str, co_located_draft: bool) -> ModelInfo {
     let image = ImageGrid::default();
-    ModelInfo { name: name.into(), parameters: 1, device: "cpu".into(), image, audio: None, co_located_draft }
+    let (vocabulary, pictures) = (Vocabulary::default(), PictureSize::default());
+    let (name, device) = (name.into(), "cpu".into());
+    ModelInfo { name, parameters: 1, device, image, audio: None, co_located_draft, vocabulary, pictures }
 }
 
 fn able(models: &Models, running: &ModelInfo) -> String {

@@ -38,7 +38,7 @@ use std::time::Duration;
 use msao_models::device::{self, DeviceKind};
 use msao_models::text::{PromptTemplate, TextTokenizer};
 use msao_models::{Assistant, CheckpointFiles, DEFAULT_MAX_NEW_TOKENS, ModelError};
-use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, TokenId};
+use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, PictureSize, TokenId, Vocabulary};
 
 use self::fair_share::FairShare;
 use self::media::MediaStage;
@@ -217,11 +217,12 @@ fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig)
     // A checkpoint that cannot see takes no pictures, so its grid means nothing.
     let (side_px, tokens_per_side) = model.image_grid().unwrap_or((1, 1));
     let image = ImageGrid { side_px, tokens_per_side };
-    let tokens = model.audio_config.as_ref().map(|audio| audio.num_audio_tokens());
-    let audio = target.audio_chunk().zip(tokens).map(|((sample_rate_hz, samples), tokens)| AudioGrid {
+    let (tokens, fingerprint) = target.tokenizer().fingerprint();
+    let heard = model.audio_config.as_ref().map(|audio| audio.num_audio_tokens());
+    let audio = target.audio_chunk().zip(heard).map(|((sample_rate_hz, samples), heard)| AudioGrid {
         sample_rate_hz,
-        window_samples: (samples / tokens) as u32,
-        tokens: tokens as u32,
+        window_samples: (samples / heard) as u32,
+        tokens: heard as u32,
     });
     let window_s = |(rate, samples)| samples as f64 / f64::from(rate);
     EngineInfo {
@@ -232,6 +233,8 @@ fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig)
             image,
             audio,
             co_located_draft,
+            vocabulary: Vocabulary { tokens, fingerprint },
+            pictures: PictureSize { longest_edge_px: target.longest_edge_px() },
         },
         sees: model.vision_config.is_some(),
         audio_window_s: target.audio_chunk().map(window_s),

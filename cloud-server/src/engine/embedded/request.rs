@@ -210,10 +210,8 @@ impl Request {
             }
         }
         let (tokens, source) = best;
-        let end = self.target.end_of_utterance_id();
-        // Nothing follows an end token.
-        let count = tokens.iter().position(|&token| token == end).map_or(tokens.len(), |at| at + 1);
-        let tokens = tokens[..count.min(self.remaining())].to_vec();
+        let tokens = self.target.end_tokens().up_to_first(tokens);
+        let tokens = tokens[..tokens.len().min(self.remaining())].to_vec();
         let distributions = match source {
             TokenSource::EdgeDraft => self.edge.distributions_behind(standing)[..tokens.len()].to_vec(),
             _ => Vec::new(),

@@ -128,9 +128,10 @@ impl Scheduler {
         propose(&mut members);
         self.passes += 1;
         self.counters.count_pass(seated.len());
-        let end = self.models.target.end_of_utterance_id();
+        let ends_of_answers = self.models.target.end_tokens();
         let drafts: Vec<Drafts> = members.iter_mut().map(|request| request.begin_pass()).collect();
-        let of_verifications: Vec<Vec<u32>> = verifying.iter().map(|one| one.drafts(end).to_vec()).collect();
+        let of_verifications: Vec<Vec<u32>> =
+            verifying.iter().map(|one| one.drafts(ends_of_answers).to_vec()).collect();
         let keys: Vec<RequestKey> = verifying.iter().map(|one| one.key()).collect();
         let mut ends = Vec::new();
         let verified = match score(&mut members, &drafts, &mut verifying, &of_verifications) {

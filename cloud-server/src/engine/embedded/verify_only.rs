@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msao_models::{Generation, ModelError, Scores};
+use msao_models::{EndTokens, Generation, ModelError, Scores};
 use msao_planner::acceptance;
 use msao_protocol::{ErrorCode, Token, Verified};
 
@@ -59,11 +59,8 @@ impl Verification {
     }
 
     /// What a pass is to look at.
-    pub(super) fn drafts(&self, end: u32) -> &[u32] {
-        let drafts = &self.job.verify.drafts;
-        // Nothing follows an end token.
-        let count = drafts.iter().position(|&token| token == end).map_or(drafts.len(), |at| at + 1);
-        &drafts[..count]
+    pub(super) fn drafts(&self, ends: &EndTokens) -> &[u32] {
+        ends.up_to_first(&self.job.verify.drafts)
     }
 
     /// What takes part in the pass, if it is ready.
@@ -243,11 +240,11 @@ impl Scheduler {
 
     fn end_verification(&mut self, verification: Verification, scores: &Scores) {
         let kept_key = verification.kept_key();
-        let drafts = verification.drafts(self.models.target.end_of_utterance_id()).to_vec();
+        let drafts = verification.drafts(self.models.target.end_tokens()).to_vec();
         let Verification { job, state, place, .. } = verification;
         let State::Ready(mut sequence, stood) = state else { return };
-        let end = self.models.target.end_of_utterance_id();
-        match settle(&mut sequence.generation, &job, (&drafts, &stood, end), scores) {
+        let ends = self.models.target.end_tokens();
+        match settle(&mut sequence.generation, &job, (&drafts, &stood, ends), scores) {
             Ok(verified) => {
                 self.counters.count_round(drafts.len(), verified.accepted as usize, 0);
                 let tokens = job.verify.commit.then(|| sequence.generation.tokens().to_vec());
@@ -295,14 +292,14 @@ impl Scheduler {
 fn settle(
     generation: &mut Generation,
     job: &VerifyJob,
-    (drafts, stood, end): (&[u32], &[u32], u32),
+    (drafts, stood, ends): (&[u32], &[u32], &EndTokens),
     scores: &Scores,
 ) -> Result<Verified, ModelError> {
     let verify = &job.verify;
     let before = generation.tokens().len();
     let outcome = acceptance::verify_greedy(drafts, &scores.most_likely()?);
     let (accepted, next) = (outcome.accepted_drafts, outcome.next_token);
-    let is_ended = drafts[..accepted].contains(&end);
+    let is_ended = drafts[..accepted].iter().any(|&draft| ends.contains(draft));
     let run = [&drafts[..accepted], &[next]].concat();
     let log_probability = scores.log_probabilities(&run)?.last().copied().unwrap_or_default();
     let settled = generation.settle(drafts, scores, accepted, Some(next))?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use msao_models::ModelError;
 use msao_models::text::TextTokenizer;
+use msao_protocol::Vocabulary;
 use serde_json::Value;
 
 /// The token that ends an answer of every checkpoint an edge can run.
@@ -90,6 +91,12 @@ impl EdgeTokenizer {
             "/model/type",
         ];
         Ok(parts.iter().all(|part| self.file.pointer(part) == other.pointer(part)))
+    }
+
+    /// What its ids mean.
+    pub(super) fn vocabulary(&self) -> Vocabulary {
+        let (tokens, fingerprint) = self.tokens.fingerprint();
+        Vocabulary { tokens, fingerprint }
     }
 
     /// Tokens there are.

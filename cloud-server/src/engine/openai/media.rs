@@ -117,7 +117,9 @@ fn wav(recording: &Pcm) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use msao_models::preprocess::{AudioBudget, read_wav};
-    use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Media, MediaKind};
+    use msao_protocol::{
+        AudioGrid, ImageGrid, KeepMask, KeptImage, Media, MediaKind, PictureSize, Vocabulary,
+    };
 
     use super::*;
 
@@ -131,6 +133,8 @@ mod tests {
             image: ImageGrid { side_px: 8, tokens_per_side: 2 },
             audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 1_600, tokens: 4 }),
             co_located_draft: false,
+            vocabulary: Vocabulary::default(),
+            pictures: PictureSize::default(),
         }
     }
 

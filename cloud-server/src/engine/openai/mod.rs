@@ -38,7 +38,7 @@ pub use pool::UpstreamStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, TokenId};
+use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, PictureSize, TokenId};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
@@ -266,6 +266,8 @@ fn describe(config: &OpenAiConfig) -> EngineInfo {
             image: config.image,
             audio: hears.then_some(audio),
             co_located_draft: false,
+            vocabulary: config.tokenizer.vocabulary(),
+            pictures: PictureSize::default(),
         },
         sees: true,
         audio_window_s: hears.then_some(f64::from(config.limits.audio_s)),
