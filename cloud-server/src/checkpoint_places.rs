@@ -23,10 +23,11 @@ fn is_checkpoint(folder: &Path) -> bool {
     folder.join("config.json").is_file()
 }
 
-/// A folder's own name.
+/// A folder's own name: as it was called, not that of what a link leads to.
 fn name_of(folder: &Path) -> Option<String> {
-    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    whole.file_name().map(|name| name.to_string_lossy().into())
+    let whole = folder.file_name().is_none().then(|| folder.canonicalize().ok()).flatten();
+    let named = whole.as_deref().unwrap_or(folder);
+    named.file_name().map(|name| name.to_string_lossy().into())
 }
 
 impl CheckpointPlaces {
