@@ -9,12 +9,13 @@ use std::path::Path;
 use actix_web::web::Data;
 use clap::Parser as _;
 use msao_models::{Assistant, CheckpointFiles, DeviceKind, ModelConfig, Prompt, RgbImage, device};
-use msao_protocol::{Ask, ClientMessage, ErrorCode, Modality};
+use msao_protocol::{Ask, ClientMessage, ErrorCode, FinishReason, Modality};
 use msao_server::{AppState, ServerConfig, StartupError, listen, prepare};
 use tempfile::TempDir;
 use tokio_tungstenite::connect_async;
 
 use crate::published_checkpoint::{checkpoint, published, reduced, safetensors};
+use crate::speculation::{PATIENT, draft};
 use crate::support::{Client, ask, png, with_image};
 
 /// The folder of a family, named as its repository.
@@ -141,6 +142,30 @@ async fn a_text_only_checkpoint_answers_and_says_that_it_cannot_see() {
     assert_eq!(ids, alone(&folder, "How many?", None).0);
     let pictured = with_image(ask(2, "what?"), png(8, 8));
     client.refused_with(pictured, ErrorCode::Unsupported, &["cannot see", "leave the pictures out"]).await;
+}
+
+#[actix_web::test]
+async fn any_token_that_the_generation_config_names_ends_an_answer() {
+    let name = "SmolLM2-135M-Instruct";
+    let place = folder("Llama", name);
+    let folder = place.path().join(name);
+    let (whole, ..) = alone(&folder, "How many?", None);
+    let (first, end) = (whole[0], *whole.iter().find(|&&token| token != whole[0]).unwrap());
+    let until = whole.iter().position(|&token| token == end).unwrap();
+    let unused = (0..).find(|token| !whole.contains(token)).unwrap();
+    let named = serde_json::json!({ "eos_token_id": [unused, end] });
+    fs::write(folder.join("generation_config.json"), named.to_string()).unwrap();
+    assert_eq!(alone(&folder, "How many?", None).0, whole[..until]);
+    let mut client = session(start(&folder).unwrap()).await;
+    client.send(&ClientMessage::Ask(ask(1, "How many?"))).await;
+    let answer = client.answer(1).await;
+    let ids: Vec<u32> = answer.settled.iter().map(|one| one.token.id).collect();
+    assert_eq!((ids.as_slice(), answer.finish_reason), (&whole[..until], FinishReason::Stop), "from {first}");
+    // A draft may hold the end, and nothing counts behind it.
+    client.send(&ClientMessage::Ask(Ask { speculation: PATIENT, ..ask(2, "How many?") })).await;
+    client.send(&draft(2, 0, 0, &whole[..until + 2], true)).await;
+    let drafted = client.answer(2).await;
+    assert_eq!((drafted.text, drafted.receipt.accepted_drafts as usize), (answer.text, until + 1));
 }
 
 #[test]
