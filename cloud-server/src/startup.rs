@@ -106,6 +106,7 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let mut state =
         AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
     state.access = access;
+    state.prunes_tiles = config.prune_tiles;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 

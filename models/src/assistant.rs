@@ -10,11 +10,11 @@ use crate::config::ModelConfig;
 use crate::end_tokens::EndTokens;
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
-use crate::kept::KeptTokens;
+use crate::kept::{KeptTokens, tokens_of_inputs};
 use crate::kv_cache::KvCache;
 use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
 use crate::model::MultimodalModel;
-use crate::preprocess::{Pcm, Preprocessor, VideoSampling};
+use crate::preprocess::{ImageLayout, Pcm, Preprocessor, VideoSampling};
 use crate::prompt::Prompt;
 use crate::seeing::spread;
 use crate::shapes::MAX_STEP_ROWS;
@@ -126,6 +126,19 @@ impl Assistant {
     /// Longest prompt and answer together, in tokens.
     pub fn max_sequence(&self) -> usize {
         self.parts.config.text_config.max_position_embeddings
+    }
+
+    /// How one of a question's pictures is shown.
+    ///
+    /// # Panics
+    /// If there are fewer pictures.
+    pub fn image_layout(&self, asked: &Prompt, index: usize) -> ImageLayout {
+        asked.layout(&asked.images[index], &self.parts.preprocessor)
+    }
+
+    /// The tokens of a split picture of which these tiles are kept, row by row, and the whole of it.
+    pub fn tokens_of_tiles(&self, tiles: &[bool]) -> Vec<usize> {
+        tokens_of_inputs(tiles.iter().chain([&true]), self.parts.config.num_image_tokens())
     }
 
     /// The token that ends a turn of the prompt; others may end an answer as well: [`Self::end_tokens`].

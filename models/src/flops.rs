@@ -28,6 +28,14 @@ impl<'a> Flops<'a> {
         embedding + layer * vision.num_hidden_layers as u64 + connector
     }
 
+    /// The first `layers` layers of the vision tower over one image.
+    pub fn early_image(&self, layers: usize) -> u64 {
+        let Some(vision) = &self.0.vision_config else { return 0 };
+        let (patches, hidden) = (vision.num_patches(), vision.hidden_size);
+        dense(patches, vision.num_channels * vision.patch_size.pow(2), hidden)
+            + encoder_layer(patches, hidden, vision.intermediate_size) * layers as u64
+    }
+
     /// Audio tower and projector over a recording of which `kept_tokens` audio tokens are looked at; the
     /// convolutions see all of it.
     pub fn audio(&self, kept_tokens: usize) -> u64 {

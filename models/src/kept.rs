@@ -69,6 +69,12 @@ pub(crate) fn kept_of(kept: &[usize], input: usize, count: usize) -> &[usize] {
     &kept[below(input * count)..below((input + 1) * count)]
 }
 
+/// The tokens of the inputs that are kept whole, each of which has `count` tokens.
+pub(crate) fn tokens_of_inputs<'a>(kept: impl Iterator<Item = &'a bool>, count: usize) -> Vec<usize> {
+    let inputs = kept.enumerate().filter(|(_, kept)| **kept);
+    inputs.flat_map(|(input, _)| input * count..(input + 1) * count).collect()
+}
+
 /// The patches of kept image tokens, each token's together and in the connector's order.
 pub(crate) fn patches_of(kept: &[usize], tokens_per_side: usize, scale: usize) -> Vec<usize> {
     let patches_per_side = tokens_per_side * scale;
@@ -137,6 +143,7 @@ mod tests {
             (&[0, 3][..], &[4][..], &[9, 11][..])
         );
         assert!(kept_of(&[8], 1, 4).is_empty());
+        assert_eq!(tokens_of_inputs([true, false, true].iter(), 2), [0, 1, 4, 5]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod prompt;
 mod quantisation;
 pub mod reuse;
 mod rope;
+mod saliency;
 mod seeing;
 pub mod shapes;
 pub mod split;

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
 use crate::checkpoint::{Scope, Weights};
-use crate::config::{ModelConfig, VisionConfig};
+use crate::config::{AudioConfig, ModelConfig, VisionConfig};
 use crate::error::ModelError;
 use crate::generation::read_back;
 use crate::linear::Linear;
@@ -58,7 +58,7 @@ impl ProbeFiles {
 pub struct ProbeConfig {
     /// Vision layers that run before it looks.
     pub vision_layers: usize,
-    /// Audio layers that run before it listens.
+    /// Audio layers that run before it listens; 0 where the checkpoint cannot hear.
     pub audio_layers: usize,
     /// Encoder frames in one audio window.
     pub window_frames: usize,
@@ -77,7 +77,8 @@ pub struct MasProbe {
     text_norm: LayerNorm,
     text: Linear,
     vision: Side,
-    audio: Side,
+    /// `None` where the checkpoint cannot hear.
+    audio: Option<Side>,
     modal_1: Linear,
     modal_2: Linear,
     /// Mean early features `[cells][size]` of a frame: hashes of frames are taken around them.
@@ -124,14 +125,11 @@ impl MasProbe {
     pub fn load(files: &ProbeFiles, model: &ModelConfig, device: &Device) -> Result<Self, ModelError> {
         let config: ProbeConfig =
             serde_json::from_slice(&files.config_json).map_err(|error| ModelError::json(FILE, &error))?;
-        let Some(audio) = &model.audio_config else {
-            return Err(invalid("the checkpoint cannot hear, a probe looks at sound too".to_owned()));
-        };
         let Some(seen) = &model.vision_config else {
-            return Err(invalid("the checkpoint cannot see, a probe looks at pictures too".to_owned()));
+            return Err(invalid("the checkpoint cannot see, a probe looks at pictures".to_owned()));
         };
         let side = seen.patches_per_side();
-        config.check(seen, audio.encoder_layers, audio.max_source_positions)?;
+        config.check(seen, model.audio_config.as_ref())?;
         let weights = Weights::parse_one(&files.safetensors, device)?;
         let scope = weights.root();
         let (width, vision_size) = (config.width, seen.hidden_size);
@@ -142,7 +140,10 @@ impl MasProbe {
             text_norm: LayerNorm::load(&scope.child("text_norm"), text_size, LAYER_NORM_EPS)?,
             text: Linear::load(&scope.child("text"), 3 * text_size, width, true)?,
             vision: Side::load(&scope.child("vision"), vision_size, width, 2)?,
-            audio: Side::load(&scope.child("audio"), audio.d_model, width, 1)?,
+            audio: match &model.audio_config {
+                Some(audio) => Some(Side::load(&scope.child("audio"), audio.d_model, width, 1)?),
+                None => None,
+            },
             modal_1: Linear::load(&scope.child("modal_1"), 6 * width, config.modal_hidden, true)?,
             modal_2: Linear::load(&scope.child("modal_2"), config.modal_hidden, 2, true)?,
             frame_mean: scope.values("frame_mean", &[cells_per_side * cells_per_side, vision_size])?,
@@ -164,7 +165,7 @@ impl MasProbe {
         };
         linear(question_tokens, &self.text)
             + side(patches, &self.vision)
-            + side(windows, &self.audio)
+            + self.audio.as_ref().map_or(0, |audio| side(windows, audio))
             + linear(1, &self.modal_1)
             + linear(1, &self.modal_2)
     }
@@ -194,9 +195,9 @@ impl MasProbe {
             }
             None => (None, nothing()),
         };
-        let heard = match &features.audio {
-            Some(audio) => self.audio.forward(self.windows(audio.clone()), &asked).1,
-            None => nothing(),
+        let heard = match (&features.audio, &self.audio) {
+            (Some(audio), Some(side)) => side.forward(self.windows(audio.clone()), &asked).1,
+            _ => nothing(),
         };
         let all = Tensor::cat(vec![asked, seen, heard], 1);
         let relevance = self.modal_2.forward(gelu(self.modal_1.forward(all))).reshape([2]);
@@ -295,7 +296,9 @@ impl Side {
 }
 
 impl ProbeConfig {
-    fn check(self, vision: &VisionConfig, audio_layers: usize, positions: usize) -> Result<(), ModelError> {
+    fn check(self, vision: &VisionConfig, audio: Option<&AudioConfig>) -> Result<(), ModelError> {
+        let (audio_layers, positions) =
+            audio.map_or((0, 0), |audio| (audio.encoder_layers, audio.max_source_positions));
         let side = vision.patches_per_side();
         let holds = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(invalid(reason.to_owned())) };
         holds(self.vision_layers <= vision.num_hidden_layers, "vision_layers: the tower has fewer")?;

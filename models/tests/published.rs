@@ -13,8 +13,10 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 use msao_models::preprocess::{Clip, Preprocessor, RgbImage};
 use msao_models::text::{PromptTemplate, TextTokenizer, TurnTokens};
-use msao_models::{Assistant, KeptTokens, ModelConfig, ModelError, PastTurn, Pcm, Prompt, Splitting};
-use published_checkpoint::{checkpoint, golden, published, reduced, tokenizer_json};
+use msao_models::{
+    Assistant, KeptTokens, MasProbe, ModelConfig, ModelError, PastTurn, Pcm, ProbeFiles, Prompt, Splitting,
+};
+use published_checkpoint::{checkpoint, golden, published, reduced, safetensors, tokenizer_json};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -372,5 +374,71 @@ fn what_a_checkpoint_cannot_take_is_refused_with_the_remedy() {
     assert!(refusal(&text, pictured).contains("leave the pictures out"));
     for deaf in [&text, &vision] {
         assert!(refusal(deaf, spoken.clone()).contains("leave the recording out"));
+    }
+}
+
+/// A probe of random weights for a checkpoint that sees and does not hear.
+fn deaf_probe(config: &ModelConfig, audio_layers: usize) -> ProbeFiles {
+    const WIDTH: usize = 8;
+    let (vision, text) = (config.vision_config.as_ref().unwrap(), config.text_config.hidden_size);
+    let cells = (vision.patches_per_side() / 2).pow(2);
+    let tensors = [
+        ("text_norm.weight", vec![text]),
+        ("text_norm.bias", vec![text]),
+        ("text.weight", vec![WIDTH, 3 * text]),
+        ("text.bias", vec![WIDTH]),
+        ("vision.norm.weight", vec![vision.hidden_size]),
+        ("vision.norm.bias", vec![vision.hidden_size]),
+        ("vision.input.weight", vec![WIDTH, vision.hidden_size]),
+        ("vision.input.bias", vec![WIDTH]),
+        ("vision.question.weight", vec![WIDTH, 2 * WIDTH]),
+        ("vision.output.weight", vec![2, WIDTH]),
+        ("vision.output.bias", vec![2]),
+        ("modal_1.weight", vec![16, 6 * WIDTH]),
+        ("modal_1.bias", vec![16]),
+        ("modal_2.weight", vec![2, 16]),
+        ("modal_2.bias", vec![2]),
+        ("frame_mean", vec![cells, vision.hidden_size]),
+    ];
+    let config = serde_json::json!({"vision_layers": 1, "audio_layers": audio_layers, "window_frames": 1,
+        "max_question_tokens": 24, "width": WIDTH, "modal_hidden": 16});
+    let tensors: Vec<_> = tensors.into_iter().map(|(name, shape)| (name.to_owned(), shape)).collect();
+    ProbeFiles { config_json: config.to_string().into_bytes(), safetensors: safetensors(&tensors) }
+}
+
+#[test]
+fn a_probe_of_a_published_checkpoint_scores_pictures_and_needs_no_ear() {
+    let assistant = assistant("Idefics3");
+    let probe = MasProbe::load(&deaf_probe(assistant.config(), 0), assistant.config(), assistant.device());
+    let probe = probe.unwrap();
+    let prompt = |question: &str| Prompt {
+        question: question.into(),
+        images: vec![picture(64, 48)],
+        splitting: Splitting::Never,
+        ..Prompt::default()
+    };
+    let scores = |question: &str| {
+        let looked = assistant.look(&prompt(question), &probe).unwrap();
+        pollster::block_on(assistant.score(&looked, &probe)).unwrap()
+    };
+    let (one, other) = (scores("What is this?"), scores("How many?"));
+    assert_eq!((one.patches.len(), one.patches[0].len(), one.audio_relevance), (1, 64, None));
+    assert!(one.vision_relevance.is_some_and(|relevance| (0.0..=1.0).contains(&relevance)));
+    assert_ne!(one.patches, other.patches, "patches are scored under the question");
+    let hears = deaf_probe(assistant.config(), 1);
+    let refused = MasProbe::load(&hears, assistant.config(), assistant.device()).unwrap_err();
+    assert!(refused.to_string().contains("audio_layers"), "{refused}");
+}
+
+#[test]
+fn the_whole_of_a_split_picture_is_looked_at_for_what_stands_out() {
+    for family in ["Idefics3", "SmolVLM2"] {
+        let assistant = assistant(family);
+        let vision = assistant.config().vision_config.clone().unwrap();
+        let saliency = pollster::block_on(assistant.saliency(&picture(300, 200))).unwrap();
+        assert_eq!(saliency.len(), vision.num_patches());
+        assert!(saliency.iter().all(|weight| (0.0..=1.0).contains(weight)));
+        assert!(saliency.iter().any(|weight| *weight > 0.5) && saliency.iter().any(|weight| *weight < 0.5));
+        assert!(assistant.saliency_flops() > 0);
     }
 }

@@ -42,11 +42,11 @@ class Side(nn.Module):
 
 
 class MasProbe(nn.Module):
-    def __init__(self, text: int, vision: int, audio: int, width: int = 48, hidden: int = 64):
+    def __init__(self, text: int, vision: int, audio: int | None, width: int = 48, hidden: int = 64):
         super().__init__()
         self.text_norm = nn.LayerNorm(text)
         self.text = nn.Linear(3 * text, width)
-        self.vision, self.audio = Side(vision, width, 2), Side(audio, width, 1)
+        self.vision, self.audio = Side(vision, width, 2), Side(audio, width, 1) if audio else None  # deaf: nothing is heard
         self.modal_1, self.modal_2 = nn.Linear(6 * width, hidden), nn.Linear(hidden, 2)
 
     def forward(self, question, length, vision, audio, present):
@@ -59,7 +59,7 @@ class MasProbe(nn.Module):
         mean = (h * real).sum(1) / length[:, None]
         asked = torch.cat([mean, h.masked_fill(~real, -1e4).amax(1)], 1)
         patches, seen = self.vision(vision, asked)
-        _, heard = self.audio(audio, asked)
+        heard = self.audio(audio, asked)[1] if self.audio else torch.zeros_like(asked)
         both = torch.cat([asked, seen * present[:, :1], heard * present[:, 1:]], 1)
         return self.modal_2(F.gelu(self.modal_1(both))), patches[..., 1]
 

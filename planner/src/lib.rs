@@ -5,7 +5,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | how much of each modality does this question need? | [`mas`], [`simhash`] for frames, [`audio_windows`] for sound |
+//! | how much of each modality does this question need? | [`mas`], [`tiles`], [`simhash`] for frames, [`audio_windows`] for sound |
 //! | what do network and machines take just now? | [`estimate`] |
 //! | what would each strategy cost? | [`cost`] |
 //! | which plan, and which from here on? | [`plan`] |
@@ -31,6 +31,7 @@ pub mod risk;
 mod rng;
 mod route;
 pub mod simhash;
+pub mod tiles;
 
 pub use engine::{EngineKind, EngineTimings, choose_engine};
 pub use rng::SplitMix64;

@@ -68,6 +68,15 @@ pub struct ModalityReceipt {
     pub bytes: u64,
     /// Prompt tokens it became: those that are kept, where some are left out.
     pub prompt_tokens: u32,
+    /// Prompt tokens that all of it as given would have become; what was saved is the difference. 0 where that is not known.
+    #[serde(default)]
+    pub given_tokens: u32,
+    /// What it has to be encoded one by one: tiles, pictures as a whole and frames; recordings. 0 for text.
+    #[serde(default)]
+    pub inputs: u32,
+    /// Those of [`Self::inputs`] of which something was looked at.
+    #[serde(default)]
+    pub kept_inputs: u32,
 }
 
 /// A stretch of time spent on one thing.

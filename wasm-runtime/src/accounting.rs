@@ -72,13 +72,20 @@ pub(crate) fn modalities(
     };
     let text = prompt_tokens - vision - audio;
     let given = [
-        (Modality::Text, text, !prompt.question.is_empty()),
-        (Modality::Vision, vision, !prompt.images.is_empty()),
-        (Modality::Audio, audio, prompt.audio.is_some()),
+        (Modality::Text, text, 0, !prompt.question.is_empty()),
+        (Modality::Vision, vision, inputs, !prompt.images.is_empty()),
+        (Modality::Audio, audio, 1, prompt.audio.is_some()),
     ];
     given
         .into_iter()
-        .filter(|(_, _, is_given)| *is_given)
-        .map(|(modality, tokens, _)| ModalityReceipt { modality, bytes: 0, prompt_tokens: tokens as u32 })
+        .filter(|(_, _, _, is_given)| *is_given)
+        .map(|(modality, tokens, inputs, _)| ModalityReceipt {
+            modality,
+            bytes: 0,
+            prompt_tokens: tokens as u32,
+            given_tokens: tokens as u32,
+            inputs: inputs as u32,
+            kept_inputs: inputs as u32,
+        })
         .collect()
 }

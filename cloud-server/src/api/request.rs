@@ -46,6 +46,8 @@ pub(super) struct ChatRequest {
     #[serde(default)]
     prediction: Option<Prediction>,
     #[serde(default)]
+    msao: Option<MsaoOptions>,
+    #[serde(default)]
     n: Option<u32>,
     #[serde(default)]
     modalities: Option<Bounded<String, 8>>,
@@ -65,6 +67,14 @@ pub(super) struct ChatRequest {
     presence_penalty: Asked,
     #[serde(default)]
     web_search_options: Asked,
+}
+
+/// What only this server knows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MsaoOptions {
+    #[serde(default)]
+    prune_tiles: Option<bool>,
 }
 
 /// One message of the conversation.
@@ -180,6 +190,11 @@ impl ChatRequest {
     /// Whether a last chunk of the stream tells the usage.
     pub(super) fn includes_usage(&self) -> bool {
         self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
+    }
+
+    /// Whether tiles of pictures in which little stands out are left out; `None` is as the server has it.
+    pub(super) fn prunes_tiles(&self) -> Option<bool> {
+        self.msao.as_ref().and_then(|options| options.prune_tiles)
     }
 
     /// Most tokens of the answer, if that is bounded.

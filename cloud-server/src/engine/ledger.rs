@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use msao_models::text::{InputSpan, PromptTokens};
-use msao_models::{Flops, ModelConfig, Prompt};
+use msao_models::{Assistant, Flops, ModelConfig, Prompt};
 use msao_protocol::{Modality, ModalityReceipt, Receipt, SettledToken, Span, SpanKind};
 
 use crate::engine::Job;
@@ -16,8 +16,17 @@ use crate::engine::Job;
 pub(super) struct Ledger {
     mark: Instant,
     receipt: Receipt,
-    vision_tokens: usize,
-    audio_tokens: usize,
+    vision: MediaCount,
+    audio: MediaCount,
+}
+
+/// The media of one modality in a prompt: what is looked at of what there is.
+#[derive(Debug, Clone, Copy, Default)]
+struct MediaCount {
+    tokens: usize,
+    given_tokens: usize,
+    inputs: usize,
+    given_inputs: usize,
 }
 
 /// How many tokens of each medium are looked at, those of earlier turns included.
@@ -26,6 +35,10 @@ pub(super) struct LookedAt {
     /// Of each input of each image.
     images: Vec<Vec<usize>>,
     audio: Vec<usize>,
+    /// Inputs that the images have in all, looked at or not.
+    given_inputs: usize,
+    /// Tokens of one whole input, and of one whole recording.
+    whole_tokens: [usize; 2],
     /// Of these, the first ones that were looked at before.
     known_images: usize,
     known_audio: usize,
@@ -33,11 +46,15 @@ pub(super) struct LookedAt {
 }
 
 impl LookedAt {
-    pub(super) fn new(config: &ModelConfig, prompt: &Prompt, layout: &PromptTokens) -> Self {
+    pub(super) fn new(target: &Assistant, prompt: &Prompt, layout: &PromptTokens) -> Self {
+        let config = target.config();
         let tokens = |inputs: &Vec<InputSpan>| inputs.iter().map(|input| input.span.len()).collect();
         let images = layout.image_inputs.iter().map(tokens).collect();
         let audio = prompt.questions().filter_map(|asked| asked.audio_tokens(config)).collect();
-        Self { images, audio, ..Self::default() }
+        let given_inputs = prompt.questions().map(|asked| target.num_image_inputs(asked)).sum();
+        let audio_tokens = config.audio_config.as_ref().map_or(0, |audio| audio.num_audio_tokens());
+        let whole_tokens = [config.num_image_tokens(), audio_tokens];
+        Self { images, audio, given_inputs, whole_tokens, ..Self::default() }
     }
 
     /// The same of which the first `tokens` of the prompt were read before.
@@ -56,6 +73,25 @@ impl LookedAt {
         self
     }
 
+    fn vision(&self) -> MediaCount {
+        MediaCount {
+            tokens: self.images.iter().flatten().sum(),
+            given_tokens: self.given_inputs * self.whole_tokens[0],
+            inputs: self.images.iter().flatten().count(),
+            given_inputs: self.given_inputs,
+        }
+    }
+
+    fn audio(&self) -> MediaCount {
+        let recordings = self.audio.len();
+        MediaCount {
+            tokens: self.audio.iter().sum(),
+            given_tokens: recordings * self.whole_tokens[1],
+            inputs: recordings,
+            given_inputs: recordings,
+        }
+    }
+
     /// Operations of towers and prefill.
     pub(super) fn flops(&self, config: &ModelConfig, prompt_tokens: usize) -> u64 {
         let flops = Flops::of(config);
@@ -68,7 +104,12 @@ impl LookedAt {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { mark: Instant::now(), receipt: Receipt::default(), vision_tokens: 0, audio_tokens: 0 }
+        Self {
+            mark: Instant::now(),
+            receipt: Receipt::default(),
+            vision: MediaCount::default(),
+            audio: MediaCount::default(),
+        }
     }
 
     /// Books the time since the last mark.
@@ -96,8 +137,8 @@ impl Ledger {
     pub(super) fn note_prompt(&mut self, prompt_tokens: usize, looked_at: &LookedAt) {
         self.receipt.prompt_tokens = prompt_tokens as u32;
         self.receipt.reused_tokens = looked_at.known_tokens as u32;
-        self.vision_tokens = looked_at.images.iter().flatten().sum();
-        self.audio_tokens = looked_at.audio.iter().sum();
+        self.vision = looked_at.vision();
+        self.audio = looked_at.audio();
     }
 
     /// Counts a pass that settled something.
@@ -118,19 +159,19 @@ impl Ledger {
     /// The receipt; the job holds all media that came.
     pub(super) fn close(self, job: &Job) -> Receipt {
         let text_tokens =
-            (self.receipt.prompt_tokens as usize).saturating_sub(self.vision_tokens + self.audio_tokens);
+            (self.receipt.prompt_tokens as usize).saturating_sub(self.vision.tokens + self.audio.tokens);
         // The embeddings of media are theirs, everything else, the template included, is text.
-        let tokens = [
-            (Modality::Text, text_tokens),
-            (Modality::Vision, self.vision_tokens),
-            (Modality::Audio, self.audio_tokens),
-        ];
-        let given = tokens.into_iter().filter(|&(modality, _)| job.ask.bytes(modality) > 0);
+        let text = MediaCount { tokens: text_tokens, given_tokens: text_tokens, ..MediaCount::default() };
+        let counts = [(Modality::Text, text), (Modality::Vision, self.vision), (Modality::Audio, self.audio)];
+        let given = counts.into_iter().filter(|&(modality, _)| job.ask.bytes(modality) > 0);
         let modalities = given
-            .map(|(modality, tokens)| ModalityReceipt {
+            .map(|(modality, count)| ModalityReceipt {
                 modality,
                 bytes: job.received_bytes(modality),
-                prompt_tokens: tokens as u32,
+                prompt_tokens: count.tokens as u32,
+                given_tokens: count.given_tokens as u32,
+                inputs: count.given_inputs as u32,
+                kept_inputs: count.inputs as u32,
             })
             .collect();
         Receipt { modalities, ..self.receipt }

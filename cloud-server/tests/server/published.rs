@@ -4,13 +4,20 @@
 //! model by itself answers.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::Data;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::Parser as _;
-use msao_models::{Assistant, CheckpointFiles, DeviceKind, ModelConfig, Prompt, RgbImage, device};
+use msao_models::{
+    Assistant, CheckpointFiles, DeviceKind, KeptTokens, ModelConfig, Prompt, RgbImage, device,
+};
+use msao_planner::tiles::{TAU_TILES, kept_tiles};
 use msao_protocol::{Ask, ClientMessage, ErrorCode, FinishReason, Modality};
-use msao_server::{AppState, ServerConfig, StartupError, listen, prepare};
+use msao_server::{AppState, ServerConfig, StartupError, create_app, listen, prepare};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_tungstenite::connect_async;
 
@@ -181,4 +188,85 @@ fn a_folder_that_is_no_good_is_named_with_the_remedy() {
     assert!(refused.contains("GPT2LMHeadModel") && refused.contains("LlamaForCausalLM"), "{refused}");
     let refused = start(place.path()).err().unwrap().to_string();
     assert!(refused.contains("--weights"), "{refused}");
+}
+
+/// Flat but for one corner, so that most of its tiles show nothing.
+fn mostly_empty() -> Vec<u8> {
+    let pixel = |x: u32, y: u32| {
+        if x < 60 && y < 60 { [(x * y * 7) as u8, (x * 90) as u8, y as u8] } else { [128; 3] }
+    };
+    let image = image::RgbImage::from_fn(480, 240, |x, y| image::Rgb(pixel(x, y)));
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+async fn complete(state: &Data<AppState>, picture: &[u8], more: Value) -> Value {
+    let app = init_service(create_app(state.clone())).await;
+    let url = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(picture));
+    let content = json!([
+        {"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]);
+    let messages = json!([{"role": "user", "content": content}]);
+    let model = &state.engine.info().model.name;
+    let mut body = json!({"model": model, "messages": messages, "max_tokens": 12});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let request = TestRequest::post().uri("/v1/chat/completions").set_json(body).to_request();
+    serde_json::from_slice(&read_body(call_service(&app, request).await).await).unwrap()
+}
+
+fn vision_of(reply: &Value) -> [u64; 4] {
+    let modalities = reply["receipt"]["modalities"].as_array().unwrap();
+    let vision = modalities.iter().find(|one| one["modality"] == "vision").unwrap();
+    ["prompt_tokens", "given_tokens", "inputs", "kept_inputs"].map(|field| vision[field].as_u64().unwrap())
+}
+
+#[actix_web::test]
+async fn tiles_that_show_little_are_left_unread_on_request_and_the_answer_is_the_target_s_own() {
+    for (family, name) in [("Idefics3", "SmolVLM-256M-Instruct"), ("SmolVLM2", "SmolVLM2-2.2B-Instruct")] {
+        let place = folder(family, name);
+        let folder = place.path().join(name);
+        let state = Data::new(start(&folder).unwrap());
+        let bytes = mostly_empty();
+
+        let device = pollster::block_on(device::open(DeviceKind::Cpu)).unwrap();
+        let assistant = Assistant::load(&CheckpointFiles::from_dir(&folder).unwrap(), &device).unwrap();
+        let rgb = image::load_from_memory(&bytes).unwrap().into_rgb8();
+        let picture = RgbImage::from_rgb(rgb.width(), rgb.height(), rgb.into_raw()).unwrap();
+        let patches = pollster::block_on(assistant.saliency(&picture)).unwrap();
+        // Two rows of four tiles, and the whole.
+        let tiles = kept_tiles(&patches, 2, 4, TAU_TILES);
+        let kept_inputs = tiles.iter().filter(|kept| **kept).count() + 1;
+        assert!(tiles[0] && kept_inputs < 9, "{name}: {tiles:?}");
+        let kept = KeptTokens { images: vec![Some(assistant.tokens_of_tiles(&tiles))], audio: None };
+        let prompt =
+            Prompt { question: "What is this?".into(), images: vec![picture], kept, ..Prompt::default() };
+        let mut generation = pollster::block_on(assistant.start(&prompt)).unwrap();
+        while generation.tokens().len() < 12 && pollster::block_on(generation.next_token()).unwrap().is_some()
+        {
+        }
+        let expected = assistant.tokenizer().decode(generation.tokens());
+
+        let whole = complete(&state, &bytes, json!({})).await;
+        let pruned = complete(&state, &bytes, json!({"msao": {"prune_tiles": true}})).await;
+        assert_eq!(
+            pruned["choices"][0]["message"]["content"].as_str().unwrap().trim(),
+            expected.trim(),
+            "{name}"
+        );
+        let per_input = vision_of(&whole)[0] / 9;
+        assert_eq!(vision_of(&whole), [9 * per_input, 9 * per_input, 9, 9], "{name}");
+        let kept_inputs = kept_inputs as u64;
+        assert_eq!(vision_of(&pruned), [kept_inputs * per_input, 9 * per_input, 9, kept_inputs], "{name}");
+        let flops = |reply: &Value| reply["receipt"]["flops"].as_u64().unwrap();
+        assert!(flops(&pruned) < flops(&whole), "{name}: {} {}", flops(&pruned), flops(&whole));
+
+        // Asked again, and whole behind it: what is kept of the pruned prompt is not taken for the whole one.
+        assert_eq!(
+            complete(&state, &bytes, json!({"msao": {"prune_tiles": true}})).await["choices"],
+            pruned["choices"]
+        );
+        assert_eq!(complete(&state, &bytes, json!({})).await["choices"], whole["choices"], "{name}");
+        let misspelt = complete(&state, &bytes, json!({"msao": {"prune": true}})).await;
+        assert!(misspelt["error"]["message"].as_str().unwrap().contains("prune_tiles"), "{misspelt}");
+    }
 }

@@ -165,6 +165,21 @@ impl Preprocessor {
         }
     }
 
+    /// Of [`Self::inputs`] the last one alone: the whole picture in one square.
+    ///
+    /// # Shapes
+    /// `[3, S, S]` row-major, `S` being `vision_config.image_size`.
+    ///
+    /// # Panics
+    /// Where the checkpoint cannot see.
+    pub fn whole(&self, image: &RgbImage) -> Vec<f32> {
+        let preprocessor = self.image.as_ref().expect("a checkpoint that sees");
+        match preprocessor.tiling {
+            None => self.image(image),
+            Some(tiling) => preprocessor.normalize(&tiling.whole(image, preprocessor.filter)),
+        }
+    }
+
     /// The audio tower's input for one recording: resampled, padded with silence or cut to the chunk.
     ///
     /// # Shapes

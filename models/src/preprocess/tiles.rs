@@ -65,8 +65,7 @@ impl Tiling {
     /// The squares of a picture, as many as its layout has inputs.
     pub(super) fn split(self, image: &RgbImage, filter: ResizeFilter) -> Vec<RgbImage> {
         let layout = self.layout(image.width(), image.height());
-        let ((width, height), (tiled_width, tiled_height)) = self.sizes(image.width(), image.height());
-        let tiled = resize(&resize(image, width, height, filter), tiled_width, tiled_height, filter);
+        let tiled = self.tiled(image, filter);
         if layout == ImageLayout::WHOLE {
             return vec![tiled];
         }
@@ -74,6 +73,17 @@ impl Tiling {
         let mut squares: Vec<RgbImage> = places.map(|(row, column)| self.cut(&tiled, row, column)).collect();
         squares.push(resize(&tiled, self.tile, self.tile, filter));
         squares
+    }
+
+    /// The last of the squares alone: the whole picture.
+    pub(super) fn whole(self, image: &RgbImage, filter: ResizeFilter) -> RgbImage {
+        resize(&self.tiled(image, filter), self.tile, self.tile, filter)
+    }
+
+    /// The picture at the size that is cut into tiles.
+    fn tiled(self, image: &RgbImage, filter: ResizeFilter) -> RgbImage {
+        let ((width, height), (tiled_width, tiled_height)) = self.sizes(image.width(), image.height());
+        resize(&resize(image, width, height, filter), tiled_width, tiled_height, filter)
     }
 
     fn cut(self, image: &RgbImage, row: u32, column: u32) -> RgbImage {
@@ -108,9 +118,11 @@ mod tests {
         // Of the tiled size already, so that no step changes a pixel.
         let tiling = Tiling { longest_edge: 8, tile: 4 };
         let pixels = (0..4).flat_map(|y| (0..8).flat_map(move |x| [x, y, 0])).collect();
-        let squares = tiling.split(&RgbImage::from_parts(8, 4, pixels), ResizeFilter::Lanczos);
+        let image = RgbImage::from_parts(8, 4, pixels);
+        let squares = tiling.split(&image, ResizeFilter::Lanczos);
         assert_eq!(squares.len(), tiling.layout(8, 4).num_inputs());
         assert_eq!((&squares[0].pixels()[..3], &squares[1].pixels()[..3]), (&[0, 0, 0][..], &[4, 0, 0][..]));
         assert_eq!(squares[1].pixels()[45..], [7, 3, 0]);
+        assert_eq!(tiling.whole(&image, ResizeFilter::Lanczos), squares[2]);
     }
 }

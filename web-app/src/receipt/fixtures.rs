@@ -64,7 +64,14 @@ pub(crate) fn receipt() -> TurnReceipt {
             ..Receipt::default()
         }),
         cloud: Some(Receipt {
-            modalities: vec![ModalityReceipt { modality: Modality::Vision, bytes: 900, prompt_tokens: 1 }],
+            modalities: vec![ModalityReceipt {
+                modality: Modality::Vision,
+                bytes: 900,
+                prompt_tokens: 1,
+                given_tokens: 1,
+                inputs: 1,
+                kept_inputs: 1,
+            }],
             ..Receipt::default()
         }),
         patch_probabilities: vec![vec![0.1; 4], vec![0.9, 0.3, 0.2, 0.1]],

@@ -56,7 +56,7 @@ impl Drafter {
     /// When the prompt does not fit the draft model, or it fails.
     pub(super) fn start(model: &Assistant, prompt: &Prompt, hold: Hold) -> Result<Self, EngineError> {
         let generation = pollster::block_on(model.start(prompt))?;
-        let looked_at = LookedAt::new(model.config(), prompt, &model.layout(prompt)?);
+        let looked_at = LookedAt::new(model, prompt, &model.layout(prompt)?);
         let flops = looked_at.flops(model.config(), generation.prompt_tokens());
         let (model, drafted) = (model.clone(), Vec::new());
         Ok(Self { model, generation, drafted, wanted: 0, flops, _hold: hold })

@@ -8,6 +8,7 @@ use msao_protocol::{Ask, ErrorCode, FinishReason, Limits, Modality, SpanKind, Tu
 use super::content::digests;
 use super::pipeline::{Completed, Decoded, Decoding, MediaWork, Pipeline, Queued};
 use super::retention::Retention;
+use super::tiles;
 use crate::engine::stage::guarded;
 use crate::engine::{Answer, EngineError, EngineEvent, EngineInfo, Job};
 use crate::intake::{self, Refusal};
@@ -29,7 +30,7 @@ impl MediaStage {
                 MediaWork::Begin(queued) => self.begin(pipeline, retention, *queued),
                 MediaWork::Complete(late) => {
                     let began = Instant::now();
-                    let media = guarded(|| self.decode(&late.ask));
+                    let media = guarded(|| self.decode(&late.ask, late.prunes_tiles));
                     // The running request merges nothing any more, but should be the only one to hold the files.
                     drop(late.ask);
                     pipeline.hand_over_late(Completed { key: late.key, media, began, ended: Instant::now() });
@@ -49,9 +50,21 @@ impl MediaStage {
         }
         // Media that were late for the question may be in time for its turn.
         job.complete();
+        let prunes_tiles = job.prunes_tiles;
         let media = guarded(|| {
             self.recall(&mut job, retention)?;
-            self.decode(&job.ask)
+            self.decode(&job.ask, false)
+        });
+        if media.is_ok() {
+            ledger.lap(SpanKind::DecodeMedia);
+        }
+        let media = media.and_then(|mut media| {
+            if prunes_tiles {
+                media.flops = guarded(|| tiles::prune(&self.target, &mut media))?;
+                ledger.lap(SpanKind::Score);
+            }
+            ledger.count_flops(media.flops);
+            Ok(media)
         });
         match media {
             Err(error) => {
@@ -59,15 +72,18 @@ impl MediaStage {
                 job.report(EngineEvent::Failed(error));
             }
             Ok(media) => {
-                ledger.lap(SpanKind::DecodeMedia);
                 pipeline.hand_over(Decoded { place, job, ledger, media });
             }
         }
     }
 
-    fn decode(&self, ask: &Ask) -> Result<Decoding, EngineError> {
+    fn decode(&self, ask: &Ask, prunes_tiles: bool) -> Result<Decoding, EngineError> {
         let prompt = intake::decode(ask, &self.limits, &self.info.model)?;
-        Ok(Decoding { prompt, digests: digests(ask) })
+        let mut media = Decoding { prompt, digests: digests(ask), flops: 0 };
+        if prunes_tiles {
+            media.flops = tiles::prune(&self.target, &mut media)?;
+        }
+        Ok(media)
     }
 
     /// Puts the conversation that a question goes on from before it.

@@ -3,7 +3,7 @@
 //! | file | what happens there |
 //! |---|---|
 //! | [`pipeline`] | the queues between sessions and the two threads |
-//! | [`media`] | files become pixels and samples |
+//! | [`media`], [`tiles`] | files become pixels and samples, and tiles that say little are left out where that is wanted |
 //! | [`scheduler`] | the model thread: which request does what in the next step |
 //! | [`fair_share`] | whose turn it is |
 //! | [`prompts`], [`reading`] | which prompt is read next and where its room comes from; it goes through the models |
@@ -28,6 +28,7 @@ mod reading;
 mod request;
 mod retention;
 mod scheduler;
+mod tiles;
 mod verification;
 mod verify_only;
 

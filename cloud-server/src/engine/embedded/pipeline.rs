@@ -41,12 +41,15 @@ pub(super) struct Decoding {
     pub(super) prompt: Prompt,
     /// Of all its media in order.
     pub(super) digests: Vec<Digest>,
+    /// Operations that choosing what is looked at took.
+    pub(super) flops: u64,
 }
 
 /// A running request that needs its whole prompt: its late media have come, a draft model is to read it as well, or it was evicted.
 pub(super) struct Late {
     pub(super) key: RequestKey,
     pub(super) ask: Arc<Ask>,
+    pub(super) prunes_tiles: bool,
 }
 
 /// The whole prompt of a running request.

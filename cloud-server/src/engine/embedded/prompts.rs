@@ -199,6 +199,7 @@ impl Scheduler {
                 return Some(key);
             }
         };
+        request.ledger.count_flops(media.flops);
         let what = (&media, Extent::Whole, request.job.owner());
         let max_new_tokens = request.job.max_new_tokens as usize;
         match read(&self.models, &mut self.running, what, max_new_tokens, &mut request.ledger) {

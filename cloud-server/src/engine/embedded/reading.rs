@@ -99,7 +99,7 @@ impl Models {
             ledger.lap(prefill);
             let config = target.config();
             let looked_at =
-                LookedAt::new(config, prompt, &demand.layout).behind(known, prompt, &demand.layout);
+                LookedAt::new(target, prompt, &demand.layout).behind(known, prompt, &demand.layout);
             self.counters.count_prompt(encoded.num_tokens() - known);
             ledger.note_prompt(encoded.num_tokens(), &looked_at);
             ledger.count_flops(looked_at.flops(config, encoded.num_tokens()));

@@ -184,7 +184,7 @@ fn look_at(request: &mut Request, now: Instant, pipeline: &Pipeline, attach_wait
     if let Context::Partial { is_completing: is_completing @ false, .. } = &mut request.context {
         if request.job.complete() {
             *is_completing = true;
-            pipeline.complete(Late { key: request.key, ask: Arc::clone(&request.job.ask) });
+            pipeline.complete(late(request));
         } else if now >= request.attach_deadline {
             let missing: Vec<_> = request.job.ask.pending.iter().copied().map(intake::name_of).collect();
             let message = format!(
@@ -198,9 +198,14 @@ fn look_at(request: &mut Request, now: Instant, pipeline: &Pipeline, attach_wait
     request.take_drafting();
     if request.calls_draft_model() || request.calls_for_reading(now) {
         // Pixels were not kept, since they can be a hundred times the files; those are still there.
-        pipeline.complete(Late { key: request.key, ask: Arc::clone(&request.job.ask) });
+        pipeline.complete(late(request));
     }
     None
+}
+
+fn late(request: &Request) -> Late {
+    let job = &request.job;
+    Late { key: request.key, ask: Arc::clone(&job.ask), prunes_tiles: job.prunes_tiles }
 }
 
 /// Lets the draft model write for those that want it.

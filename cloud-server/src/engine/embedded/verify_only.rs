@@ -118,7 +118,11 @@ impl Scheduler {
             }
             Lent::Whole(sequence) => self.make_ready(verification, sequence),
             Lent::Evicted(ask, tokens) => {
-                self.pipeline.complete(Late { key: verification.key, ask: Arc::clone(&ask) });
+                self.pipeline.complete(Late {
+                    key: verification.key,
+                    ask: Arc::clone(&ask),
+                    prunes_tiles: false,
+                });
                 verification.state = State::Reading(tokens);
                 self.verifications.push(verification);
             }
