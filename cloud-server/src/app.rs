@@ -41,8 +41,6 @@ pub struct AppState {
     pub access: Access,
     /// The files that are served.
     pub assets: Assets,
-    /// Whether the server leaves tiles out of pictures that come over HTTP, where a request says nothing else.
-    pub prunes_tiles: bool,
     /// Set when the server stops.
     pub drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
@@ -73,7 +71,6 @@ impl AppState {
             origins,
             access: Access::of_this_machine(),
             assets,
-            prunes_tiles: false,
             drain: Drain::default(),
             api: Api::new(&limits, timeouts.silence),
             sessions: Arc::new(Semaphore::new(max_sessions)),

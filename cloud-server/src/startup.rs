@@ -106,7 +106,6 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let mut state =
         AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
     state.access = access;
-    state.prunes_tiles = config.prune_tiles;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 
@@ -135,6 +134,7 @@ fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<Em
         attach_wait: Duration::from_secs(config.attach_s.into()),
         kv_budget_bytes: u64::from(config.kv_budget_mb) << 20,
         memory_wait: MEMORY_WAIT,
+        prunes_tiles: config.prune_tiles,
     };
     let read = |path: PathBuf| {
         let weights_format = config.weights_format;

@@ -17,7 +17,7 @@ import make_published_golden as golden
 import published
 from counterfactuals import Target, change, read_labels
 from data import SIDE
-from published_probe import flops_of_label, is_held_out, main, parser
+from published_probe import Edge, flops_of_label, is_held_out, main, parser
 from render import draw
 from world import build_scene
 
@@ -55,6 +55,17 @@ def prompts_are_those_of_the_processor(target: Target, image) -> None:
     assert change(theirs[None], mine[None]) < 1e-4
 
 
+def features_are_those_after_the_first_layers(folder: Path, image) -> None:
+    """What the runtime computes (`VisionTower::early`), layer by layer."""
+    edge = Edge(folder, torch.device("cpu"), 1)
+    pixels = edge.images([[image]], return_tensors="pt", do_image_splitting=False)["pixel_values"][0]
+    side = pixels.shape[-1] // edge.tower.patch_size
+    embedded = edge.tower.embeddings(pixels, torch.ones(len(pixels), side, side, dtype=torch.bool))
+    found = edge.tower.encoder.layers[0](embedded, attention_mask=None)
+    found = found[0] if isinstance(found, tuple) else found
+    assert torch.allclose(edge.look(image), found.view(-1, found.shape[-1]), atol=1e-4)
+
+
 def run(folder: Path) -> None:
     model, images, out = folder / "model", folder / "images", folder / "out"
     write_checkpoint(model)
@@ -64,6 +75,7 @@ def run(folder: Path) -> None:
     with torch.no_grad():
         target = Target(model, torch.device("cpu"), torch.float32, 4)
         prompts_are_those_of_the_processor(target, Image.open(images / names[0]).convert("RGB"))
+        features_are_those_after_the_first_layers(model, Image.open(images / names[0]).convert("RGB"))
     given = ["--target", str(model), "--edge", str(model), "--images", str(images), "--out", str(out), "--device", "cpu",
              "--questions-each", "2", "--answer-tokens", "4", "--vision-layers", "1", "--steps", "20", "--batch", "4",
              "--report-questions", "2"]

@@ -9,6 +9,7 @@
 //! | `run` | the server in front of the page |
 //! | `browser`, `clients`, `reference`, `upstreams`, `test` | every test, the browser and Python ones included |
 //! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
+//! | `probe` | the MAS probe of a published pair |
 //! | `fuzz` | fuzz targets, guided by coverage |
 //! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
 //! | `tidy` | rules of the house that are checked as a test |
@@ -27,6 +28,7 @@ mod fuzz;
 mod offline;
 mod page;
 mod precompress;
+mod probe;
 mod progress;
 mod reference;
 mod run;
@@ -64,6 +66,9 @@ cargo xtask <command>
   fuzz TARGET [--minutes N]
            fuzz one target (wire, image, audio, json, chat), guided by coverage; finds go to target/fuzz, the corpus grows
 
+  probe --target FOLDER --edge FOLDER --images FOLDER --out FOLDER [--estimate]
+           train a MAS probe for two published checkpoints from the target's own counterfactuals, on a GPU
+
   setup    install what is missing (Wasm target, wasm-bindgen, trunk, wasm-opt)
   engines  build the engines' modules into wasm-runtime/pkg/
   page     build the engines and the page into dist/
@@ -88,7 +93,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", arguments),
     };
-    if !matches!(command, "run" | "eval" | "bench" | "fuzz") && !rest.is_empty() {
+    if !matches!(command, "run" | "eval" | "bench" | "fuzz" | "probe") && !rest.is_empty() {
         bail!("`{command}` takes no arguments; see `cargo xtask help`");
     }
     match command {
@@ -102,6 +107,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "eval" => eval::eval(rest),
         "bench" => bench::bench(rest),
         "fuzz" => fuzz::fuzz(rest),
+        "probe" => probe::probe(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -65,5 +65,6 @@ pub(crate) fn test_timed(tools: &Tools, timings: &mut Timings) -> Result<()> {
     timings.time("running the tests", || {
         native("running the tests", "", &["test", "--workspace", "--no-fail-fast"])
     })?;
-    timings.time("Python reference", reference::check)
+    timings.time("Python reference", reference::check)?;
+    timings.time("dry run of the probe", probe::dry_run)
 }

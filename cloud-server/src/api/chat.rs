@@ -141,7 +141,7 @@ async fn begin(
     intake::check_ask(&ask, limits, engine).map_err(|refusal| ApiError::from(refusal).about("messages"))?;
     let (mut job, handle, events) = job(ask, max_new_tokens);
     job.top_logprobs = top_logprobs;
-    job.prunes_tiles = request.prunes_tiles().unwrap_or(state.prunes_tiles);
+    job.prunes_tiles = request.prunes_tiles();
     let place = match owner {
         Some(owner) => {
             job = job.owned_by(owner);

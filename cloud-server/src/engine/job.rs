@@ -22,8 +22,8 @@ pub struct Job {
     pub max_new_tokens: u32,
     /// How many of the likeliest tokens are told beside each that stands, with log-probabilities; `None` for none at all.
     pub top_logprobs: Option<u8>,
-    /// Whether tiles of its pictures in which little stands out are left out.
-    pub prunes_tiles: bool,
+    /// Whether tiles of its pictures in which little stands out are left out; `None` is as the engine has it.
+    pub prunes_tiles: Option<bool>,
     owner: Owner,
     /// Whether it may be gone on from when it is over.
     is_kept: bool,
@@ -112,7 +112,7 @@ pub fn job(ask: Ask, max_new_tokens: u32) -> (Job, JobHandle, Events) {
         ask: Arc::new(ask),
         max_new_tokens,
         top_logprobs: None,
-        prunes_tiles: false,
+        prunes_tiles: None,
         owner: Owner::unique(),
         is_kept: false,
         is_continued: false,

@@ -46,6 +46,7 @@ pub(crate) fn engine(options: &Options) -> EmbeddedEngine {
         attach_wait,
         kv_budget_bytes: 64 << 20,
         memory_wait: PATIENCE,
+        prunes_tiles: false,
     };
     let target = CheckpointFiles::from_dir(checkpoint()).unwrap();
     EmbeddedEngine::start(&Checkpoints { target, draft: None }, &config).unwrap()

@@ -64,11 +64,16 @@ pub(crate) fn split_in_two(folder: &Path) {
 }
 
 pub(crate) fn start(folder: &Path) -> Result<AppState, StartupError> {
-    prepare(&ServerConfig::parse_from(["msao-server", "--weights", folder.to_str().unwrap()]))
+    start_with(folder, &[])
 }
 
-async fn session(state: AppState) -> Client {
-    let (server, address) = listen(Data::new(state), ([127, 0, 0, 1], 0).into()).unwrap();
+fn start_with(folder: &Path, flags: &[&str]) -> Result<AppState, StartupError> {
+    let arguments = ["msao-server", "--weights", folder.to_str().unwrap()];
+    prepare(&ServerConfig::parse_from(arguments.iter().chain(flags)))
+}
+
+async fn session(state: Data<AppState>) -> Client {
+    let (server, address) = listen(state, ([127, 0, 0, 1], 0).into()).unwrap();
     actix_web::rt::spawn(server);
     let (socket, _response) = connect_async(format!("ws://{address}/v1/session")).await.unwrap();
     let mut client = Client::new(socket);
@@ -109,7 +114,7 @@ async fn a_published_vision_checkpoint_answers_about_pictures_in_tiles() {
             (name, false, None)
         );
         assert_eq!(info.model.image.side_px % info.model.image.tokens_per_side, 0, "{name}");
-        let mut client = session(state).await;
+        let mut client = session(Data::new(state)).await;
 
         let picture = png(120, 40);
         client.send(&ClientMessage::Ask(with_image(ask(1, "What is this?"), picture.clone()))).await;
@@ -142,7 +147,7 @@ async fn a_text_only_checkpoint_answers_and_says_that_it_cannot_see() {
     let folder = place.path().join(name);
     let state = start(&folder).unwrap();
     assert_eq!((state.limits.images, state.engine.info().sees), (0, false));
-    let mut client = session(state).await;
+    let mut client = session(Data::new(state)).await;
     client.send(&ClientMessage::Ask(ask(1, "How many?"))).await;
     let answer = client.answer(1).await;
     let ids: Vec<u32> = answer.settled.iter().map(|one| one.token.id).collect();
@@ -208,7 +213,7 @@ async fn complete(state: &Data<AppState>, picture: &[u8], more: Value) -> Value 
         {"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": url}}]);
     let messages = json!([{"role": "user", "content": content}]);
     let model = &state.engine.info().model.name;
-    let mut body = json!({"model": model, "messages": messages, "max_tokens": 12});
+    let mut body = json!({"model": model, "messages": messages, "max_tokens": 16});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request = TestRequest::post().uri("/v1/chat/completions").set_json(body).to_request();
     serde_json::from_slice(&read_body(call_service(&app, request).await).await).unwrap()
@@ -241,7 +246,7 @@ async fn tiles_that_show_little_are_left_unread_on_request_and_the_answer_is_the
         let prompt =
             Prompt { question: "What is this?".into(), images: vec![picture], kept, ..Prompt::default() };
         let mut generation = pollster::block_on(assistant.start(&prompt)).unwrap();
-        while generation.tokens().len() < 12 && pollster::block_on(generation.next_token()).unwrap().is_some()
+        while generation.tokens().len() < 16 && pollster::block_on(generation.next_token()).unwrap().is_some()
         {
         }
         let expected = assistant.tokenizer().decode(generation.tokens());
@@ -268,5 +273,16 @@ async fn tiles_that_show_little_are_left_unread_on_request_and_the_answer_is_the
         assert_eq!(complete(&state, &bytes, json!({})).await["choices"], whole["choices"], "{name}");
         let misspelt = complete(&state, &bytes, json!({"msao": {"prune": true}})).await;
         assert!(misspelt["error"]["message"].as_str().unwrap().contains("prune_tiles"), "{misspelt}");
+
+        // A session that sends whole pictures, where the server is told so.
+        let pruning = Data::new(start_with(&folder, &["--prune-tiles"]).unwrap());
+        let default = complete(&pruning, &bytes, json!({})).await;
+        assert_eq!(vision_of(&default), vision_of(&pruned), "{name}");
+        let refused = complete(&pruning, &bytes, json!({"msao": {"prune_tiles": false}})).await;
+        assert_eq!(vision_of(&refused), vision_of(&whole), "{name}");
+        let mut client = session(pruning).await;
+        client.send(&ClientMessage::Ask(with_image(ask(1, "What is this?"), bytes.clone()))).await;
+        let ids: Vec<u32> = client.answer(1).await.settled.iter().map(|one| one.token.id).collect();
+        assert_eq!(ids, generation.tokens(), "{name}");
     }
 }

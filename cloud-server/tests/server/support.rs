@@ -75,6 +75,7 @@ pub(crate) fn state(options: Options) -> Data<AppState> {
         attach_wait,
         kv_budget_bytes,
         memory_wait,
+        prunes_tiles: false,
     };
     let files = || CheckpointFiles::from_dir(&path).unwrap();
     let checkpoints = Checkpoints { target: files(), draft: co_located_draft.then(files) };

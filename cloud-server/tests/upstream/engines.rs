@@ -81,6 +81,7 @@ pub(crate) fn serve_embedded() -> TestServer {
         attach_wait: Duration::from_secs(60),
         kv_budget_bytes: 256 << 20,
         memory_wait: Duration::from_secs(5),
+        prunes_tiles: false,
     };
     let target = CheckpointFiles::from_dir(weights("pocket-cloud")).unwrap();
     serve(EmbeddedEngine::start(&Checkpoints { target, draft: None }, &config).unwrap()).0

@@ -20,6 +20,8 @@ pub(super) struct MediaStage {
     pub(super) limits: Limits,
     pub(super) info: EngineInfo,
     pub(super) target: Assistant,
+    /// As in [`super::EmbeddedConfig`].
+    pub(super) prunes_tiles: bool,
 }
 
 impl MediaStage {
@@ -30,7 +32,7 @@ impl MediaStage {
                 MediaWork::Begin(queued) => self.begin(pipeline, retention, *queued),
                 MediaWork::Complete(late) => {
                     let began = Instant::now();
-                    let media = guarded(|| self.decode(&late.ask, late.prunes_tiles));
+                    let media = guarded(|| self.choose(self.decode(&late.ask)?, late.prunes_tiles));
                     // The running request merges nothing any more, but should be the only one to hold the files.
                     drop(late.ask);
                     pipeline.hand_over_late(Completed { key: late.key, media, began, ended: Instant::now() });
@@ -50,20 +52,17 @@ impl MediaStage {
         }
         // Media that were late for the question may be in time for its turn.
         job.complete();
-        let prunes_tiles = job.prunes_tiles;
         let media = guarded(|| {
             self.recall(&mut job, retention)?;
-            self.decode(&job.ask, false)
+            self.decode(&job.ask)
         });
-        if media.is_ok() {
+        let media = media.and_then(|media| {
             ledger.lap(SpanKind::DecodeMedia);
-        }
-        let media = media.and_then(|mut media| {
-            if prunes_tiles {
-                media.flops = guarded(|| tiles::prune(&self.target, &mut media))?;
+            let media = guarded(|| self.choose(media, job.prunes_tiles))?;
+            if media.flops > 0 {
                 ledger.lap(SpanKind::Score);
+                ledger.count_flops(media.flops);
             }
-            ledger.count_flops(media.flops);
             Ok(media)
         });
         match media {
@@ -77,10 +76,14 @@ impl MediaStage {
         }
     }
 
-    fn decode(&self, ask: &Ask, prunes_tiles: bool) -> Result<Decoding, EngineError> {
+    fn decode(&self, ask: &Ask) -> Result<Decoding, EngineError> {
         let prompt = intake::decode(ask, &self.limits, &self.info.model)?;
-        let mut media = Decoding { prompt, digests: digests(ask), flops: 0 };
-        if prunes_tiles {
+        Ok(Decoding { prompt, digests: digests(ask), flops: 0 })
+    }
+
+    /// Leaves out what is not looked at, where that is wanted.
+    fn choose(&self, mut media: Decoding, prunes_tiles: Option<bool>) -> Result<Decoding, EngineError> {
+        if prunes_tiles.unwrap_or(self.prunes_tiles) {
             media.flops = tiles::prune(&self.target, &mut media)?;
         }
         Ok(media)

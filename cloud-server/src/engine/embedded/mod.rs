@@ -76,6 +76,8 @@ pub struct EmbeddedConfig {
     pub kv_budget_bytes: u64,
     /// How long a new prompt waits for memory that what runs will give back, before it is sent away.
     pub memory_wait: Duration,
+    /// Whether tiles of pictures in which little stands out are left out, where a job says nothing else.
+    pub prunes_tiles: bool,
 }
 
 /// The files of the models.
@@ -129,7 +131,12 @@ impl EmbeddedEngine {
                 "the longest prompt does not fit the memory for keys and values: raise --kv-budget-mb"
             );
         }
-        let media = MediaStage { limits, info: info.clone(), target: target.clone() };
+        let media = MediaStage {
+            limits,
+            info: info.clone(),
+            target: target.clone(),
+            prunes_tiles: config.prunes_tiles,
+        };
         let tokenizer = target.tokenizer().clone();
         let scheduler = Scheduler {
             models: Models {

@@ -49,7 +49,8 @@ pub(super) struct Decoding {
 pub(super) struct Late {
     pub(super) key: RequestKey,
     pub(super) ask: Arc<Ask>,
-    pub(super) prunes_tiles: bool,
+    /// As in the job; `None` for those that are not of it.
+    pub(super) prunes_tiles: Option<bool>,
 }
 
 /// The whole prompt of a running request.

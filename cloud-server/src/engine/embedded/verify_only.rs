@@ -121,7 +121,7 @@ impl Scheduler {
                 self.pipeline.complete(Late {
                     key: verification.key,
                     ask: Arc::clone(&ask),
-                    prunes_tiles: false,
+                    prunes_tiles: None,
                 });
                 verification.state = State::Reading(tokens);
                 self.verifications.push(verification);
