@@ -1,6 +1,6 @@
 """What scores without a probe are worth: exact match of the pocket's cloud model when only the best patches are kept.
 
-    python evaluate_saliency.py --scenes 96
+    python evaluate_saliency.py --scenes 24 --chunk 4
 
 Questions about held-out still pictures that need the picture alone are asked one by one, with the same number of image tokens
 kept for every way of choosing: the trained probe's, several without a probe, at random, and from the middle out. What is
@@ -9,6 +9,7 @@ not kept enters neither tower nor decoder. Writes a table, and JSON with --out.
 import argparse
 import json
 import time
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -17,14 +18,18 @@ import saliency
 from capture import log_mel, resize
 from config import PRESETS
 from data import make_batch
-from evaluate_sparsity import cells_of
+from evaluate_sparsity import cells_of, smallest_mass
 from export import read_state
 from mas_probe import MasProbe, early_features, question_tokens
 from model import PocketModel
 from packing import encode, token
+from published_probe import tile_scores
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHARES = (0.25, 0.5, 0.75)
+TAUS = (0.8, 0.85, 0.9, 0.95)
+TILES = 3    # a side: tiles of four tokens
+SHARPNESS = 2.0  # as src/saliency.rs
 
 
 def load(name: str):
@@ -55,6 +60,14 @@ class Questions:
             split = int((weight == 0).sum())
             self.asked.append(tokens[:split])
             self.answers.append(tokens[split:])
+
+    def of(self, scene: int) -> "Questions":
+        """Those about one scene."""
+        one = copy(self)
+        chosen = (self.scene == scene).nonzero()[:, 0].tolist()
+        one.scene, one.slot, one.ids, one.length = (x[chosen] for x in (self.scene, self.slot, self.ids, self.length))
+        one.asked, one.answers = [self.asked[i] for i in chosen], [self.answers[i] for i in chosen]
+        return one
 
 
 def scores_of(edge, probe, batch, questions, layers: int):
@@ -132,6 +145,24 @@ def exact(cloud, pixels, questions, kept):
                          for i, (at, answer) in enumerate(zip(ends, questions.answers))])
 
 
+def measure_tiles(edge, cloud, batch, questions, right, tokens):
+    """As the runtime leaves tiles out: whole ones, by the weight of what stands out in them. The pocket sees no whole picture beside
+    its tiles, so what is left out is lost to it."""
+    early = edge.vision_model.early(resize(batch["pixels"], edge.config.image_size), 1)
+    weights = (SHARPNESS / 2 * saliency.default(early)).sigmoid()
+    masses = torch.stack([tile_scores(one, TILES, TILES) for one in weights])
+    side = cloud.config.patches_per_side // cloud.config.scale_factor
+    pixels = resize(batch["pixels"], cloud.config.image_size)
+    for tau in TAUS:
+        tiles = smallest_mass(masses, tau).view(-1, TILES, TILES)
+        cells = tiles.repeat_interleave(side // TILES, 1).repeat_interleave(side // TILES, 2).flatten(1)
+        for scene in questions.scene.unique().tolist():
+            one = questions.of(scene)
+            kept = cells[scene].nonzero()[:, 0].expand(len(one.ids), -1)
+            right[tau] = right.get(tau, 0) + int(exact(cloud, pixels, one, kept).sum())
+            tokens[tau] = tokens.get(tau, 0) + kept.numel()
+
+
 @torch.no_grad()
 def main(args):
     from train import capture
@@ -139,7 +170,7 @@ def main(args):
     edge, cloud = load("edge"), load("cloud")
     probe = load_probe(edge.config)
     fine, coarse = edge.config.patches_per_side, cloud.config.patches_per_side // cloud.config.scale_factor
-    right, asked, whole, started = {}, 0, 0, time.time()
+    right, by_tiles, tokens, asked, whole, started = {}, {}, {}, 0, 0, time.time()
     for at in range(0, args.scenes, args.chunk):
         raw, _ = make_batch("test", range(4_000_000 + at, 4_000_000 + min(at + args.chunk, args.scenes)), False)
         batch = capture(raw)
@@ -148,6 +179,9 @@ def main(args):
         everything = torch.arange(coarse * coarse).expand(len(questions.ids), -1)
         whole += int(exact(cloud, pixels, questions, everything).sum())
         asked += len(questions.ids)
+        measure_tiles(edge, cloud, batch, questions, by_tiles, tokens)
+        if args.tiles_only:
+            continue
         for name, scores in scores_of(edge, probe, batch, questions, args.vision_layers).items():
             levels = on_target(scores, fine, coarse)
             for share in SHARES:
@@ -159,6 +193,9 @@ def main(args):
     names = list(dict.fromkeys(name for name, _ in right))
     lines += [f"| {name} | " + " | ".join(f"{100 * right[name, s] / asked:.1f}" for s in SHARES) + " |" for name in names]
     print(f"{asked} questions, everything kept: {100 * whole / asked:.1f}\n" + "\n".join(lines))
+    print("| tiles that hold | exact match | tokens kept |\n|---|---:|---:|")
+    for tau in TAUS:
+        print(f"| {100 * tau:.0f} % | {100 * by_tiles[tau] / asked:.1f} | {100 * tokens[tau] / asked / coarse ** 2:.1f} % |")
     if args.out:
         table = {name: {str(s): right[name, s] / asked for s in SHARES} for name in names}
         args.out.write_text(json.dumps({"questions": asked, "everything": whole / asked, "kept": table}, indent=1) + "\n")
@@ -170,5 +207,6 @@ if __name__ == "__main__":
     parser.add_argument("--chunk", type=int, default=16)
     parser.add_argument("--vision-layers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tiles-only", action="store_true")
     parser.add_argument("--out", type=Path)
     main(parser.parse_args())

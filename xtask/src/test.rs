@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{browser, ci::Timings, clients, page, progress, reference, tools::Tools, upstreams, workspace};
+use crate::{
+    browser, ci::Timings, clients, page, probe, progress, reference, tools::Tools, upstreams, workspace,
+};
 
 /// Everything that can be built where only the package registries are reachable: what clippy looks at.
 pub(crate) const NATIVE_FEATURES: &str = "msao-models/vulkan,msao-server/vulkan";

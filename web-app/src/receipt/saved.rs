@@ -22,7 +22,13 @@ impl TurnReceipt {
     /// for the shipped pair are about as much again. The receipt's own operations are counted, this is an estimate.
     pub fn spared_flops(&self) -> Option<i64> {
         let weights = i64::try_from(self.target_parameters?).ok()?;
-        let whole: u32 = self.whole_tokens.iter().sum();
+        // A picture that was split has more tokens than one in one piece.
+        let given = |modality| {
+            let cloud = self.cloud.iter().flat_map(|cloud| &cloud.modalities);
+            cloud.filter(|one| one.modality == modality).map(|one| one.given_tokens).sum::<u32>()
+        };
+        let [pictures, sound] = self.whole_tokens;
+        let whole = pictures.max(given(Modality::Vision)) + sound.max(given(Modality::Audio));
         let tokens = match &self.cloud {
             Some(cloud) => {
                 let media = cloud.modalities.iter().filter(|one| one.modality != Modality::Text);
@@ -38,6 +44,8 @@ impl TurnReceipt {
 
 #[cfg(test)]
 mod tests {
+    use msao_protocol::ModalityAction;
+
     use super::*;
     use crate::receipt::fixtures::receipt;
 
@@ -48,6 +56,17 @@ mod tests {
         let alone = TurnReceipt { cloud: None, ..receipt() };
         assert_eq!(alone.spared_flops(), Some(2 * 1_000_000 * (72 + 2)));
         assert_eq!(TurnReceipt { target_parameters: None, ..receipt() }.spared_flops(), None);
+    }
+
+    #[test]
+    fn tiles_that_were_left_out_are_spared_and_told() {
+        let mut receipt = receipt();
+        receipt.plan.modalities[0].action = ModalityAction::Whole;
+        let vision = &mut receipt.cloud.as_mut().unwrap().modalities[0];
+        (vision.prompt_tokens, vision.given_tokens, vision.inputs, vision.kept_inputs) = (256, 1_088, 17, 4);
+        assert_eq!(receipt.spared_flops(), Some(2 * 1_000_000 * (1_088 - 256 - 3)));
+        let lines = receipt.modality_lines(&receipt.plan.modalities[0]);
+        assert!(lines.contains(&("Tokens kept", "256 of 1088, 4 of 17 tiles".to_owned())), "{lines:?}");
     }
 
     #[test]

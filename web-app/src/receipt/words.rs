@@ -49,18 +49,24 @@ impl TurnReceipt {
             let per_frame = mas.patches.checked_div(mas.kept_frames).unwrap_or(0);
             (Some(mas.kept_patches + mas.kept_windows), per_frame * mas.frames + mas.windows)
         });
-        let whole = if of_model > 0 { of_model } else { scored };
+        let mut cloud = self.cloud.iter().flat_map(|receipt| &receipt.modalities);
+        let cloud = cloud.find(|read| read.modality == one.modality);
+        // A picture that was split has more tokens than one in one piece.
+        let given = cloud.map_or(0, |read| read.given_tokens);
+        let whole = if of_model > 0 { of_model.max(given) } else { scored.max(given) };
         if whole == 0 {
             return "–".to_owned();
         }
-        let read = self.cloud.iter().flat_map(|receipt| &receipt.modalities);
-        let read = read.filter(|read| read.modality == one.modality).map(|read| read.prompt_tokens).next();
+        let read = cloud.map(|read| read.prompt_tokens);
         let kept = match one.action {
             ModalityAction::Drop => 0,
             ModalityAction::Whole => read.unwrap_or(whole),
             ModalityAction::Edge | ModalityAction::Pruned => read.or(kept).unwrap_or(whole),
         };
-        format!("{kept} of {whole}")
+        match cloud.filter(|read| one.action.leaves_device() && read.kept_inputs < read.inputs) {
+            Some(read) => format!("{kept} of {whole}, {} of {} tiles", read.kept_inputs, read.inputs),
+            None => format!("{kept} of {whole}"),
+        }
     }
 
     /// Who wrote, and what it took.
