@@ -326,7 +326,13 @@ export interface Encoded {
 
 /** What one side did. */
 export interface Receipt {
-  modalities: { modality: "text" | "vision" | "audio"; bytes: number; prompt_tokens: number }[];
+  modalities: {
+    modality: "text" | "vision" | "audio"; bytes: number; prompt_tokens: number;
+    /** Prompt tokens that all of it would have become; 0 where that is not known. */
+    given_tokens: number;
+    /** Tiles, whole pictures and frames, or recordings; and those of which something was looked at. */
+    inputs: number; kept_inputs: number;
+  }[];
   prompt_tokens: number;
   completion_tokens: number;
   /** Milliseconds, in order. */

@@ -342,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn a_request_may_say_whether_tiles_are_left_unread() {
+        let prunes = |more: Value| request(&more).unwrap().prunes_tiles();
+        assert_eq!(prunes(json!({})), None);
+        assert_eq!(prunes(json!({"msao": {}})), None);
+        assert_eq!(prunes(json!({"msao": {"prune_tiles": true}})), Some(true));
+        assert_eq!(prunes(json!({"msao": {"prune_tiles": false}})), Some(false));
+        let misspelt = refusal(&json!({"msao": {"prune": true}}));
+        assert!(misspelt["error"]["message"].as_str().unwrap().contains("prune_tiles"), "{misspelt}");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_told_with_its_place() {
         let refusal = refusal(&json!({"messages": [{"role": "user", "content": [{"text": "no type"}]}]}));
         assert_eq!(refusal["error"]["param"], "messages[0].content[0]");
