@@ -30,26 +30,27 @@ pub(crate) fn weights_bytes(config: &ModelConfig, format: WeightsFormat) -> u64 
     tensors.iter().map(|(name, shape)| stored_bytes(name, shape, format)).sum()
 }
 
-struct Tensors(Vec<(String, Vec<usize>)>);
+/// A list of tensors in the making.
+pub(crate) struct Tensors(pub(crate) Vec<(String, Vec<usize>)>);
 
 impl Tensors {
-    fn add(&mut self, name: &str, shape: &[usize]) {
+    pub(crate) fn add(&mut self, name: &str, shape: &[usize]) {
         self.0.push((name.to_owned(), shape.to_vec()));
     }
 
-    fn dense(&mut self, name: &str, inputs: usize, outputs: usize, has_bias: bool) {
+    pub(crate) fn dense(&mut self, name: &str, inputs: usize, outputs: usize, has_bias: bool) {
         self.add(&format!("{name}.weight"), &[outputs, inputs]);
         if has_bias {
             self.add(&format!("{name}.bias"), &[outputs]);
         }
     }
 
-    fn layer_norm(&mut self, name: &str, size: usize) {
+    pub(crate) fn layer_norm(&mut self, name: &str, size: usize) {
         self.add(&format!("{name}.weight"), &[size]);
         self.add(&format!("{name}.bias"), &[size]);
     }
 
-    fn attention(&mut self, name: &str, size: usize, has_key_bias: bool) {
+    pub(crate) fn attention(&mut self, name: &str, size: usize, has_key_bias: bool) {
         for (part, has_bias) in
             [("q_proj", true), ("k_proj", has_key_bias), ("v_proj", true), ("out_proj", true)]
         {
@@ -74,7 +75,7 @@ impl Tensors {
         self.layer_norm(&format!("{name}.post_layernorm"), size);
     }
 
-    fn audio(&mut self, name: &str, config: &AudioConfig) {
+    pub(crate) fn audio(&mut self, name: &str, config: &AudioConfig) {
         const TAPS: usize = 3;
         let (size, inner) = (config.d_model, config.encoder_ffn_dim);
         for (convolution, inputs) in [("conv1", config.num_mel_bins), ("conv2", size)] {

@@ -5,6 +5,7 @@
 //! - [`Generation`] writes token by token, or checks a run of drafts in one pass.
 //! - [`FirstLayers`] and [`LastLayers`] are one decoder cut in two, for a device each.
 //! - [`MasProbe`] says which modalities and patches matter; [`KeptTokens`] leaves the others out.
+//! - [`speech::Whisper`] writes down what is said in a recording, for checkpoints that cannot hear.
 //! - [`CheckpointFiles`] holds a checkpoint's files; [`device`] opens the device to run it on.
 //!
 //! The modules know tensors and nothing of networks, browsers or plans.
@@ -38,6 +39,8 @@ mod rope;
 mod saliency;
 mod seeing;
 pub mod shapes;
+#[cfg(feature = "flex")]
+pub mod speech;
 pub mod split;
 pub mod text;
 pub mod vision;

@@ -146,7 +146,12 @@ impl<'a> Weights<'a> {
 
     /// Holds the headers against everything that a configuration asks for, before a value is read.
     pub(crate) fn check(&self, config: &ModelConfig) -> Result<(), ModelError> {
-        for (name, shape) in expected_tensors(config) {
+        self.check_tensors(expected_tensors(config))
+    }
+
+    /// As [`Self::check`] for tensors by name.
+    pub(crate) fn check_tensors(&self, tensors: Vec<(String, Vec<usize>)>) -> Result<(), ModelError> {
+        for (name, shape) in tensors {
             match self.find(&name, &shape)? {
                 Stored::Numbers(found) => found.file.unread.borrow_mut().insert(name),
                 Stored::Int8([values, scales]) | Stored::Q4([values, scales]) => {

@@ -36,15 +36,15 @@ struct Layer {
 }
 
 #[derive(Debug)]
-struct Norm {
+pub(super) struct Norm {
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
 
 #[derive(Debug)]
-struct Dense {
-    weight: PackedWeight,
-    bias: Vec<f32>,
+pub(super) struct Dense {
+    pub(super) weight: PackedWeight,
+    pub(super) bias: Vec<f32>,
 }
 
 impl HostEncoder {
@@ -156,18 +156,18 @@ impl Layer {
 }
 
 impl Norm {
-    fn load(scope: &Scope<'_>, size: usize) -> Result<Self, ModelError> {
+    pub(super) fn load(scope: &Scope<'_>, size: usize) -> Result<Self, ModelError> {
         Ok(Self { weight: scope.values("weight", &[size])?, bias: scope.values("bias", &[size])? })
     }
 
-    fn apply(&self, x: &[f32], eps: f32, out: &mut [f32]) {
+    pub(super) fn apply(&self, x: &[f32], eps: f32, out: &mut [f32]) {
         layer_norm(x, &self.weight, &self.bias, eps, out);
     }
 }
 
 impl Dense {
     /// Layers over the same inputs as one: each with its outputs, and whether it has a bias.
-    fn load(layers: &[(Scope<'_>, usize, bool)], inputs: usize) -> Result<Self, ModelError> {
+    pub(super) fn load(layers: &[(Scope<'_>, usize, bool)], inputs: usize) -> Result<Self, ModelError> {
         let (mut joined, mut bias): (Option<StoredWeight>, _) = (None, Vec::new());
         for (scope, outputs, has_bias) in layers {
             let weight = scope.dense("weight", &[*outputs, inputs])?;
@@ -182,7 +182,7 @@ impl Dense {
     }
 }
 
-fn add_rows(x: &mut [f32], bias: &[f32]) {
+pub(super) fn add_rows(x: &mut [f32], bias: &[f32]) {
     for row in x.chunks_exact_mut(bias.len()) {
         row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
     }

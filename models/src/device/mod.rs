@@ -17,6 +17,8 @@ mod gpu;
 mod host_decoder;
 #[cfg(feature = "flex")]
 mod host_encoder;
+#[cfg(feature = "flex")]
+mod host_speech;
 #[cfg(not(feature = "gpu"))]
 mod no_gpu;
 #[cfg(not(feature = "flex"))]
@@ -30,6 +32,8 @@ pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multipl
 pub(crate) use host_decoder::{HostCache, HostDecoder, HostSegment};
 #[cfg(feature = "flex")]
 pub(crate) use host_encoder::HostEncoder;
+#[cfg(feature = "flex")]
+pub(crate) use host_speech::{Heard, SpeechDecoder};
 #[cfg(not(feature = "gpu"))]
 pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multiplies, product};
 #[cfg(not(feature = "flex"))]
