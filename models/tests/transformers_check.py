@@ -86,8 +86,10 @@ def main() -> None:
     print(f"transformers: {sum(map(len, found.values())) - len(wrong)} answers equal, {len(wrong)} differ")
     sys.path.insert(0, str(Path(__file__).resolve().parent / "reference"))
     import make_published_golden
+    import make_speech_golden
 
-    sys.exit(bool(wrong) or bool(make_published_golden.check()))
+    differing = [make_published_golden.check(), make_speech_golden.check()]
+    sys.exit(bool(wrong) or any(differing))
 
 
 if __name__ == "__main__":

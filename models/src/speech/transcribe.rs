@@ -230,7 +230,7 @@ impl Whisper {
     }
 
     /// The spectrogram of a recording, and how many of its frames have sound; a short one is filled with silence first.
-    fn spectrogram(&self, recording: &Pcm) -> (Vec<f32>, usize) {
+    pub(super) fn spectrogram(&self, recording: &Pcm) -> (Vec<f32>, usize) {
         let resampler = Resampler::new(recording.sample_rate_hz(), RATE_HZ);
         let mut samples = resampler.resample(recording.samples(), usize::MAX);
         let window = 2 * self.parts.config.max_source_positions * HOP;

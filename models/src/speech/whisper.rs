@@ -12,7 +12,7 @@ use crate::audio::AudioTower;
 use crate::checkpoint::Weights;
 use crate::device::{self, Device, Heard, SpeechDecoder};
 use crate::error::ModelError;
-use crate::preprocess::MelSpectrogram;
+use crate::preprocess::{MelSpectrogram, Pcm};
 use crate::text::TextTokenizer;
 use crate::weight_files::WeightFiles;
 use crate::weights_format::WeightsFormat;
@@ -166,6 +166,15 @@ impl Whisper {
         let mel = Tensor::<3>::from_data(TensorData::new(mel, shape), &self.parts.device);
         let data = self.parts.encoder.forward(mel).into_data();
         data.try_into_vec().map_err(|error| ModelError::ReadBack { reason: format!("{error:?}") })
+    }
+
+    /// What the encoder makes of a recording's first window; shapes as of [`Self::encode`].
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn hear_start(&self, recording: &Pcm) -> Result<Vec<f32>, ModelError> {
+        let (mel, _) = self.spectrogram(recording);
+        self.encode(self.window(&mel, 0))
     }
 
     /// Scores of what follows each of some tokens about a window, before any rule.

@@ -96,8 +96,8 @@ def weight(name, shape, end):
     values = published.weight(name, shape)
     if "embed_tokens" in name:
         values = values * np.float32(2.25)
-        values[end] *= np.float32(3)
-    return values * np.float32(4) if "decoder.embed_positions" in name else values
+        values[end] *= np.float32(2.5)
+    return values * np.float32(6) if "decoder.embed_positions" in name else values
 
 
 def recording(seconds):
