@@ -25,7 +25,7 @@ pub use plan::{
     AnswerMode, KeepMask, KeptParts, MasReceipt, ModalityAction, ModalityPlanReceipt, PlanChange, PlanReason,
     PlanReceipt, Policy, PredictedCost, ShadowCheck, Strategy, TokenFate, TokenOrigin, TokenSource,
 };
-pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind};
+pub use receipt::{Modality, ModalityReceipt, Receipt, Span, SpanKind, SpeechReceipt};
 pub use server::{
     AudioGrid, FinishReason, ImageGrid, ModelInfo, PictureSize, ServerMessage, SettledToken, Token, Verified,
     Vocabulary,

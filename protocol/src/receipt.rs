@@ -39,6 +39,8 @@ pub struct Receipt {
     pub proposed_drafts: u32,
     /// Draft tokens that stand.
     pub accepted_drafts: u32,
+    /// What became of what was said, where it was written down before the model read it.
+    pub speech: Option<SpeechReceipt>,
     /// Floating-point operations of towers and decoder, counted from the configuration; 0 where they are not known, as
     /// with an engine that this server only asks.
     pub flops: u64,
@@ -57,6 +59,23 @@ impl Receipt {
         (self.completion_tokens > 1 && decode_ms > 0.0)
             .then(|| f64::from(self.completion_tokens) / decode_ms * 1000.0)
     }
+}
+
+/// How recordings became text, for a model that cannot hear. The text itself is in the prompt, not here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpeechReceipt {
+    /// The checkpoint that wrote it down.
+    pub model: String,
+    /// Code of the language that was heard, such as `en`.
+    pub language: String,
+    /// Geometric mean of its tokens' probabilities, 0 to 1; 0 where nothing was heard.
+    pub confidence: f32,
+    /// Seconds of sound.
+    pub seconds: f64,
+    /// Bytes of sound that crossed the network.
+    pub bytes: u64,
+    /// Tokens that were written.
+    pub tokens: u32,
 }
 
 /// What became of one modality.
@@ -114,4 +133,6 @@ pub enum SpanKind {
     Wait,
     /// Cutting out what is kept of the media.
     Prune,
+    /// Writing down what is said in a recording, for a model that cannot hear.
+    Transcribe,
 }

@@ -200,6 +200,7 @@ fn stage_of(kind: SpanKind) -> &'static str {
         SpanKind::Verify => "verify",
         SpanKind::Wait => "wait",
         SpanKind::Prune => "prune",
+        SpanKind::Transcribe => "transcribe",
     }
 }
 

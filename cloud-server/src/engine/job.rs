@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use msao_protocol::{Ask, FinishReason, Modality, Receipt, SettledToken, Speculation, Token, TokenId, Turn};
+use msao_protocol::{
+    Ask, FinishReason, Modality, Receipt, SettledToken, Span, Speculation, SpeechReceipt, Token, TokenId, Turn,
+};
 use tokio::sync::mpsc;
 
 use super::mailbox::{Drafting, JobHandle, Mailbox};
@@ -29,6 +31,8 @@ pub struct Job {
     is_kept: bool,
     /// Whether its history was not sent, but had been kept.
     is_continued: bool,
+    /// What became of its recordings, where they were written down, and how long that took.
+    heard: Option<(SpeechReceipt, [Span; 2])>,
     mailbox: Arc<Mailbox>,
     events: mpsc::Sender<EngineEvent>,
 }
@@ -116,6 +120,7 @@ pub fn job(ask: Ask, max_new_tokens: u32) -> (Job, JobHandle, Events) {
         owner: Owner::unique(),
         is_kept: false,
         is_continued: false,
+        heard: None,
         mailbox,
         events,
     };
@@ -146,6 +151,22 @@ impl Job {
         ask.history = history;
         ask.continues = None;
         self.is_continued = true;
+    }
+
+    /// Puts what was said in the place of recordings: the texts of all turns in order, the question's last.
+    pub(super) fn hear(&mut self, texts: Vec<String>, heard: SpeechReceipt, spans: [Span; 2]) {
+        let ask = Arc::make_mut(&mut self.ask);
+        let Ask { question, audio, history, .. } = ask;
+        let turns = history.iter_mut().map(|turn| (&mut turn.question, &mut turn.audio));
+        for ((place, audio), text) in turns.chain([(question, audio)]).zip(texts) {
+            (*place, *audio) = (text, None);
+        }
+        self.heard = Some((heard, spans));
+    }
+
+    /// What became of its recordings, where they were written down.
+    pub(super) fn heard(&self) -> Option<&(SpeechReceipt, [Span; 2])> {
+        self.heard.as_ref()
     }
 
     /// Bytes of a modality that came with the question or after it.

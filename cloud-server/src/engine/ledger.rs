@@ -164,7 +164,7 @@ impl Ledger {
         let text = MediaCount { tokens: text_tokens, given_tokens: text_tokens, ..MediaCount::default() };
         let counts = [(Modality::Text, text), (Modality::Vision, self.vision), (Modality::Audio, self.audio)];
         let given = counts.into_iter().filter(|&(modality, _)| job.ask.bytes(modality) > 0);
-        let modalities = given
+        let mut modalities: Vec<ModalityReceipt> = given
             .map(|(modality, count)| ModalityReceipt {
                 modality,
                 bytes: job.received_bytes(modality),
@@ -174,7 +174,22 @@ impl Ledger {
                 kept_inputs: count.inputs as u32,
             })
             .collect();
-        Receipt { modalities, ..self.receipt }
+        let mut receipt = self.receipt;
+        if let Some((heard, spans)) = job.heard() {
+            // Its words are tokens of text.
+            let (modality, bytes) = (Modality::Audio, heard.bytes);
+            modalities.push(ModalityReceipt {
+                modality,
+                bytes,
+                prompt_tokens: 0,
+                given_tokens: 0,
+                inputs: 1,
+                kept_inputs: 1,
+            });
+            receipt.spans.splice(..0, spans.iter().copied());
+            receipt.speech = Some(heard.clone());
+        }
+        Receipt { modalities, ..receipt }
     }
 }
 

@@ -9,12 +9,14 @@ mod admission;
 mod edge_drafts;
 mod embedded;
 mod error;
+mod hearing;
 mod job;
 mod ledger;
 mod line;
 mod mailbox;
 mod openai;
 mod owner;
+mod speech;
 mod stage;
 mod statistics;
 mod verify_job;
@@ -22,6 +24,7 @@ mod verify_job;
 pub use admission::{Busy, BusyReason, Place};
 pub use embedded::{Checkpoints, EmbeddedConfig, EmbeddedEngine};
 pub use error::EngineError;
+pub use hearing::Hearing;
 pub use job::{Answer, EngineEvent, Events, Job, MAX_PROPOSED_TOKENS, TokenLogprob, TokenLogprobs, job};
 pub use mailbox::JobHandle;
 pub use openai::{
@@ -29,6 +32,7 @@ pub use openai::{
     UpstreamError, UpstreamStatus,
 };
 pub use owner::Owner;
+pub use speech::{Full, RETRY_MS as SPEECH_RETRY_MS, Speech};
 pub use statistics::{EngineStatistics, KvStatistics};
 pub use verify_job::{VerifyJob, verify_job};
 

@@ -97,6 +97,28 @@ fn image_budget(limits: &Limits) -> ImageBudget {
     }
 }
 
+/// Decodes a recording by itself, as [`decode`] does within a question.
+///
+/// # Errors
+/// When it cannot be used, or nothing can be heard in it.
+pub(crate) fn decode_recording(
+    audio: &AudioInput,
+    limits: &Limits,
+    model: &ModelInfo,
+) -> Result<Pcm, Refusal> {
+    let alone = decode_question("", &[], Some(audio), limits, model)?;
+    alone.audio.ok_or_else(|| Refusal::new(ErrorCode::NotAudio, "there is no recording: send one"))
+}
+
+/// Decodes a file of sound that may be longer than a question.
+///
+/// # Errors
+/// When it is over its budget, or cannot be read.
+pub(crate) fn decode_sound(bytes: &[u8], limits: &Limits) -> Result<Pcm, Refusal> {
+    let budget = AudioBudget { max_bytes: limits.message_bytes.into(), max_seconds: Pcm::MAX_SECONDS };
+    Ok(read_wav(bytes, &budget)?)
+}
+
 fn decode_audio(bytes: &[u8], limits: &Limits) -> Result<Pcm, MediaError> {
     let limit_s = f64::from(limits.audio_s);
     let budget =

@@ -13,7 +13,7 @@ mod kept;
 mod properties;
 
 pub(crate) use check::{check_ask, check_attach, effective_limits, name_of};
-pub(crate) use decode::decode;
+pub(crate) use decode::{decode, decode_recording, decode_sound};
 pub(crate) use drafting::{check_draft, check_speculation, check_verify};
 pub(crate) use history::check_history;
 

@@ -253,6 +253,7 @@ pub fn span_word(kind: SpanKind) -> &'static str {
         SpanKind::Verify => "verify",
         SpanKind::Wait => "wait",
         SpanKind::Prune => "cut out",
+        SpanKind::Transcribe => "write down",
     }
 }
 
