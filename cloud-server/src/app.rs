@@ -16,7 +16,7 @@ use crate::api::{self, Api, ImageHost, Metrics};
 use crate::assets::{self, Assets};
 use crate::config::Timeouts;
 use crate::drain::{Drain, Ending};
-use crate::engine::Engine;
+use crate::engine::{Engine, Speech};
 use crate::intake;
 use crate::origin::Origins;
 use crate::request_id::name_request;
@@ -41,6 +41,8 @@ pub struct AppState {
     pub access: Access,
     /// The files that are served.
     pub assets: Assets,
+    /// What writes recordings down, where there is such a thing.
+    pub speech: Option<Speech>,
     /// Set when the server stops.
     pub drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
@@ -71,6 +73,7 @@ impl AppState {
             origins,
             access: Access::of_this_machine(),
             assets,
+            speech: None,
             drain: Drain::default(),
             api: Api::new(&limits, timeouts.silence),
             sessions: Arc::new(Semaphore::new(max_sessions)),

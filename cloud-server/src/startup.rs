@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{HttpServer, web};
+use msao_models::speech::{Whisper, WhisperFiles};
 use msao_models::{CheckpointFiles, DeviceKind, ModelConfig, ModelError};
 
 use crate::access::{Access, AccessError};
@@ -19,7 +20,7 @@ use crate::checkpoint_places::CheckpointPlaces;
 use crate::config::{ServerConfig, Timeouts};
 use crate::doctor::available_memory_bytes;
 use crate::edge_models::EdgeModels;
-use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine};
+use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine, Hearing, Speech};
 use crate::origin::Origins;
 use crate::upstream_config::{self, UpstreamConfigError};
 
@@ -77,6 +78,11 @@ pub enum StartupError {
         /// What is wrong with it.
         source: ModelError,
     },
+    /// The speech model has no thread to run on.
+    #[error(
+        "the system gives no thread for the speech model: {0}; allow this server more, or leave --speech out"
+    )]
+    SpeechThread(#[source] io::Error),
     /// The upstream engines cannot be used as told.
     #[error(transparent)]
     Upstream(#[from] UpstreamConfigError),
@@ -98,6 +104,14 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     } else {
         Arc::new(start_embedded(config, &places)?)
     };
+    let speech = config.speech.as_ref().map(|path| start_speech(config, path)).transpose()?;
+    let engine = match &speech {
+        Some(speech) => {
+            let attach_wait = Duration::from_secs(config.attach_s.into());
+            Hearing::before(engine, speech, config.limits, attach_wait)
+        }
+        None => engine,
+    };
     let edge_models = EdgeModels::new(places.edge_models);
     edge_models.prepare();
     let assets = Assets { page: config.page.clone(), edge_models };
@@ -106,6 +120,7 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let mut state =
         AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
     state.access = access;
+    state.speech = speech;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 
@@ -147,6 +162,19 @@ fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<Em
     };
     let checkpoints = Checkpoints { target: read(path.clone())?, draft: draft_path.map(read).transpose()? };
     EmbeddedEngine::start(&checkpoints, &embedded).map_err(|source| StartupError::Checkpoint { path, source })
+}
+
+/// Loads what writes recordings down.
+fn start_speech(config: &ServerConfig, path: &Path) -> Result<Speech, StartupError> {
+    let unusable = |source| StartupError::Checkpoint { path: path.to_owned(), source };
+    tracing::info!(checkpoint = %path.display(), "loading the speech model");
+    let files = WhisperFiles::from_dir(path).map_err(unusable)?;
+    let (weights_format, memory_limit_bytes) = (config.weights_format, available_memory_bytes());
+    let files = WhisperFiles { weights_format, memory_limit_bytes, ..files };
+    let whisper = Whisper::load(&files).map_err(unusable)?;
+    let name = path.canonicalize().ok();
+    let name = name.as_deref().unwrap_or(path).file_name().map(|name| name.to_string_lossy());
+    Speech::start(&name.unwrap_or("whisper".into()), whisper).map_err(StartupError::SpeechThread)
 }
 
 /// The folder of the draft model: the one named, or the shipped model's own small sibling.

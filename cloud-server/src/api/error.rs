@@ -7,7 +7,7 @@ use actix_web::{HttpResponse, ResponseError};
 use msao_protocol::ErrorCode;
 use serde::Serialize;
 
-use crate::engine::{Busy, EngineError};
+use crate::engine::{Busy, EngineError, Full, SPEECH_RETRY_MS};
 use crate::intake::Refusal;
 
 /// What OpenAI's clients look at before [`RETRY_AFTER`], in milliseconds.
@@ -76,6 +76,18 @@ impl ApiError {
         let message = format!("there is no model `{asked}` on this server: ask for `{name}`");
         let error = Self::new(StatusCode::NOT_FOUND, "model_not_found", message);
         Self { param: Some("model".to_owned()), ..error }
+    }
+
+    /// Nothing here writes recordings down.
+    pub(crate) fn no_speech() -> Self {
+        let message = "this server has no speech model: its operator names one with --speech";
+        Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+    }
+
+    /// Too many recordings wait to be written down.
+    pub(crate) fn full_of_speech(full: Full) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", full.to_string());
+        Self { retry_after_ms: Some(SPEECH_RETRY_MS), ..error }
     }
 
     /// There is no such address.

@@ -11,6 +11,7 @@
 //! | [`answering`], [`visible`] | the engine's events become the text that is shown |
 //! | [`reply`], [`sse`], [`error`] | answers, streams and failures in OpenAI's form |
 //! | [`models`], [`health`] | what answers here, and whether it does |
+//! | [`transcriptions`], [`transcription_form`], [`transcript_formats`] | recordings become text |
 //! | [`metrics`], [`watch`], [`engine_metrics`] | what is counted, and where |
 //! | [`openapi`] | the description, and a page to read it |
 //!
@@ -36,6 +37,9 @@ mod prediction;
 mod reply;
 mod request;
 mod sse;
+mod transcript_formats;
+mod transcription_form;
+mod transcriptions;
 mod visible;
 mod watch;
 
@@ -110,6 +114,16 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             web::resource("/v1/chat/completions")
                 .route(web::post().to(chat::complete))
+                .default_service(wrong_method()),
+        )
+        .service(
+            web::resource("/v1/audio/transcriptions")
+                .route(web::post().to(transcriptions::transcribe))
+                .default_service(wrong_method()),
+        )
+        .service(
+            web::resource("/v1/audio/translations")
+                .route(web::post().to(transcriptions::translate))
                 .default_service(wrong_method()),
         )
         .service(

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use msao_models::speech::{Options, Transcript};
-use msao_protocol::{Ask, AudioGrid, AudioInput, ErrorCode, Limits, Modality, Span, SpanKind, SpeechReceipt, TokenId};
+use msao_protocol::{
+    Ask, AudioGrid, AudioInput, ErrorCode, Limits, Modality, Span, SpanKind, SpeechReceipt, TokenId,
+};
 
 use super::speech::{Question, Speech, Writer};
 use super::{
-    Busy, Engine, EngineError, EngineEvent, EngineInfo, EngineStatistics, Job, Owner, Place, Readiness, VerifyJob,
+    Busy, Engine, EngineError, EngineEvent, EngineInfo, EngineStatistics, Job, Owner, Place, Readiness,
+    VerifyJob,
 };
 use crate::intake::{self, Refusal};
 
@@ -179,7 +182,12 @@ impl Ears {
     }
 
     /// What is said in one recording; `None` for a job that nobody wants any more.
-    fn listen(&self, audio: &AudioInput, job: &Job, writer: &Writer) -> Result<Option<Transcript>, EngineError> {
+    fn listen(
+        &self,
+        audio: &AudioInput,
+        job: &Job,
+        writer: &Writer,
+    ) -> Result<Option<Transcript>, EngineError> {
         let recording = intake::decode_recording(audio, &self.limits, &self.info.model)?;
         let written = writer.write(&recording, &Options::default(), &|| job.is_cancelled(), false);
         if job.is_cancelled() { Ok(None) } else { written.map(Some) }

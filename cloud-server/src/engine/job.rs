@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use msao_protocol::{
-    Ask, FinishReason, Modality, Receipt, SettledToken, Span, Speculation, SpeechReceipt, Token, TokenId, Turn,
+    Ask, FinishReason, Modality, Receipt, SettledToken, Span, Speculation, SpeechReceipt, Token, TokenId,
+    Turn,
 };
 use tokio::sync::mpsc;
 

@@ -238,7 +238,13 @@ impl Writer {
             // Not what was said: that belongs to whoever said it.
             let (seconds, windows) = (transcript.duration_s, transcript.windows);
             let took_ms = began.elapsed().as_millis() as u64;
-            tracing::info!(seconds, windows, tokens = transcript.tokens_written, took_ms, "wrote a recording down");
+            tracing::info!(
+                seconds,
+                windows,
+                tokens = transcript.tokens_written,
+                took_ms,
+                "wrote a recording down"
+            );
         }
         written
     }
