@@ -8,6 +8,7 @@
 
 #[expect(dead_code, reason = "the other family of published checkpoints has more of it")]
 mod published_checkpoint;
+#[allow(dead_code, reason = "a server wants them as files")]
 mod speech_checkpoint;
 
 use std::ops::ControlFlow;

@@ -20,6 +20,10 @@ mod raw_socket;
 mod sampling;
 mod sessions;
 mod speculation;
+mod speech;
+#[path = "../../../models/tests/speech_checkpoint/mod.rs"]
+#[allow(dead_code, reason = "recordings are of another kind here")]
+mod speech_checkpoint;
 mod startup;
 mod steering;
 mod support;

@@ -72,7 +72,7 @@ fn start_with(folder: &Path, flags: &[&str]) -> Result<AppState, StartupError> {
     prepare(&ServerConfig::parse_from(arguments.iter().chain(flags)))
 }
 
-async fn session(state: Data<AppState>) -> Client {
+pub(crate) async fn session(state: Data<AppState>) -> Client {
     let (server, address) = listen(state, ([127, 0, 0, 1], 0).into()).unwrap();
     actix_web::rt::spawn(server);
     let (socket, _response) = connect_async(format!("ws://{address}/v1/session")).await.unwrap();

@@ -25,6 +25,29 @@ pub(crate) fn recording(seconds: f64) -> Pcm {
 
 /// The files of a family.
 pub(crate) fn files(family: &str) -> WhisperFiles {
+    let [config_json, generation_json, preprocessor_json, tokenizer_json, safetensors] = contents(family);
+    let safetensors = safetensors.into();
+    WhisperFiles {
+        config_json,
+        generation_json,
+        preprocessor_json,
+        tokenizer_json,
+        safetensors,
+        ..WhisperFiles::default()
+    }
+}
+
+/// The names of [`contents`].
+pub(crate) const NAMES: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "model.safetensors",
+];
+
+/// What the files of a family hold.
+pub(crate) fn contents(family: &str) -> [Vec<u8>; 5] {
     let name = match family {
         "multilingual" => "whisper-tiny",
         "english" => "whisper-tiny.en",
@@ -53,14 +76,13 @@ pub(crate) fn files(family: &str) -> WhisperFiles {
     let end = config["eos_token_id"].as_u64().expect("an id") as usize;
     let config_json = config.to_string().into_bytes();
     let tensors = WhisperConfig::from_json(&config_json).expect("a configuration").tensors();
-    WhisperFiles {
+    [
         config_json,
-        tokenizer_json: tokenizer(&generation, end),
-        generation_json: generation.to_string().into_bytes(),
-        preprocessor_json: preprocessor.to_string().into_bytes(),
-        safetensors: safetensors(&tensors, end).into(),
-        ..WhisperFiles::default()
-    }
+        generation.to_string().into_bytes(),
+        preprocessor.to_string().into_bytes(),
+        tokenizer(&generation, end),
+        safetensors(&tensors, end),
+    ]
 }
 
 /// A vocabulary of the published size with few words, and the tokens with a meaning behind it.
