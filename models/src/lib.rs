@@ -39,7 +39,6 @@ mod rope;
 mod saliency;
 mod seeing;
 pub mod shapes;
-#[cfg(feature = "flex")]
 pub mod speech;
 pub mod split;
 pub mod text;

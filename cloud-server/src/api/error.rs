@@ -81,7 +81,7 @@ impl ApiError {
     /// Nothing here writes recordings down.
     pub(crate) fn no_speech() -> Self {
         let message = "this server has no speech model: its operator names one with --speech";
-        Self::new(StatusCode::NOT_FOUND, "model_not_found", message)
+        Self::invalid("model", "no_speech_model", message)
     }
 
     /// Too many recordings wait to be written down.

@@ -84,7 +84,8 @@ impl Engine for Hearing {
             let mut waiting = Some((place, job));
             return self.speech.park(Box::new(move || {
                 let (_, job) = waiting.as_mut()?;
-                let is_over = job.complete() || job.is_cancelled() || Instant::now() > until;
+                let is_over =
+                    job.complete() || job.is_cancelled() || job.is_refused() || Instant::now() > until;
                 let (place, job) = if is_over { waiting.take()? } else { return None };
                 Some(question(Arc::clone(&ears), place, job))
             }));

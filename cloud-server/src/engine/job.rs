@@ -210,6 +210,11 @@ impl Job {
         self.mailbox.speculation()
     }
 
+    /// Whether the job has to fail; see [`Self::take_refusal`].
+    pub(super) fn is_refused(&self) -> bool {
+        self.mailbox.is_refused()
+    }
+
     /// Why the job has to fail, if something sent for it was refused.
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         self.mailbox.take_refusal()

@@ -79,6 +79,10 @@ impl Mailbox {
         self.lock().speculation
     }
 
+    pub(super) fn is_refused(&self) -> bool {
+        self.lock().refusal.is_some()
+    }
+
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         self.lock().refusal.take()
     }

@@ -161,7 +161,7 @@ async fn what_cannot_be_written_down_is_refused_with_the_field_to_blame() {
 
     let without = Data::new(world.start(&[]).unwrap());
     let (status, body) = post(&without, PATH, form(&[own], Some(&sound))).await;
-    assert!(status == StatusCode::NOT_FOUND && body.contains("--speech"), "{body}");
+    assert!(status == StatusCode::BAD_REQUEST && body.contains("--speech"), "{body}");
 }
 
 fn ids(answer: &Answer) -> Vec<u32> {
@@ -174,7 +174,7 @@ async fn a_model_that_cannot_hear_answers_what_was_said_as_if_it_had_been_typed(
     let state = world.start_hearing();
     let grid = state.engine.info().model.audio.unwrap();
     assert_eq!((state.limits.audio_s, grid.tokens, grid.window_samples), (4.0, 8, 8_000));
-    let mut client = published::session(state).await;
+    let mut client = published::session(Data::new(state)).await;
     let sound = wav(2, 16_000, 60);
     let said = alone(&world.speech(), &sound, &Options::default());
 

@@ -37,7 +37,9 @@ pub(crate) use host_speech::{Heard, SpeechDecoder};
 #[cfg(not(feature = "gpu"))]
 pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multiplies, product};
 #[cfg(not(feature = "flex"))]
-pub(crate) use no_host::{HostCache, HostDecoder, HostEncoder, HostSegment, PackedWeight};
+pub(crate) use no_host::{
+    Heard, HostCache, HostDecoder, HostEncoder, HostSegment, PackedWeight, SpeechDecoder,
+};
 
 /// A kind of device, as named on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +89,15 @@ pub async fn open(kind: DeviceKind) -> Result<Device, ModelError> {
     }
 }
 
+/// The CPU, for what runs there only.
 #[cfg(feature = "flex")]
-fn open_cpu() -> Result<Device, ModelError> {
+pub(crate) fn open_cpu() -> Result<Device, ModelError> {
     Ok(Device::flex())
 }
 
+/// The CPU, for what runs there only.
 #[cfg(not(feature = "flex"))]
-fn open_cpu() -> Result<Device, ModelError> {
+pub(crate) fn open_cpu() -> Result<Device, ModelError> {
     Err(not_compiled(DeviceKind::Cpu, "flex"))
 }
 

@@ -9,6 +9,7 @@ use crate::checkpoint::Scope;
 use crate::config::TextConfig;
 use crate::encoder::{EncoderShape, LayerNames};
 use crate::error::ModelError;
+use crate::speech::WhisperConfig;
 
 /// A weight matrix in the CPU kernel's own order, of which there is none.
 #[derive(Debug)]
@@ -25,6 +26,18 @@ pub(crate) enum HostEncoder {}
 /// A cache on a CPU, of which there is none.
 #[derive(Debug, Clone)]
 pub(crate) enum HostCache {}
+
+/// A decoder of speech on a CPU, of which there is none.
+#[derive(Debug)]
+pub(crate) enum SpeechDecoder {}
+
+/// What was heard on a CPU, which is nothing.
+#[derive(Debug)]
+pub(crate) enum Heard {}
+
+/// What was written there.
+#[derive(Debug)]
+pub(crate) enum Written {}
 
 /// New positions of a cache.
 #[derive(Debug)]
@@ -114,6 +127,28 @@ impl HostEncoder {
     }
 
     pub(crate) fn forward(&self, _x: Tensor<3>, _layers: Range<usize>) -> Tensor<3> {
+        match *self {}
+    }
+}
+
+impl SpeechDecoder {
+    pub(crate) fn load(_scope: &Scope<'_>, _config: &WhisperConfig) -> Result<Self, ModelError> {
+        unreachable!("no CPU is opened where no CPU backend is compiled in")
+    }
+
+    pub(crate) fn hear(&self, _frames: &[f32]) -> Heard {
+        match *self {}
+    }
+
+    pub(crate) fn begin(&self, _capacity: usize) -> Written {
+        match *self {}
+    }
+
+    pub(crate) fn forward(&self, _ids: &[u32], _heard: &Heard, _written: &mut Written) -> Vec<f32> {
+        match *self {}
+    }
+
+    pub(crate) fn scores(&self, _hidden: &[f32]) -> Vec<f32> {
         match *self {}
     }
 }
