@@ -21,7 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::engine_metrics::EngineMetrics;
 use crate::app::AppState;
-use crate::engine::Engine;
+use crate::engine::{Engine, Speech};
 
 /// Seconds: from what a warm small model takes to what nobody waits for.
 const SECONDS: [f64; 16] =
@@ -53,6 +53,9 @@ pub(crate) struct Metrics {
     received_tokens: Family<[Label<&'static str>; 1], Counter>,
     stages: Family<[Label<&'static str>; 1], SecondsCounter>,
     http: Family<[Label<String>; 3], Counter>,
+    transcribed: SecondsCounter,
+    transcriptions: Counter,
+    files_waiting: Gauge,
     sessions: Gauge,
     body_bytes: Gauge,
 }
@@ -78,6 +81,9 @@ impl Metrics {
             received_tokens: Family::default(),
             stages: Family::default(),
             http: Family::default(),
+            transcribed: SecondsCounter::default(),
+            transcriptions: Counter::default(),
+            files_waiting: Gauge::default(),
             sessions: Gauge::default(),
             body_bytes: Gauge::default(),
         };
@@ -147,6 +153,18 @@ impl Metrics {
             self.stages.clone(),
         );
         registry.register("http_requests", "HTTP requests by route, method and status", self.http.clone());
+        registry.register_with_unit(
+            "transcribed",
+            "Sound of files that were written down",
+            seconds(),
+            self.transcribed.clone(),
+        );
+        registry.register("transcriptions", "Files that were written down", self.transcriptions.clone());
+        registry.register(
+            "transcriptions_waiting",
+            "Files that wait to be written down, or are being",
+            self.files_waiting.clone(),
+        );
         registry.register("open_sessions", "Sessions that are open", self.sessions.clone());
         registry.register(
             "held_body_bytes",
@@ -158,6 +176,12 @@ impl Metrics {
     /// A request was refused before it reached the engine.
     pub(crate) fn count_refusal(&self, code: &str) {
         self.refusals.get_or_create(&[("code", code.to_owned())]).inc();
+    }
+
+    /// A file was written down.
+    pub(super) fn note_transcription(&self, seconds: f64) {
+        self.transcriptions.inc();
+        self.transcribed.inc_by(seconds);
     }
 
     pub(super) fn count_outcome(&self, outcome: &'static str) {
@@ -234,6 +258,7 @@ pub(crate) async fn count(
 pub(super) async fn serve(state: web::Data<AppState>) -> HttpResponse {
     let metrics = &state.metrics;
     let level = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    metrics.files_waiting.set(level(state.speech.as_ref().map_or(0, Speech::occupancy)));
     metrics.sessions.set(level(state.open_sessions()));
     metrics.body_bytes.set(level(state.api.bodies.held_bytes()));
     let mut text = String::new();

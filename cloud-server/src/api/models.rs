@@ -1,4 +1,4 @@
-//! The models there are: one.
+//! The models there are: the one that answers, and the one that writes recordings down where there is such a thing.
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::app::AppState;
 
 /// `GET /v1/models`
 pub(super) async fn list(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"object": "list", "data": [describe(&state)]}))
+    HttpResponse::Ok().json(json!({"object": "list", "data": all(&state)}))
 }
 
 /// `GET /v1/models/{model}`
@@ -16,8 +16,9 @@ pub(super) async fn one(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    check(&name, &state.engine.info().model.name)?;
-    Ok(HttpResponse::Ok().json(describe(&state)))
+    let known = all(&state).into_iter().find(|model| model["id"] == name.as_str());
+    let known = known.ok_or_else(|| ApiError::no_model(&name, &state.engine.info().model.name))?;
+    Ok(HttpResponse::Ok().json(known))
 }
 
 /// Fails for any other name than that of the model which answers here.
@@ -28,16 +29,24 @@ pub(super) fn check(name: &str, own: &str) -> Result<(), ApiError> {
     if name == own { Ok(()) } else { Err(ApiError::no_model(name, own)) }
 }
 
-fn describe(state: &AppState) -> Value {
-    let info = state.engine.info();
-    json!({
-        "id": info.model.name,
-        "object": "model",
-        "created": state.api.created_s,
-        "owned_by": "msao",
-        "limits": state.limits,
-        "parameters": info.model.parameters,
-        "device": info.model.device,
-        "hears": info.model.audio.is_some(),
-    })
+fn all(state: &AppState) -> Vec<Value> {
+    let describe = |id: &str, parameters: u64, device: &str, hears: bool| {
+        json!({
+            "id": id,
+            "object": "model",
+            "created": state.api.created_s,
+            "owned_by": "msao",
+            "limits": state.limits,
+            "parameters": parameters,
+            "device": device,
+            "hears": hears,
+        })
+    };
+    let model = &state.engine.info().model;
+    let answers = describe(&model.name, model.parameters, &model.device, model.audio.is_some());
+    let speech = state.speech.iter().map(|speech| {
+        // Whatever the other runs on.
+        describe(speech.name(), speech.num_parameters() as u64, "cpu", true)
+    });
+    std::iter::once(answers).chain(speech).collect()
 }

@@ -75,5 +75,6 @@ async fn write_down(
         transcript = writing => transcript?,
         () = state.drain.handed_back() => return Err(ApiError::stopping()),
     };
+    state.metrics.note_transcription(transcript.duration_s);
     Ok(respond(&transcript, format, name))
 }

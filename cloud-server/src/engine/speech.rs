@@ -30,6 +30,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub struct Speech {
     name: Arc<str>,
     window_s: f64,
+    parameters: usize,
     lines: Arc<Lines>,
     _hold: Arc<Hold>,
 }
@@ -93,10 +94,10 @@ impl Speech {
     pub fn start(name: &str, whisper: Whisper) -> std::io::Result<Self> {
         let lines = Arc::new(Lines::default());
         let writer = Writer { whisper, lines: Arc::clone(&lines) };
-        let window_s = writer.whisper.window_s();
+        let (window_s, parameters) = (writer.whisper.window_s(), writer.whisper.num_parameters());
         spawn_stage("speech", move || writer.run())?;
         let _hold = Arc::new(Hold(Arc::clone(&lines)));
-        Ok(Self { name: name.into(), window_s, lines, _hold })
+        Ok(Self { name: name.into(), window_s, parameters, lines, _hold })
     }
 
     /// The checkpoint's name.
@@ -107,6 +108,11 @@ impl Speech {
     /// Seconds of one window, which is what a question may last.
     pub fn window_s(&self) -> f64 {
         self.window_s
+    }
+
+    /// Weights in the model.
+    pub fn num_parameters(&self) -> usize {
+        self.parameters
     }
 
     /// Files that wait or are written down.

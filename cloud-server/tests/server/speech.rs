@@ -108,6 +108,16 @@ async fn transcriptions_are_the_model_s_own_in_every_format() {
     assert!(post(&state, PATH, of("vtt")).await.1.starts_with("WEBVTT\n\n"));
     assert!(post(&state, PATH, of("srt")).await.1.is_empty() == expected.text().is_empty());
 
+    let app = init_service(create_app(state.clone())).await;
+    let get = async |path: &str| {
+        let response = call_service(&app, TestRequest::get().uri(path).to_request()).await;
+        String::from_utf8(read_body(response).await.to_vec()).unwrap()
+    };
+    let models: Value = serde_json::from_str(&get("/v1/models").await).unwrap();
+    assert_eq!((&models["data"][0]["id"], &models["data"][1]["id"]), (&json!(DEAF), &json!(NAME)));
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains("msao_transcribed_seconds_total 8"), "four formats of two seconds: {metrics}");
+
     let (_, body) = post(&state, PATH, of("verbose_json")).await;
     let json: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&json["language"], &json["duration"]), (&json!("english"), &json!(2.0)));
