@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     whisper.hear_start(&recording)?;
     let encode_s = began.elapsed().as_secs_f64();
-    let options = Options { language: whisper.is_multilingual().then(|| "en".to_owned()), ..Options::default() };
+    let options =
+        Options { language: whisper.is_multilingual().then(|| "en".to_owned()), ..Options::default() };
     let options = if attempts == "ONCE" { options.greedy_once() } else { options };
     let began = Instant::now();
     let transcript = whisper.transcribe(&recording, &options, &mut |_| ControlFlow::Continue(()))?;

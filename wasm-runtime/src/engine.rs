@@ -8,6 +8,9 @@
 //! With a probe a question takes two steps: the first layers of the towers, whose output the probe scores, and after the
 //! scores were told the rest of them. What is sent to the cloud is thus known before most of the edge's own work.
 
+use std::borrow::Cow;
+
+use msao_models::speech::WhisperFiles;
 use msao_models::{
     Assistant, CheckpointFiles, DeviceKind, EncodedPrompt, Flops, Generation, ModelError, ProbeFiles, Prompt,
     device,
@@ -19,6 +22,7 @@ use serde::Serialize;
 use crate::{
     accounting::{self, Stopwatch},
     drafting::{Draft, Drafted},
+    ears::Ears,
     sampling::Sampler,
     scored::{Scored, TargetGrid},
     scoring::{Scorer, check_target},
@@ -33,6 +37,7 @@ pub type Clock = fn() -> f64;
 pub struct EdgeEngine {
     assistant: Assistant,
     scorer: Option<Scorer>,
+    ears: Option<Ears>,
     clock: Clock,
 }
 
@@ -69,7 +74,18 @@ impl EdgeEngine {
         let device = device::open(kind).await?;
         let assistant = Assistant::load(files, &device)?;
         let scorer = probe.map(|probe| Scorer::load(probe, assistant.config(), &device)).transpose()?;
-        Ok(Self { assistant, scorer, clock })
+        Ok(Self { assistant, scorer, ears: None, clock })
+    }
+
+    /// Gives a checkpoint that cannot hear a speech model beside it, which runs on the CPU; one that hears keeps its own ears.
+    ///
+    /// # Errors
+    /// As [`Whisper::load`](msao_models::speech::Whisper::load).
+    pub fn with_speech(mut self, name: &str, files: &WhisperFiles) -> Result<Self, ModelError> {
+        if self.assistant.audio_chunk().is_none() {
+            self.ears = Some(Ears::load(name, files)?);
+        }
+        Ok(self)
     }
 
     /// Whether questions are scored.
@@ -130,6 +146,11 @@ impl EdgeEngine {
         target.map_or(Ok(()), check_target)?;
         let sampler = sampling.map(Sampler::new).transpose()?;
         let mut receipt = Receipt::default();
+        let heard = match &self.ears {
+            Some(ears) => ears.hear(prompt, &mut receipt, Stopwatch::start(self.clock))?,
+            None => Cow::Borrowed(prompt),
+        };
+        let prompt = &*heard;
         let scorer = self.scorer.as_ref().filter(|_| wants_scores);
         let started = self.start_with(scorer, prompt, target, on_scored, &mut receipt).await?;
         let Some((encoded, generation)) = started else {

@@ -25,6 +25,8 @@ mod constructors;
 #[cfg(feature = "engine")]
 mod drafting;
 pub mod driver;
+#[cfg(feature = "engine")]
+mod ears;
 #[cfg(target_arch = "wasm32")]
 pub mod edge_client;
 #[cfg(feature = "engine")]

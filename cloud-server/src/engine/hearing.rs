@@ -3,11 +3,10 @@
 //! The text stands behind the typed one, in a form that docs/api.md tells; it goes through the tokenizer like anything that people
 //! type, so nothing that is said becomes a special token. Late sound is waited for here, since the engine behind takes none.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use msao_models::speech::{Options, Transcript};
+use msao_models::speech::{Options, Transcript, question_of};
 use msao_protocol::{
     Ask, AudioGrid, AudioInput, ErrorCode, Limits, Modality, Span, SpanKind, SpeechReceipt, TokenId,
 };
@@ -196,17 +195,10 @@ impl Ears {
 
     /// The typed text and what was said, as one question.
     fn joined(&self, typed: &str, transcript: &Transcript) -> Result<String, Refusal> {
-        let said = transcript.text();
-        let mut question = typed.trim_end().to_owned();
-        if said.is_empty() && question.trim().is_empty() {
+        let question = question_of(typed, &transcript.text());
+        if question.is_empty() {
             let message = "no words were understood in the recording: speak up, or type";
             return Err(Refusal::new(ErrorCode::AudioSilent, message));
-        }
-        if question.is_empty() {
-            question = said;
-        } else if !said.is_empty() {
-            // Writing to a string does not fail.
-            let _ = write!(question, "\n{SAID}{said}");
         }
         let (chars, limit) = (question.chars().count(), self.limits.question_chars);
         if chars > limit as usize {
@@ -218,9 +210,6 @@ impl Ears {
         Ok(question)
     }
 }
-
-/// What stands before the words of a recording where something was typed as well.
-const SAID: &str = "Recording: ";
 
 fn nothing_heard() -> SpeechReceipt {
     SpeechReceipt {

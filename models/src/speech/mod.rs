@@ -14,6 +14,7 @@
 mod config;
 mod error;
 mod languages;
+mod question;
 mod rules;
 mod segments;
 mod transcribe;
@@ -23,6 +24,7 @@ mod whisper;
 pub use config::{WhisperConfig, WhisperTokens};
 pub use error::SpeechError;
 pub use languages::{code_of, name_of};
+pub use question::question_of;
 pub use transcribe::{Options, Progress, Task};
 pub use transcript::{Segment, Transcript};
 pub use whisper::{Whisper, WhisperFiles};

@@ -3,6 +3,13 @@
 #![expect(clippy::disallowed_methods, reason = "natively there is a clock")]
 
 mod drafting;
+mod ears;
+#[path = "../../../models/tests/published_checkpoint/mod.rs"]
+#[allow(dead_code, reason = "a test of the models has more of it")]
+mod published_checkpoint;
+#[path = "../../../models/tests/speech_checkpoint/mod.rs"]
+#[allow(dead_code, reason = "as above")]
+mod speech_checkpoint;
 
 use std::{
     cell::{Cell, RefCell},
