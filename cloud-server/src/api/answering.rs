@@ -37,7 +37,7 @@ pub(super) enum Step {
     /// Something to show; may be empty.
     Piece(Piece),
     /// Nothing follows.
-    End(End),
+    End(Box<End>),
 }
 
 /// How an answer ended.
@@ -68,7 +68,7 @@ impl Answering {
                 }
                 // Nothing is shown here that may yet be taken back.
                 EngineEvent::Proposed { .. } => {}
-                EngineEvent::Done(answer) => return Ok(Step::End(self.end(answer))),
+                EngineEvent::Done(answer) => return Ok(Step::End(Box::new(self.end(answer)))),
                 EngineEvent::Failed(error) => return Err(self.fail(error)),
             }
         }

@@ -210,7 +210,7 @@ async fn whole(
     let (mut text, mut logprobs, mut step) = (String::new(), Vec::new(), first);
     let End { rest, finish_reason, usage, receipt } = loop {
         match step {
-            Step::End(end) => break end,
+            Step::End(end) => break *end,
             Step::Piece(piece) => {
                 text.push_str(&piece.text);
                 logprobs.extend(piece.logprobs);

@@ -84,7 +84,8 @@ impl Streaming {
                 self.push_piece(bytes, piece);
                 Next::Wait
             }
-            Step::End(End { rest, finish_reason, usage, receipt }) => {
+            Step::End(end) => {
+                let End { rest, finish_reason, usage, receipt } = *end;
                 self.push_piece(bytes, rest);
                 self.push(bytes, Delta::default(), None, Some(finish_reason));
                 if self.with_usage {

@@ -53,8 +53,10 @@ pub(super) fn split(written: &[u32], first_time: u32, frames: usize) -> (Vec<Str
 mod tests {
     use super::*;
 
+    type Found = (Vec<(Range<usize>, Range<u32>)>, usize);
+
     /// Times begin at 100.
-    fn of(written: &[u32]) -> (Vec<(Range<usize>, Range<u32>)>, usize) {
+    fn of(written: &[u32]) -> Found {
         let (stretches, done) = split(written, 100, 3_000);
         (stretches.into_iter().map(|stretch| (stretch.tokens, stretch.positions)).collect(), done)
     }
