@@ -17,6 +17,7 @@ use crate::assets::{self, Assets};
 use crate::config::Timeouts;
 use crate::drain::{Drain, Ending};
 use crate::engine::{Engine, Speech};
+use crate::hub::Provenance;
 use crate::intake;
 use crate::origin::Origins;
 use crate::request_id::name_request;
@@ -39,6 +40,8 @@ pub struct AppState {
     pub origins: Origins,
     /// Who may do what.
     pub access: Access,
+    /// Where what answers comes from.
+    pub provenance: Provenance,
     /// The files that are served.
     pub assets: Assets,
     /// What writes recordings down, where there is such a thing.
@@ -72,6 +75,7 @@ impl AppState {
             timeouts,
             origins,
             access: Access::of_this_machine(),
+            provenance: Provenance::default(),
             assets,
             speech: None,
             drain: Drain::default(),

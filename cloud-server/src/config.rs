@@ -18,6 +18,7 @@ use msao_protocol::Limits;
 use crate::access::AccessOptions;
 use crate::api::ImageHost;
 use crate::checkpoint_places::DEFAULT_EDGE_MODEL;
+use crate::hub::HubOptions;
 use crate::telemetry::LogOptions;
 use crate::upstream_config::UpstreamOptions;
 
@@ -39,13 +40,14 @@ pub struct ServerConfig {
     /// Folder of the built page
     #[arg(long, env = "MSAO_PAGE", default_value = "dist")]
     pub page: PathBuf,
-    /// Folder that holds the checkpoint folders, or one checkpoint's own folder, which then answers
+    /// Folder that holds the checkpoint folders; or one checkpoint's own folder or its name on the hub, as in
+    /// hub:HuggingFaceTB/SmolVLM2-2.2B-Instruct, which then answers
     #[arg(long, env = "MSAO_WEIGHTS", default_value = "models/weights")]
     pub weights: PathBuf,
     /// Checkpoint that answers here
     #[arg(long, env = "MSAO_MODEL", default_value = "pocket-cloud")]
     pub model: String,
-    /// Checkpoint that the page may download, by name or folder; may be repeated, the first is its default
+    /// Checkpoint that the page may download, by name, folder or name on the hub; may be repeated, the first is its default
     #[arg(long = "edge-model", env = "MSAO_EDGE_MODEL", value_delimiter = ',', default_value = DEFAULT_EDGE_MODEL)]
     pub edge_models: Vec<String>,
     /// Folder of a checkpoint that drafts beside the model, or `none`; pocket-cloud has pocket-edge unless told
@@ -111,6 +113,9 @@ pub struct ServerConfig {
     /// The log.
     #[command(flatten)]
     pub log: LogOptions,
+    /// The hub that published checkpoints come from.
+    #[command(flatten)]
+    pub hub: HubOptions,
     /// Engines elsewhere that answer instead.
     #[command(flatten)]
     pub upstream: UpstreamOptions,

@@ -7,6 +7,7 @@
 //! - [`access`] knows who may do what, and stands in front of all routes.
 //! - `assets` serves files; [`create_app`] puts the routes together.
 //! - `edge_models` knows the checkpoints that the page may download, and makes manifests for them.
+//! - [`hub`] fetches published checkpoints and keeps them.
 //! - [`config`] reads flags, variables and file as one; [`serve()`] is the process's life, `drain` its end; [`doctor`] looks
 //!   whether it can begin; [`telemetry`] and `request_id` say what happens.
 //!
@@ -24,6 +25,7 @@ mod drain;
 mod edge_models;
 pub mod engine;
 mod frame_guard;
+pub mod hub;
 mod intake;
 mod origin;
 mod outgoing;

@@ -24,6 +24,8 @@ pub async fn serve(config: &ServerConfig) -> anyhow::Result<()> {
         parameters = model.parameters,
         device = model.device,
         co_located_draft = model.co_located_draft,
+        source = state.provenance.source,
+        license = state.provenance.license,
         "the model is ready"
     );
     let (server, address) = listen(state.clone(), config.listen)?;

@@ -21,6 +21,7 @@ use crate::config::{ServerConfig, Timeouts};
 use crate::doctor::available_memory_bytes;
 use crate::edge_models::EdgeModels;
 use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine, Hearing, Speech};
+use crate::hub::{HubError, Provenance, Settled, settle};
 use crate::origin::Origins;
 use crate::upstream_config::{self, UpstreamConfigError};
 
@@ -83,6 +84,9 @@ pub enum StartupError {
         "the system gives no thread for the speech model: {0}; allow this server more, or leave --speech out"
     )]
     SpeechThread(#[source] io::Error),
+    /// A checkpoint cannot be had from the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The upstream engines cannot be used as told.
     #[error(transparent)]
     Upstream(#[from] UpstreamConfigError),
@@ -93,11 +97,14 @@ pub enum StartupError {
 /// # Errors
 /// When a checkpoint is missing or cannot be used, or the device is not there.
 pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
+    let Settled { config, target } = settle(config)?;
+    let config = &config;
     let places = CheckpointPlaces::find(config)?;
     let public = places.edge_models.iter().map(|(name, _folder)| name.clone()).collect();
     let access = Access::configured(&config.access, public)?;
     access.permit_listening(config.listen)?;
     places.edge_models.iter().try_for_each(|(_name, folder)| check_edge_model(folder))?;
+    let provenance = target.as_ref().map_or_else(|| Provenance::of_folder(&places.target), Provenance::from);
     let engine: Arc<dyn Engine> = if config.upstream.is_used() {
         let (_name, edge) = places.edge_models.first().ok_or(StartupError::NoEdgeModel)?;
         Arc::new(upstream_config::start(config, edge)?)
@@ -121,6 +128,7 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
         AppState::new(engine, config.limits, timeouts, origins, assets, config.max_sessions.into());
     state.access = access;
     state.speech = speech;
+    state.provenance = provenance;
     Ok(state.with_image_hosts(config.image_hosts.clone()))
 }
 

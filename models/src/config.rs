@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::ModelError;
-use crate::expected::expected_tensors;
+use crate::expected::{expected_tensors, weights_bytes};
 use crate::quantisation::QuantizationConfig;
+use crate::weights_format::WeightsFormat;
 
 const FILE: &str = "config.json";
 
@@ -187,6 +188,11 @@ impl ModelConfig {
     /// The names and shapes of all tensors of such a checkpoint, as published.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         expected_tensors(self)
+    }
+
+    /// Bytes that the weights of such a checkpoint take once they are loaded on a CPU.
+    pub fn loaded_bytes(&self, format: WeightsFormat) -> u64 {
+        weights_bytes(self, format)
     }
 
     /// Where the decoder's tensors are in a checkpoint.

@@ -44,6 +44,7 @@ pub mod split;
 pub mod text;
 pub mod vision;
 mod weight_files;
+mod weight_headers;
 mod weights;
 mod weights_format;
 
@@ -65,4 +66,5 @@ pub use reuse::ReadBefore;
 pub use split::{FirstLayers, LastLayers};
 pub use text::TextTokenizer;
 pub use weight_files::{ReadAt, WeightFiles, shards_of};
+pub use weight_headers::WeightHeaders;
 pub use weights_format::WeightsFormat;

@@ -11,6 +11,7 @@
 //! | `eval`, `bench` | measurements: their held-out sets, and the programs that measure on them |
 //! | `probe` | the MAS probe of a published pair |
 //! | `fuzz` | fuzz targets, guided by coverage |
+//! | `hub` | published checkpoints from the hub, held to `transformers` |
 //! | `check`, `ci` | formatting, lints, dependencies; all of it with times |
 //! | `tidy` | rules of the house that are checked as a test |
 
@@ -25,6 +26,7 @@ mod debian;
 mod engines;
 mod eval;
 mod fuzz;
+mod hub;
 mod offline;
 mod page;
 mod precompress;
@@ -66,6 +68,9 @@ cargo xtask <command>
   fuzz TARGET [--minutes N]
            fuzz one target (wire, image, audio, json, chat), guided by coverage; finds go to target/fuzz, the corpus grows
 
+  hub [OWNER/NAME ..]
+           fetch published checkpoints from the hub and compare the server's answers with transformers
+
   probe --target FOLDER --edge FOLDER --images FOLDER --out FOLDER [--estimate]
            train a MAS probe for two published checkpoints from the target's own counterfactuals, on a GPU
 
@@ -93,7 +98,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", arguments),
     };
-    if !matches!(command, "run" | "eval" | "bench" | "fuzz" | "probe") && !rest.is_empty() {
+    if !matches!(command, "run" | "eval" | "bench" | "fuzz" | "hub" | "probe") && !rest.is_empty() {
         bail!("`{command}` takes no arguments; see `cargo xtask help`");
     }
     match command {
@@ -107,6 +112,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "eval" => eval::eval(rest),
         "bench" => bench::bench(rest),
         "fuzz" => fuzz::fuzz(rest),
+        "hub" => hub::hub(rest),
         "probe" => probe::probe(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

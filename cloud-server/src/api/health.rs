@@ -13,6 +13,8 @@ pub(super) async fn live(state: web::Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({
         "status": if state.drain.has_begun() { "stopping" } else { "ok" },
         "model": info.model,
+        "source": state.provenance.source,
+        "license": state.provenance.license,
         "uptime_s": state.started.elapsed().as_secs(),
         "sessions": state.open_sessions(),
         "requests": state.engine.occupancy(),

@@ -43,7 +43,9 @@ fn all(state: &AppState) -> Vec<Value> {
         })
     };
     let model = &state.engine.info().model;
-    let answers = describe(&model.name, model.parameters, &model.device, model.audio.is_some());
+    let mut answers = describe(&model.name, model.parameters, &model.device, model.audio.is_some());
+    answers["source"] = json!(state.provenance.source);
+    answers["license"] = json!(state.provenance.license);
     let speech = state.speech.iter().map(|speech| {
         // Whatever the other runs on.
         describe(speech.name(), speech.num_parameters() as u64, "cpu", true)

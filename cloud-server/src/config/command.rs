@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, CommandFactory as _, Parser, Subcommand};
 use super::ServerConfig;
 use crate::access::KeysCommand;
 use crate::convert::ConvertCommand;
+use crate::hub::FetchCommand;
 
 /// Serves the MSAO page, the edge model's weights, and answers of the cloud model.
 #[derive(Debug, Parser)]
@@ -33,6 +34,8 @@ pub enum Command {
     Doctor(Box<ServerConfig>),
     /// Print the configuration in force as TOML, with where each value came from
     Config(Box<ServerConfig>),
+    /// Fetch checkpoints from the hub into its cache, and say where they are and under which licence
+    Fetch(FetchCommand),
     /// Make, list and revoke API keys
     Keys(KeysCommand),
     /// Convert a published checkpoint's weights to f16, int8 or 4-bit groups

@@ -1,8 +1,10 @@
 //! `msao-server doctor`: looks at everything the server needs before it serves, and says what is wrong and what helps.
 //!
-//! It changes nothing and asks nobody but this machine and the upstream engines that are to answer.
+//! It changes nothing and asks nobody but this machine and the upstream engines that are to answer; the hub is not asked, only
+//! its cache.
 
 mod files;
+mod hub;
 mod machine;
 mod plan;
 
@@ -58,6 +60,7 @@ impl Display for Finding {
 /// Returns the gravest verdict.
 pub fn examine(config: &ServerConfig, mut tell: impl FnMut(&Finding)) -> Verdict {
     let mut gravest = Verdict::Good;
+    let settled;
     let mut note = |finding: Finding| {
         gravest = gravest.max(finding.verdict);
         tell(&finding);
@@ -65,6 +68,14 @@ pub fn examine(config: &ServerConfig, mut tell: impl FnMut(&Finding)) -> Verdict
     note(machine::address(config.listen));
     note(machine::open_files(config.max_sessions));
     note(files::page(&config.page));
+    let config = match hub::settled(config, &mut note) {
+        Some(found) => {
+            settled = found;
+            &settled
+        }
+        // Without its checkpoint there is nothing more to look at.
+        None => return Verdict::Bad,
+    };
     let checkpoints = files::checkpoints(config);
     for folder in &checkpoints {
         files::as_manifest_says(folder).map(&mut note);

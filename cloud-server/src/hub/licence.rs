@@ -1,0 +1,58 @@
+//! Under which licence a checkpoint is published, as its card says: the front matter of README.md, offline as well.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+/// The front matter of a card is a few lines; what is behind this is not looked at.
+const MAX_CARD_BYTES: u64 = 256 << 10;
+/// Longest name or address of a licence that is told on.
+const MAX_LICENCE_CHARS: usize = 200;
+
+/// The licence that the card in a checkpoint's folder names; `None` where it has no card or the card none.
+pub fn licence_of(folder: &Path) -> Option<String> {
+    let mut card = Vec::new();
+    File::open(folder.join("README.md")).ok()?.take(MAX_CARD_BYTES).read_to_end(&mut card).ok()?;
+    of_card(&String::from_utf8_lossy(&card))
+}
+
+fn of_card(card: &str) -> Option<String> {
+    let mut lines = card.lines();
+    if lines.next()?.trim_end() != "---" {
+        return None;
+    }
+    let front: Vec<&str> = lines.take_while(|line| line.trim_end() != "---").collect();
+    let value = |key: &str| {
+        let line = front.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let value = line.trim().trim_matches(['"', '\'']).trim();
+        (!value.is_empty()).then_some(value)
+    };
+    of_fields(value("license"), value("license_name"))
+}
+
+/// One name of the two that a card can have: `other` is named by the second.
+pub(super) fn of_fields(license: Option<&str>, name: Option<&str>) -> Option<String> {
+    let licence = match license {
+        None | Some("other") => name.or(license),
+        known => known,
+    };
+    let plain = |text: &str| text.chars().filter(|char| !char.is_control()).take(MAX_LICENCE_CHARS).collect();
+    licence.map(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_names_its_licence_in_front() {
+        let card = |front: &str| of_card(&format!("---\n{front}\n---\n\nlicense: not this\n"));
+        assert_eq!(card("library_name: transformers\nlicense: apache-2.0").as_deref(), Some("apache-2.0"));
+        assert_eq!(card("license: \"mit\"").as_deref(), Some("mit"));
+        assert_eq!(card("license: other\nlicense_name: llama3").as_deref(), Some("llama3"));
+        assert_eq!(card("license: other").as_deref(), Some("other"));
+        assert_eq!(card("language: en"), None);
+        assert_eq!(of_card("# A card\nlicense: mit\n"), None);
+        assert_eq!(of_card(""), None);
+    }
+}
