@@ -45,7 +45,8 @@ impl ConvertCommand {
     /// # Errors
     /// For a source that is no checkpoint, a target that is there already, and whatever the disk says.
     pub fn run(&self, log: &mut dyn Write) -> anyhow::Result<()> {
-        self.convert(log, &cancelled_by_signal()?)
+        let is_cancelled = cancelled_by_signal()?;
+        self.convert(log, &is_cancelled)
     }
 
     fn convert(&self, log: &mut dyn Write, is_cancelled: &AtomicBool) -> anyhow::Result<()> {

@@ -122,17 +122,7 @@ impl CheckpointFiles {
 
     /// Refuses weights that would not fit the memory they may take, and tells how they are kept.
     pub(crate) fn check_memory(&self, config: &ModelConfig) -> Result<WeightsFormat, ModelError> {
-        let format = self.weights_format.for_checkpoint(config)?;
-        let needed_bytes = weights_bytes(config, format);
-        match self.memory_limit_bytes {
-            Some(limit_bytes) if needed_bytes > limit_bytes => {
-                let smaller = std::iter::successors(format.smaller(), |format| format.smaller());
-                let fits_as =
-                    smaller.into_iter().find(|format| weights_bytes(config, *format) <= limit_bytes);
-                Err(ModelError::TooLarge { needed_bytes, limit_bytes, format, fits_as })
-            }
-            _ => Ok(format),
-        }
+        config.check_memory(self.weights_format, self.memory_limit_bytes)
     }
 }
 

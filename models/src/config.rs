@@ -195,6 +195,27 @@ impl ModelConfig {
         weights_bytes(self, format)
     }
 
+    /// The format that the weights of such a checkpoint would be kept in.
+    ///
+    /// # Errors
+    /// [`ModelError::TooLarge`] where they would not fit the memory that they may take.
+    pub fn check_memory(
+        &self,
+        format: WeightsFormat,
+        limit_bytes: Option<u64>,
+    ) -> Result<WeightsFormat, ModelError> {
+        let format = format.for_checkpoint(self)?;
+        let needed_bytes = weights_bytes(self, format);
+        match limit_bytes {
+            Some(limit_bytes) if needed_bytes > limit_bytes => {
+                let mut smaller = std::iter::successors(format.smaller(), |format| format.smaller());
+                let fits_as = smaller.find(|format| weights_bytes(self, *format) <= limit_bytes);
+                Err(ModelError::TooLarge { needed_bytes, limit_bytes, format, fits_as })
+            }
+            _ => Ok(format),
+        }
+    }
+
     /// Where the decoder's tensors are in a checkpoint.
     pub(crate) fn text_prefix(&self) -> &'static str {
         if self.is_text_only() { "model" } else { "model.text_model" }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use msao_kernels::GROUP;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::error::ModelError;
+use crate::quantisation::{SCALE_SUFFIX, inputs_of, is_packed};
 
 /// Bytes in front of a header, which tell its length.
 const LENGTH_BYTES: usize = 8;
@@ -57,18 +59,39 @@ impl WeightHeaders {
     /// # Errors
     /// Naming the tensor that is missing, of another shape, or stored in a type that is not read.
     pub fn check(&self, expected: impl IntoIterator<Item = (String, Vec<usize>)>) -> Result<(), ModelError> {
-        for (name, expected) in expected {
-            let Some(found) = self.tensors.get(&name) else {
-                return Err(ModelError::MissingTensor { name });
-            };
-            if found.shape != expected {
-                return Err(ModelError::TensorShape { name, found: found.shape.clone(), expected });
+        expected.into_iter().try_for_each(|(name, shape)| self.check_one(&name, &shape))
+    }
+
+    /// A tensor as published, or as `msao-server convert` packs it.
+    fn check_one(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let is_packed = is_packed(name, shape);
+        let scale = format!("{name}{SCALE_SUFFIX}");
+        match self.any(name)?.dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => self.check_shape(name, shape),
+            Dtype::I8 if is_packed => {
+                self.check_shape(name, shape)?;
+                self.check_shape(&scale, &shape[..1])
             }
-            if !matches!(found.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-                return Err(ModelError::TensorType { name, found: format!("{:?}", found.dtype) });
+            Dtype::U8 if is_packed => {
+                let inputs = inputs_of(shape);
+                self.check_shape(name, &[shape[0], inputs / 2])?;
+                self.check_shape(&scale, &[shape[0], inputs.div_ceil(GROUP)])
             }
+            other => Err(ModelError::TensorType { name: name.to_owned(), found: format!("{other:?}") }),
         }
-        Ok(())
+    }
+
+    fn any(&self, name: &str) -> Result<&TensorInfo, ModelError> {
+        self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor { name: name.to_owned() })
+    }
+
+    fn check_shape(&self, name: &str, expected: &[usize]) -> Result<(), ModelError> {
+        let found = &self.any(name)?.shape;
+        if found == expected {
+            return Ok(());
+        }
+        let (found, expected) = (found.clone(), expected.to_vec());
+        Err(ModelError::TensorShape { name: name.to_owned(), found, expected })
     }
 }
 

@@ -69,16 +69,14 @@ fn describe(fetched: &Fetched) -> anyhow::Result<String> {
     let Fetched { folder, reference, commit, licence, total_bytes, fetched_bytes } = fetched;
     let config = std::fs::read(folder.join("config.json")).context("cannot read what was fetched")?;
     let config = ModelConfig::from_json(&config)?;
-    let loaded = |format| config.loaded_bytes(format) >> 20;
+    let loaded = |format: WeightsFormat| format!("{} MB as {format}", config.loaded_bytes(format) >> 20);
+    let memory = WeightsFormat::ALL.map(loaded).join(", ");
     Ok(format!(
-        "{reference}\n  folder   {}\n  commit   {commit}\n  licence  {}\n  size     {} MB, of which {} MB were fetched\n  memory   {} MB of weights as f32, {} MB as f16, {} MB as int8\n",
+        "{reference}\n  folder   {}\n  commit   {commit}\n  licence  {}\n  size     {} MB, of which {} MB were fetched\n  memory   of the weights {memory}\n",
         folder.display(),
         licence.as_deref().unwrap_or("not told by its card"),
         total_bytes >> 20,
         fetched_bytes >> 20,
-        loaded(WeightsFormat::F32),
-        loaded(WeightsFormat::F16),
-        loaded(WeightsFormat::Int8),
     ))
 }
 

@@ -152,13 +152,7 @@ impl Configuration {
     /// # Errors
     /// [`ModelError::TooLarge`]
     pub(super) fn check_memory(&self, limit: MemoryLimit) -> Result<(), ModelError> {
-        let MemoryLimit { bytes: limit_bytes, format } = limit;
-        match self.model.loaded_bytes(format) {
-            needed_bytes if needed_bytes > limit_bytes => {
-                Err(ModelError::TooLarge { needed_bytes, limit_bytes, format })
-            }
-            _ => Ok(()),
-        }
+        self.model.check_memory(limit.format, Some(limit.bytes)).map(|_format| ())
     }
 }
 
