@@ -23,7 +23,6 @@ use serde_json::Value;
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
-use crate::expected::weights_bytes;
 use crate::text::template_of;
 use crate::weight_files::WeightFiles;
 pub(crate) use crate::weights::{Scope, Weights};
