@@ -86,13 +86,13 @@ impl Element for Nibbles {
         #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         {
             let at = at.cast::<u8>();
-            let mut vectors = [zeros::<S>(); 2];
-            for index in 0..PANEL / S::lanes32() {
+            let [mut first, mut second] = [zeros::<S>(); 2];
+            let places = first.iter_mut().zip(&mut second).take(PANEL / S::lanes32());
+            for (index, (first, second)) in places.enumerate() {
                 // SAFETY: a line has a panel's weights.
-                let [low, high] = unsafe { nibbles::<S>(at.add(index * S::lanes32())) };
-                (vectors[0][index], vectors[1][index]) = (low, high);
+                [*first, *second] = unsafe { nibbles::<S>(at.add(index * S::lanes32())) };
             }
-            vectors
+            [first, second]
         }
     }
 }

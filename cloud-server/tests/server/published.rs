@@ -168,7 +168,7 @@ async fn any_token_that_the_generation_config_names_ends_an_answer() {
     let named = serde_json::json!({ "eos_token_id": [unused, end] });
     fs::write(folder.join("generation_config.json"), named.to_string()).unwrap();
     assert_eq!(alone(&folder, "How many?", None).0, whole[..until]);
-    let mut client = session(start(&folder).unwrap()).await;
+    let mut client = session(Data::new(start(&folder).unwrap())).await;
     client.send(&ClientMessage::Ask(ask(1, "How many?"))).await;
     let answer = client.answer(1).await;
     let ids: Vec<u32> = answer.settled.iter().map(|one| one.token.id).collect();
