@@ -17,7 +17,7 @@ use crate::preprocess::RgbImage;
 /// One of so many of the tower's layers is run, and at least one: a fraction of what one tile costs.
 const LAYERS_SHARE: usize = 6;
 /// How far probabilities spread: a patch of one deviation more counts several times as much.
-const SHARPNESS: f32 = 2.0;
+const SHARPNESS: f32 = 5.0;
 /// As PyTorch's layer norm.
 const EPS: f32 = 1e-5;
 
@@ -149,6 +149,19 @@ mod tests {
         let broken = [f32::NAN; 16];
         assert_eq!(stands_out(&broken, 4), [0.5; 4], "broken features choose nothing");
         assert_eq!(stands_out(&[1.0, 2.0, 3.0], 3), [0.5], "one patch");
+    }
+
+    /// `saliency.weights(x)` of training/saliency.py.
+    #[test]
+    fn weights_are_those_of_the_reference() {
+        let features: Vec<f32> = (0..96).map(|n| (n * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+        let expected = [
+            0.13445, 0.12856, 0.97633, 0.01350, 0.26191, 0.02045, 0.97191, 0.00222, 0.98965, 0.03087,
+            0.96432, 0.00222, 0.99966, 0.37775, 0.99991, 0.03803,
+        ];
+        for (found, expected) in stands_out(&features, 6).iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+        }
     }
 
     #[test]

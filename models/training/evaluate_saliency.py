@@ -27,9 +27,8 @@ from published_probe import tile_scores
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 SHARES = (0.25, 0.5, 0.75)
-TAUS = (0.8, 0.85, 0.9, 0.95)
+TAUS = (0.85, 0.9, 0.95)
 TILES = 3    # a side: tiles of four tokens
-SHARPNESS = 2.0  # as src/saliency.rs
 
 
 def load(name: str):
@@ -149,8 +148,7 @@ def measure_tiles(edge, cloud, batch, questions, right, tokens):
     """As the runtime leaves tiles out: whole ones, by the weight of what stands out in them. The pocket sees no whole picture beside
     its tiles, so what is left out is lost to it."""
     early = edge.vision_model.early(resize(batch["pixels"], edge.config.image_size), 1)
-    weights = (SHARPNESS / 2 * saliency.default(early)).sigmoid()
-    masses = torch.stack([tile_scores(one, TILES, TILES) for one in weights])
+    masses = torch.stack([tile_scores(one, TILES, TILES) for one in saliency.weights(early)])
     side = cloud.config.patches_per_side // cloud.config.scale_factor
     pixels = resize(batch["pixels"], cloud.config.image_size)
     for tau in TAUS:

@@ -154,9 +154,9 @@ def report(probe, examples: Examples, target: Target, folder: Path, most: int, s
         asked += 1
         seen = target.look(Image.open(folder / one["file"]).convert("RGB"))
         whole = target.distributions(target.prompt(one["question"], seen), one["answer"])
-        stands_out = saliency.default(examples.features[one["file"]][None].float())[0]
+        stands_out = saliency.weights(examples.features[one["file"]][None].float())[0]
         ways = {"probe": tile_scores(patches[0].sigmoid(), one["rows"], one["columns"]),
-                "without": tile_scores(stands_out.sigmoid(), one["rows"], one["columns"]),
+                "without": tile_scores(stands_out, one["rows"], one["columns"]),
                 "random": torch.tensor([chance.random() for _ in range(count)])}
         for name, scores in ways.items():
             for share in SHARES:

@@ -6,6 +6,8 @@ the patch matters more. `evaluate_saliency.py` measures them; what the runtime u
 import torch
 import torch.nn.functional as F
 
+SHARPNESS = 5.0  # as src/saliency.rs: what a deviation more counts
+
 
 def standard(x):
     """Zero mean and unit deviation over the patches of each picture. x: [b, n]."""
@@ -72,3 +74,8 @@ def similarity(tokens, question, length, side: int):
 def default(early):
     """What the runtime uses: patches that differ from the background or from what is beside them."""
     return standard(from_mean(early)) + standard(from_neighbours(early))
+
+
+def weights(early):
+    """The same as weights in 0 to 1, as the runtime adds them up over tiles. [b, n]"""
+    return (SHARPNESS / 2 * default(early)).sigmoid()
