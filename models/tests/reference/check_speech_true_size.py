@@ -49,7 +49,7 @@ def main():
         if "decoder.embed_tokens" in name:
             value.normal_(std=3 / config["d_model"] ** 0.5)
         elif "decoder.embed_positions" in name:
-            value.normal_(std=1)
+            value.normal_(std=4)
         elif value.ndim > 1 and "encoder.embed_positions" not in name:
             value.normal_(std=1.5 / value[0].numel() ** 0.5)
     model.generation_config = GenerationConfig(**generation)
