@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p msao-models --example step_times -- models/weights/pocket-cloud cpu --threads 2`
 //!
-//! `--weights-format f32|f16|int8` says how a CPU keeps the weights, `--json` prints one object of milliseconds for scripts.
+//! `--weights-format stored|f32|f16|int8|q4` says how a CPU keeps the weights, beside the memory plan stands what they take, `--json` prints one object of milliseconds for scripts.
 #![expect(clippy::print_stdout, reason = "the table is what the program is for")]
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use burn::tensor::Tensor;
 use msao_models::decoder::Decoder;
 use msao_models::device::{self, DeviceKind};
 use msao_models::kv_cache::KvCache;
+use msao_models::memory_plan::{MemoryPlan, Use};
 use msao_models::{Assistant, CheckpointFiles, WeightsFormat};
 
 /// Positions in the cache before the timed step.
@@ -46,6 +47,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         assistant.num_parameters()
     ));
 
+    let wanted = Use { format: options.format, context: CONTEXT + 16, sequences: 1, inputs_per_pass: 1 };
+    report.say(&format!("plan         {}", MemoryPlan::new(assistant.config(), &wanted)));
+    if let Some(kilobytes) = resident_kilobytes() {
+        report.say(&format!("loaded       {} MB of memory, without mapped files", kilobytes >> 10));
+    }
+
     let mut cache = filled(decoder, 1);
     let decode = report.time("decode_b1", &mut || step(decoder, &mut cache, 1));
     for rows in [2, 4, 8, 16] {
@@ -71,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
-    let (mut threads, mut format, mut is_json, mut plain) = (0, WeightsFormat::F32, false, Vec::new());
+    let (mut threads, mut format, mut is_json, mut plain) = (0, WeightsFormat::default(), false, Vec::new());
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
@@ -144,6 +151,13 @@ fn encode(tower: impl FnOnce() -> Tensor<3>) -> f64 {
     let started = Instant::now();
     wait(tower());
     started.elapsed().as_secs_f64() * 1e3
+}
+
+/// Memory of this process that no file stands behind; `None` where the system does not say.
+fn resident_kilobytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// Reads a result back, which is when it is there.
