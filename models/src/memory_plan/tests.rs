@@ -67,7 +67,7 @@ fn the_first_thing_that_fits_is_offered() {
 
 #[test]
 fn a_table_beyond_a_weak_adapter_s_binding_is_said_to_be_the_matter() {
-    let config = model(2_048, 24, 1_152);
+    let config = model(2_112, 24, 1_152);
     let limits =
         Limits { total_bytes: u64::MAX, buffer_bytes: Some(256 << 20), binding_bytes: Some(128 << 20) };
     let excess = MemoryPlan::new(&config, &wanted(WeightsFormat::F16)).excess(&limits);
