@@ -208,8 +208,7 @@ impl ModelConfig {
         let needed_bytes = weights_bytes(self, format);
         match limit_bytes {
             Some(limit_bytes) if needed_bytes > limit_bytes => {
-                let mut smaller = std::iter::successors(format.smaller(), |format| format.smaller());
-                let fits_as = smaller.find(|format| weights_bytes(self, *format) <= limit_bytes);
+                let fits_as = format.smaller_where(|format| weights_bytes(self, format) <= limit_bytes);
                 Err(ModelError::TooLarge { needed_bytes, limit_bytes, format, fits_as })
             }
             _ => Ok(format),

@@ -42,6 +42,11 @@ impl WeightsFormat {
     pub fn smaller(self) -> Option<Self> {
         Self::ALL.into_iter().skip_while(|format| *format != self).nth(1)
     }
+
+    /// The largest of the smaller ones that `fits`.
+    pub(crate) fn smaller_where(self, fits: impl Fn(Self) -> bool) -> Option<Self> {
+        std::iter::successors(self.smaller(), |format| format.smaller()).find(|format| fits(*format))
+    }
 }
 
 impl fmt::Display for WeightsFormat {

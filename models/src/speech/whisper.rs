@@ -100,8 +100,7 @@ impl Whisper {
         };
         let needed_bytes = config.weights_bytes(format);
         if let Some(limit_bytes) = files.memory_limit_bytes.filter(|limit| needed_bytes > *limit) {
-            let mut smaller = std::iter::successors(format.smaller(), |format| format.smaller());
-            let fits_as = smaller.find(|format| config.weights_bytes(*format) <= limit_bytes);
+            let fits_as = format.smaller_where(|format| config.weights_bytes(format) <= limit_bytes);
             return Err(ModelError::TooLarge { needed_bytes, limit_bytes, format, fits_as });
         }
         let tokenizer = TextTokenizer::from_json(&files.tokenizer_json)?;
