@@ -1,5 +1,6 @@
 //! Published checkpoints of text, of reduced size and random weights, in the browser and on the server: found in the list, fetched
 //! under a manifest made for them, and drafting where tokens agree.
+#![expect(clippy::unwrap_used, reason = "the checkpoints that models' tests make may fail loudly")]
 
 use std::{
     fs,
