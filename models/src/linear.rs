@@ -3,7 +3,7 @@
 //!
 //! On the CPU one packed form serves any number of rows (`msao-kernels`); the decoder there uses it without tensors
 //! (`device/host_decoder.rs`). On a GPU it is a kernel of our own, which no
-//! number of rows has to be tuned for, or the plain product where the sizes do not suit it.
+//! number of rows has to be tuned for.
 
 use burn::tensor::Tensor;
 
@@ -26,8 +26,6 @@ enum Weight {
     Packed(PackedWeight),
     /// `[out, in]`, for the GPU kernel.
     Kernel(Box<Tensor<2>>),
-    /// `[out, in]`
-    Plain(Box<Tensor<2>>),
 }
 
 impl Linear {
@@ -61,12 +59,7 @@ impl Linear {
     /// A layer over tensors on a GPU; the weight is `[out, in]`.
     pub(crate) fn of_tensors(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
         let [out_features, in_features] = weight.dims();
-        let weight = if device::multiplies(&weight) {
-            Weight::Kernel(Box::new(weight))
-        } else {
-            Weight::Plain(Box::new(weight))
-        };
-        Self { weight, in_features, out_features, bias }
+        Self { weight: Weight::Kernel(Box::new(weight)), in_features, out_features, bias }
     }
 
     /// Width of what goes in.
@@ -90,7 +83,6 @@ impl Linear {
         let y = match &self.weight {
             Weight::Packed(weight) => weight.forward(x),
             Weight::Kernel(weight) => device::product(x, (**weight).clone()),
-            Weight::Plain(weight) => x.matmul(weight.clone().transpose()),
         };
         let y = match &self.bias {
             Some(bias) => y + bias.clone().unsqueeze(),

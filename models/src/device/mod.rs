@@ -27,7 +27,7 @@ mod no_host;
 #[cfg(feature = "flex")]
 pub(crate) use cpu_linear::PackedWeight;
 #[cfg(feature = "gpu")]
-pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multiplies, product};
+pub(crate) use gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, product};
 #[cfg(feature = "flex")]
 pub(crate) use host_decoder::{HostCache, HostDecoder, HostSegment};
 #[cfg(feature = "flex")]
@@ -35,7 +35,7 @@ pub(crate) use host_encoder::HostEncoder;
 #[cfg(feature = "flex")]
 pub(crate) use host_speech::{Heard, SpeechDecoder};
 #[cfg(not(feature = "gpu"))]
-pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, multiplies, product};
+pub(crate) use no_gpu::{FusedCache, FusedDecoder, FusedSegment, GpuEncoder, product};
 #[cfg(not(feature = "flex"))]
 pub(crate) use no_host::{
     Heard, HostCache, HostDecoder, HostEncoder, HostSegment, PackedWeight, SpeechDecoder,

@@ -9,11 +9,6 @@ use crate::config::TextConfig;
 use crate::encoder::{EncoderShape, LayerNames};
 use crate::error::ModelError;
 
-/// No weight is on a GPU.
-pub(crate) fn multiplies(_weight: &Tensor<2>) -> bool {
-    false
-}
-
 /// Never called: no weight is on a GPU.
 pub(crate) fn product(_x: Tensor<2>, _weight: Tensor<2>) -> Tensor<2> {
     unreachable!("no GPU backend is compiled in")

@@ -39,16 +39,20 @@ use launch::{Launcher, LayerWeights, Sizes, Weights};
 use plan::Plan;
 use pool::{CachePool, Move, Slot};
 
-/// Whether [`product`] can multiply by a `[out, in]` weight.
-pub(crate) fn multiplies(weight: &Tensor<2>) -> bool {
-    !super::is_cpu(&weight.device()) && weight.dims()[1].is_multiple_of(4)
-}
-
 /// `x W^T` by a kernel that is compiled once for all numbers of rows, and never tuned.
 ///
 /// # Shapes
 /// - x: `[rows, in]`; weight: `[out, in]`; output: `[rows, out]`
 pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let missing = x.dims()[1].next_multiple_of(4) - x.dims()[1];
+    if missing == 0 {
+        return bridge::product(x, weight);
+    }
+    // The kernel reads vectors of four.
+    let [x, weight] = [x, weight].map(|all| {
+        let zeros = Tensor::zeros([all.dims()[0], missing], &all.device());
+        Tensor::cat(vec![all, zeros], 1)
+    });
     bridge::product(x, weight)
 }
 
