@@ -35,6 +35,7 @@ export class Engine {
     return {
       parameters: engine.parameters,
       has_probe: engine.has_probe,
+      vocabulary: () => engine.vocabulary(),
       warm_up: () => engine.warm_up(),
       async measure() {
         const { prefill_ms, decode_step_ms } = await engine.measure();
