@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -31,16 +32,46 @@ sys.path.insert(0, str(REFERENCE))
 FIGURES = ("encode", "first_token", "decode")
 
 
+class DeviceMemory:
+    """The most memory that the GPU had in use beyond what it had before, as its driver tells; 0 where none tells."""
+
+    def __init__(self):
+        self.before, self.most, self.ends = self.read(), 0, threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    @staticmethod
+    def read():
+        command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        try:
+            return int(subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.split()[0]) << 20
+        except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+            return 0
+
+    def watch(self):
+        while not self.ends.wait(0.05):
+            self.most = max(self.most, self.read() - self.before)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ends.set()
+        self.thread.join()
+
+
 def ours(args, folder, kind, fmt):
     """One process of the example; its rounds in seconds."""
     command = [args.answer, "--device", kind, "--weights-format", fmt, "--threads", str(args.threads), "--rounds", str(args.repeats),
                folder, str(args.tokens), args.question, *args.pictures]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    with DeviceMemory() as device:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{kind}:{fmt}: {done.stderr.strip()[-300:]}")
     report = json.loads(done.stdout)
     return {"rounds": report["rounds"], "scores": report["scores"], "tokens": report["tokens"],
-            "prompt": len(report["ids"]), "inputs": sum(report["inputs"]), "peak_bytes": report["memory_bytes"]["peak"]}
+            "prompt": len(report["ids"]), "inputs": sum(report["inputs"]), "peak_bytes": report["memory_bytes"]["peak"],
+            "device_bytes": device.most if kind != "cpu" else 0}
 
 
 def theirs(args, folder, device, dtype):
@@ -118,6 +149,7 @@ def summary(name, runs, reference, tokens):
     equal = sum(a == b for a, b in zip(runs[-1]["tokens"], reference["tokens"]))
     return {"engine": name, "encode_ms": median["encode"] * 1e3, "first_token_ms": median["first_token"] * 1e3,
             "tokens_per_s": (tokens - 1) / median["decode"], "peak_gb": max(run["peak_bytes"] for run in runs) / 1e9,
+            "device_gb": max(run.get("device_bytes", 0) for run in runs) / 1e9,
             "score_error": error, "equal_tokens": equal}
 
 
@@ -168,10 +200,10 @@ def compare(args, folder):
     reference = next(found[0] for found in runs.values() if found)
     rows = [summary(name, found, reference, args.tokens) for name, found in runs.items() if found]
     print(f"{args.name}, {args.size[0]}x{args.size[1]}: {reference['prompt']} prompt tokens, {reference['inputs']} inputs\n")
-    print("| engine | towers ms | first token ms | tokens/s | peak GB | scores off by | tokens equal |\n|---|---|---|---|---|---|---|")
+    print("| engine | towers ms | first token ms | tokens/s | peak GB | on the device, GB | scores off by | tokens equal |\n|---|---|---|---|---|---|---|---|")
     for row in rows:
         print(f"| {row['engine']} | {row['encode_ms']:.0f} | {row['first_token_ms']:.0f} | {row['tokens_per_s']:.1f} "
-              f"| {row['peak_gb']:.2f} | {row['score_error']:.1e} | {row['equal_tokens']} of {args.tokens} |")
+              f"| {row['peak_gb']:.2f} | {row['device_gb']:.2f} | {row['score_error']:.1e} | {row['equal_tokens']} of {args.tokens} |")
     if args.out:
         found = {"name": args.name, "size": args.size, "prompt": reference["prompt"], "inputs": reference["inputs"], "rows": rows}
         args.out.write_text(json.dumps(found, indent=1))

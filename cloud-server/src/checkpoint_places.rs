@@ -17,6 +17,8 @@ pub(crate) struct CheckpointPlaces {
     pub(crate) name: String,
     /// Name and folder of each checkpoint that the page may download, its default first.
     pub(crate) edge_models: Vec<(String, PathBuf)>,
+    /// Name and folder of the speech model that it may download.
+    pub(crate) edge_speech: Option<(String, PathBuf)>,
 }
 
 fn is_checkpoint(folder: &Path) -> bool {
@@ -61,7 +63,19 @@ impl CheckpointPlaces {
             }
             edge_models.push((name, folder));
         }
-        Ok(Self { target, name, edge_models })
+        let edge_speech = match &config.edge_speech {
+            Some(folder) if !is_checkpoint(folder) => {
+                return Err(StartupError::NoCheckpoint(folder.clone()));
+            }
+            Some(folder) => name_of(folder).map(|name| (name, folder.clone())),
+            None => None,
+        };
+        if let Some((name, _)) = &edge_speech
+            && edge_models.iter().any(|(other, _)| other == name)
+        {
+            return Err(StartupError::SameName(name.clone()));
+        }
+        Ok(Self { target, name, edge_models, edge_speech })
     }
 }
 

@@ -54,10 +54,13 @@ pub struct ServerConfig {
     /// otherwise
     #[arg(long, env = "MSAO_DRAFT_MODEL")]
     pub draft_model: Option<PathBuf>,
-    /// Folder of a Whisper checkpoint that writes recordings down, on the CPU: for /v1/audio/transcriptions, and for a model
-    /// that cannot hear
+    /// Folder of a Whisper checkpoint, or its name on the hub, that writes recordings down, on the CPU: for
+    /// /v1/audio/transcriptions, and for a model that cannot hear
     #[arg(long, env = "MSAO_SPEECH", value_name = "FOLDER")]
     pub speech: Option<PathBuf>,
+    /// Folder of a Whisper checkpoint, or its name on the hub, that the page may download to understand speech on the device
+    #[arg(long, env = "MSAO_EDGE_SPEECH", value_name = "FOLDER")]
+    pub edge_speech: Option<PathBuf>,
     /// Where the models run: cpu, vulkan or cuda
     #[arg(long, env = "MSAO_DEVICE", default_value = "cpu")]
     pub device: DeviceKind,

@@ -16,6 +16,7 @@ use msao_models::{CheckpointFiles, Converter, DeviceKind, ModelConfig, WeightsFo
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::hub::licence_of;
 use crate::stop_signals::StopSignals;
 
 /// How often progress is told.
@@ -124,7 +125,7 @@ impl ConvertCommand {
         let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
         let before: Value = serde_json::from_str(&text(self.source.join(MANIFEST))).unwrap_or_default();
         let licence = match &before["licence"] {
-            Value::Null => licence_of(&text(self.source.join("README.md"))).into(),
+            Value::Null => licence_of(&self.source).into(),
             licence => licence.clone(),
         };
         let name = |folder: &Path| folder.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -149,13 +150,6 @@ impl ConvertCommand {
             "files": hashes,
         }))
     }
-}
-
-/// The licence that a model card names between its first two lines of dashes.
-fn licence_of(readme: &str) -> Option<String> {
-    let front = readme.strip_prefix("---")?.split("\n---").next()?;
-    let line = front.lines().find_map(|line| line.strip_prefix("license:"))?;
-    Some(line.trim().to_owned())
 }
 
 fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<Value> {

@@ -8,6 +8,7 @@
 //! - `assets` serves files; [`create_app`] puts the routes together.
 //! - `edge_models` knows the checkpoints that the page may download, and makes manifests for them.
 //! - [`hub`] fetches published checkpoints and keeps them.
+//! - `memory` says whether what is to be loaded fits.
 //! - [`config`] reads flags, variables and file as one; [`serve()`] is the process's life, `drain` its end; [`doctor`] looks
 //!   whether it can begin; [`telemetry`] and `request_id` say what happens.
 //!
@@ -17,6 +18,7 @@ pub mod access;
 mod api;
 mod app;
 mod assets;
+mod calibrate_speech;
 mod checkpoint_places;
 pub mod config;
 mod convert;
@@ -27,6 +29,7 @@ pub mod engine;
 mod frame_guard;
 pub mod hub;
 mod intake;
+mod memory;
 mod origin;
 mod outgoing;
 mod request_id;
@@ -43,6 +46,7 @@ pub use access::Access;
 pub use api::{ApiError, ImageHost, NoHost, check_chat_request};
 pub use app::{AppState, create_app};
 pub use assets::Assets;
+pub use calibrate_speech::CalibrateSpeechCommand;
 pub use config::{ServerConfig, Timeouts};
 pub use convert::ConvertCommand;
 pub use drain::{Drain, Ending};

@@ -47,6 +47,10 @@ fn run(Loaded { cli, settings }: Loaded) -> anyhow::Result<ExitCode> {
             convert.run(&mut std::io::stderr())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::CalibrateSpeech(calibrate) => {
+            calibrate.run(&mut std::io::stderr())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Fetch(fetch) => {
             fetch.run(&mut std::io::stdout(), &mut std::io::stderr())?;
             Ok(ExitCode::SUCCESS)

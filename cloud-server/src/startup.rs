@@ -18,10 +18,10 @@ use crate::app::{AppState, create_app};
 use crate::assets::Assets;
 use crate::checkpoint_places::CheckpointPlaces;
 use crate::config::{ServerConfig, Timeouts};
-use crate::doctor::available_memory_bytes;
 use crate::edge_models::EdgeModels;
 use crate::engine::{Checkpoints, EmbeddedConfig, EmbeddedEngine, Engine, Hearing, Speech};
 use crate::hub::{HubError, Provenance, Settled, settle};
+use crate::memory::{Outcome, ServerPlan, available_bytes};
 use crate::origin::Origins;
 use crate::upstream_config::{self, UpstreamConfigError};
 
@@ -79,6 +79,9 @@ pub enum StartupError {
         /// What is wrong with it.
         source: ModelError,
     },
+    /// Everything together does not fit the memory.
+    #[error("this machine has too little memory: {0}")]
+    TooLarge(String),
     /// The speech model has no thread to run on.
     #[error(
         "the system gives no thread for the speech model: {0}; allow this server more, or leave --speech out"
@@ -100,10 +103,12 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
     let Settled { config, target } = settle(config)?;
     let config = &config;
     let places = CheckpointPlaces::find(config)?;
-    let public = places.edge_models.iter().map(|(name, _folder)| name.clone()).collect();
+    let downloads = places.edge_models.iter().chain(&places.edge_speech);
+    let public = downloads.map(|(name, _folder)| name.clone()).collect();
     let access = Access::configured(&config.access, public)?;
     access.permit_listening(config.listen)?;
     places.edge_models.iter().try_for_each(|(_name, folder)| check_edge_model(folder))?;
+    check_memory(config, &places)?;
     let provenance = target.as_ref().map_or_else(|| Provenance::of_folder(&places.target), Provenance::from);
     let engine: Arc<dyn Engine> = if config.upstream.is_used() {
         let (_name, edge) = places.edge_models.first().ok_or(StartupError::NoEdgeModel)?;
@@ -119,7 +124,7 @@ pub fn prepare(config: &ServerConfig) -> Result<AppState, StartupError> {
         }
         None => engine,
     };
-    let edge_models = EdgeModels::new(places.edge_models);
+    let edge_models = EdgeModels::new(places.edge_models).with_speech(places.edge_speech)?;
     edge_models.prepare();
     let assets = Assets { page: config.page.clone(), edge_models };
     let timeouts = Timeouts { idle: Duration::from_secs(config.idle_s.into()), ..Timeouts::default() };
@@ -140,6 +145,17 @@ fn check_edge_model(folder: &Path) -> Result<(), StartupError> {
     let json =
         read.map_err(|source| unusable(ModelError::File { path: path.display().to_string(), source }))?;
     ModelConfig::from_json(&json).map(drop).map_err(unusable)
+}
+
+/// Refuses what would not fit the memory before anything is loaded, and warns where it is tight.
+fn check_memory(config: &ServerConfig, places: &CheckpointPlaces) -> Result<(), StartupError> {
+    let Some(plan) = ServerPlan::of(config, places) else { return Ok(()) };
+    match plan.outcome() {
+        Outcome::Fits => tracing::info!(%plan, "memory"),
+        Outcome::Tight(says) => tracing::warn!("memory is short: {says}"),
+        Outcome::TooLarge(says) => return Err(StartupError::TooLarge(says)),
+    }
+    Ok(())
 }
 
 fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<EmbeddedEngine, StartupError> {
@@ -163,7 +179,7 @@ fn start_embedded(config: &ServerConfig, places: &CheckpointPlaces) -> Result<Em
         let weights_format = config.weights_format;
         // On a GPU the weights pass through the host's memory, tensor by tensor.
         let is_here = config.device == DeviceKind::Cpu;
-        let memory_limit_bytes = is_here.then(available_memory_bytes).flatten();
+        let memory_limit_bytes = is_here.then(available_bytes).flatten();
         let kept = |files| CheckpointFiles { weights_format, memory_limit_bytes, ..files };
         let files = CheckpointFiles::from_dir(&path);
         files.map(kept).map_err(|source| StartupError::Checkpoint { path, source })
@@ -177,7 +193,7 @@ fn start_speech(config: &ServerConfig, path: &Path) -> Result<Speech, StartupErr
     let unusable = |source| StartupError::Checkpoint { path: path.to_owned(), source };
     tracing::info!(checkpoint = %path.display(), "loading the speech model");
     let files = WhisperFiles::from_dir(path).map_err(unusable)?;
-    let (weights_format, memory_limit_bytes) = (config.weights_format, available_memory_bytes());
+    let (weights_format, memory_limit_bytes) = (config.weights_format, available_bytes());
     let files = WhisperFiles { weights_format, memory_limit_bytes, ..files };
     let whisper = Whisper::load(&files).map_err(unusable)?;
     let name = path.canonicalize().ok();
@@ -186,7 +202,7 @@ fn start_speech(config: &ServerConfig, path: &Path) -> Result<Speech, StartupErr
 }
 
 /// The folder of the draft model: the one named, or the shipped model's own small sibling.
-fn draft_model(config: &ServerConfig, model: &str) -> Result<Option<PathBuf>, StartupError> {
+pub(crate) fn draft_model(config: &ServerConfig, model: &str) -> Result<Option<PathBuf>, StartupError> {
     let is_checkpoint = |path: &PathBuf| path.join("config.json").is_file();
     match &config.draft_model {
         Some(none) if none.as_os_str() == NO_DRAFT_MODEL => Ok(None),

@@ -44,5 +44,5 @@ pub use packed::PackedWeight;
 pub use pool::{MOST_HELPERS, help, helper_failed, on_wake, threads};
 #[cfg(not(target_family = "wasm"))]
 pub use pool::{set_threads, threads};
-pub use rows::{rms_norm, rotate, swiglu};
+pub use rows::{rms_norm, rotate, share_rows, swiglu};
 pub use stored::{GROUP, StoredValues, StoredWeight, WeightsFormat};

@@ -173,13 +173,19 @@ pub(crate) fn exp<S: Simd>(x: Vector<S, f32>) -> Vector<S, f32> {
     x.eq(x).select(is_zero.select(splat(0.0), fraction * scale), x)
 }
 
-/// Calls `work` with the number of the first row and the rows of each part.
-pub(crate) fn share_rows(
-    out: &mut [f32],
+/// Calls `work` with the number of the first row and the rows of each part, on as many threads as that is worth.
+///
+/// `cost` is what a value takes, in multiplications.
+///
+/// # Panics
+/// If `out` is not whole rows of `width`.
+pub fn share_rows<T: Send>(
+    out: &mut [T],
     width: usize,
     cost: usize,
-    work: &(dyn Fn(usize, &mut [f32]) + Sync),
+    work: &(dyn Fn(usize, &mut [T]) + Sync),
 ) {
+    assert!(out.len().is_multiple_of(width), "{} values are rows of {width}", out.len());
     let rows = out.len() / width;
     let parts = pool::parts(out.len() * cost).min(rows);
     if parts <= 1 {
@@ -196,22 +202,22 @@ pub(crate) fn share_rows(
 }
 
 /// Rows of which each task takes its own.
-struct Rows {
-    start: *mut f32,
+struct Rows<T> {
+    start: *mut T,
     count: usize,
 }
 
-// SAFETY: see `share_rows`.
-unsafe impl Sync for Rows {}
+// SAFETY: see `share_rows`; values of these types may go to other threads.
+unsafe impl<T: Send> Sync for Rows<T> {}
 
-impl Rows {
+impl<T> Rows<T> {
     fn count(&self) -> usize {
         self.count
     }
 
     /// # Safety
     /// There must be such a row.
-    unsafe fn row(&self, row: usize, width: usize) -> *mut f32 {
+    unsafe fn row(&self, row: usize, width: usize) -> *mut T {
         // SAFETY: as the caller's.
         unsafe { self.start.add(row * width) }
     }

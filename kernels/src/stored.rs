@@ -6,18 +6,16 @@
 //! the fields of llama.cpp's Q4_0; the scale is not the group's greatest weight divided by 8, as there, but of several the one
 //! whose steps fit best, each moved to the optimum of least squares for its own rounding.
 
+mod quantising;
+
 use half::f16;
 
 /// Inputs that share a scale in q4.
 pub const GROUP: usize = 32;
 /// Q4 wants a multiple of this many inputs: then rows and groups are whole words of 8 weights, and the last group may be short.
 const Q4_INPUTS: usize = 16;
-/// The greatest int8 weight; its negative is the least.
-const INT8_MOST: f32 = 127.0;
 /// What stands for zero in a nibble.
 const NIBBLE_ZERO: f32 = 8.0;
-/// Scales that are tried for a group.
-const SCALES_TRIED: i32 = 9;
 
 /// How weights are stored. Products are of f32 throughout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,7 +108,7 @@ impl StoredWeight {
         weight
     }
 
-    /// Adds outputs, each as near as the format allows.
+    /// Adds outputs, each as near as the format allows; all threads take part where it is worth it.
     ///
     /// # Shapes
     /// - rows: `[outputs, inputs]`
@@ -123,22 +121,8 @@ impl StoredWeight {
         match &mut self.values {
             StoredValues::F32(values) => values.extend_from_slice(rows),
             StoredValues::F16(values) => values.extend(rows.iter().map(|weight| f16::from_f32(*weight))),
-            StoredValues::Int8 { steps, scales } => {
-                for row in rows.chunks_exact(inputs) {
-                    let scale = int8_scale(row);
-                    steps.extend(row.iter().map(|weight| (weight / scale).round() as i8));
-                    scales.push(scale);
-                }
-            }
-            StoredValues::Q4 { nibbles, scales } => {
-                for group in rows.chunks_exact(inputs).flat_map(|row| row.chunks(GROUP)) {
-                    let scale = q4_scale(group);
-                    let steps =
-                        |pair: &[f32; 2]| pair.map(|weight| (q4_step(weight, scale) + NIBBLE_ZERO) as u8);
-                    nibbles.extend(group.as_chunks().0.iter().map(steps).map(|[low, high]| low | high << 4));
-                    scales.push(scale);
-                }
-            }
+            StoredValues::Int8 { steps, scales } => quantising::push_int8(rows, inputs, steps, scales),
+            StoredValues::Q4 { nibbles, scales } => quantising::push_q4(rows, inputs, nibbles, scales),
         }
     }
 
@@ -220,51 +204,6 @@ impl StoredWeight {
             }
         }
     }
-}
-
-/// What one step of an output's int8 weights stands for.
-fn int8_scale(weights: &[f32]) -> f32 {
-    let most = weights.iter().fold(0.0_f32, |most, weight| most.max(weight.abs()));
-    if most > 0.0 { most / INT8_MOST } else { 1.0 }
-}
-
-/// The nearest step, in -8..=7.
-fn q4_step(weight: f32, scale: f16) -> f32 {
-    let scale = scale.to_f32();
-    if scale == 0.0 { 0.0 } else { (weight / scale).round().clamp(-NIBBLE_ZERO, NIBBLE_ZERO - 1.0) }
-}
-
-/// The scale of a group whose steps come nearest to its weights, by the sum of squares.
-fn q4_scale(weights: &[f32]) -> f16 {
-    let most =
-        weights.iter().fold(0.0_f32, |most, weight| if weight.abs() > most.abs() { *weight } else { most });
-    if most == 0.0 {
-        return f16::ZERO;
-    }
-    let error = |scale: f16| -> f32 {
-        let off = |weight: &f32| weight - q4_step(*weight, scale) * scale.to_f32();
-        weights.iter().map(off).map(|off| off * off).sum()
-    };
-    // The greatest weight is some eight steps long, on the side that has eight.
-    let mut best = f16::from_f32(-most / NIBBLE_ZERO);
-    let mut least = error(best);
-    for tried in -SCALES_TRIED..=SCALES_TRIED {
-        let rounded = f16::from_f32(-most / (NIBBLE_ZERO + 0.1 * tried as f32));
-        let (mut along, mut squares) = (0.0, 0.0);
-        for weight in weights {
-            let step = q4_step(*weight, rounded);
-            along += weight * step;
-            squares += step * step;
-        }
-        if squares > 0.0 {
-            let fitted = f16::from_f32(along / squares);
-            let off = error(fitted);
-            if off < least {
-                (best, least) = (fitted, off);
-            }
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use crate::config::ModelConfig;
 use crate::end_tokens::EndTokens;
 use crate::error::ModelError;
 use crate::generation::{Generation, read_back};
-use crate::kept::{KeptTokens, tokens_of_inputs};
+use crate::kept::KeptTokens;
 use crate::kv_cache::KvCache;
 use crate::mas_probe::{EarlyFeatures, MasProbe, MasScores, ProbeConfig};
 use crate::model::MultimodalModel;
-use crate::preprocess::{ImageLayout, Pcm, Preprocessor, VideoSampling};
+use crate::preprocess::{ImageLayout, Pcm, Preprocessor, Tiling, VideoSampling};
 use crate::prompt::Prompt;
 use crate::seeing::spread;
 use crate::shapes::MAX_STEP_ROWS;
@@ -138,7 +138,7 @@ impl Assistant {
 
     /// The tokens of a split picture of which these tiles are kept, row by row, and the whole of it.
     pub fn tokens_of_tiles(&self, tiles: &[bool]) -> Vec<usize> {
-        tokens_of_inputs(tiles.iter().chain([&true]), self.parts.config.num_image_tokens())
+        KeptTokens::of_tiles(tiles, self.parts.config.num_image_tokens())
     }
 
     /// The token that ends a turn of the prompt; others may end an answer as well: [`Self::end_tokens`].
@@ -151,12 +151,13 @@ impl Assistant {
         &self.parts.ends
     }
 
-    /// Longest edge in pixels beyond which a picture gains nothing; 0 where it is not split, but seen in one piece.
-    pub fn longest_edge_px(&self) -> u32 {
-        self.parts.preprocessor.longest_edge_px()
+    /// How pictures are split; `None` where they are not.
+    pub fn tiling(&self) -> Option<Tiling> {
+        self.parts.preprocessor.tiling()
     }
 
-    /// How often frames of a video are looked at; `None` where the checkpoint cannot see.
+    /// How often frames of a video are looked at; `None` where the checkpoint says nothing of videos: frames are
+    /// pictures to it.
     pub fn video_sampling(&self) -> Option<VideoSampling> {
         self.parts.preprocessor.video_sampling()
     }
@@ -234,7 +235,7 @@ impl Assistant {
         }
         let vision = match &parts.model.vision {
             Some(seeing) if num_images > 0 => {
-                let inputs = prompt.images.iter().flat_map(|image| self.inputs_of(prompt, image));
+                let inputs = (0..num_images).flat_map(|index| self.inputs_of(prompt, index));
                 Some(seeing.tower.early(self.pixels(&inputs.collect::<Vec<_>>()), vision_layers))
             }
             _ => None,

@@ -27,7 +27,7 @@ use crate::shapes::ShapePolicy;
 /// The decoder with its embedding table and head, which most checkpoints share.
 #[derive(Debug)]
 pub struct Decoder {
-    /// `[vocabulary, hidden]`; a CPU's kernels have a table of their own.
+    /// `[vocabulary, hidden]`; kernels have a table of their own.
     embed_tokens: Option<Tensor<2>>,
     form: Form,
     config: TextConfig,
@@ -103,11 +103,11 @@ impl Decoder {
         if let Some(host) = HostDecoder::load(scope, config, untied_head, positions)? {
             return decoder(None, Form::Host(Box::new(host)), ShapePolicy::Exact);
         }
+        if let Some(fused) = FusedDecoder::load(scope, config, untied_head, positions)? {
+            return decoder(None, Form::Fused(fused), ShapePolicy::Fused);
+        }
         let table: Tensor<2> =
             scope.tensor("embed_tokens.weight", [config.vocab_size, config.hidden_size])?;
-        if let Some(fused) = FusedDecoder::load(scope, config, &table, untied_head, positions)? {
-            return decoder(Some(table), Form::Fused(fused), ShapePolicy::Fused);
-        }
         let shapes = ShapePolicy::for_device(device);
         let form = TensorForm::load(scope, config, &table, untied_head, shapes)?;
         decoder(Some(table), Form::Tensors(Box::new(form)), shapes)
@@ -156,12 +156,16 @@ impl Decoder {
     /// - ids: `[batch][positions]`, all sequences equally long, every id inside the vocabulary
     /// - output: `[batch, positions, hidden]`
     pub fn embed(&self, ids: &[Vec<u32>]) -> Tensor<3> {
+        let positions = ids.first().map_or(0, Vec::len);
         let table = match (&self.form, &self.embed_tokens) {
             (Form::Host(host), _) => return host.embed(ids),
-            (_, Some(table)) => table.clone(),
-            (_, None) => unreachable!("on a GPU the table is a tensor"),
+            (Form::Fused(fused), _) => {
+                let shape = [ids.len(), positions, self.config.hidden_size];
+                return fused.embed(&ids.concat()).reshape(shape);
+            }
+            (Form::Tensors(_), Some(table)) => table.clone(),
+            (Form::Tensors(_), None) => unreachable!("tensors come with their table"),
         };
-        let positions = ids.first().map_or(0, Vec::len);
         let flat: Vec<i32> = ids.iter().flatten().map(|&id| id as i32).collect();
         let indices: Tensor<1, Int> =
             Tensor::from_data(TensorData::new(flat, [ids.len() * positions]), &self.device);

@@ -20,6 +20,12 @@ pub struct KeptTokens {
 }
 
 impl KeptTokens {
+    /// The tokens of a split picture of which these tiles are kept, row by row, and the whole of it, where each input has
+    /// `count` tokens.
+    pub fn of_tiles(tiles: &[bool], count: usize) -> Vec<usize> {
+        tokens_of_inputs(tiles.iter().chain([&true]), count)
+    }
+
     /// The kept tokens of image `index`.
     pub fn image(&self, index: usize) -> Option<&[usize]> {
         self.images.get(index).and_then(Option::as_deref)
@@ -70,7 +76,7 @@ pub(crate) fn kept_of(kept: &[usize], input: usize, count: usize) -> &[usize] {
 }
 
 /// The tokens of the inputs that are kept whole, each of which has `count` tokens.
-pub(crate) fn tokens_of_inputs<'a>(kept: impl Iterator<Item = &'a bool>, count: usize) -> Vec<usize> {
+fn tokens_of_inputs<'a>(kept: impl Iterator<Item = &'a bool>, count: usize) -> Vec<usize> {
     let inputs = kept.enumerate().filter(|(_, kept)| **kept);
     inputs.flat_map(|(input, _)| input * count..(input + 1) * count).collect()
 }

@@ -5,7 +5,7 @@
 //! (`device/host_decoder.rs`). On a GPU it is a kernel of our own, which no
 //! number of rows has to be tuned for.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 use crate::checkpoint::Scope;
 use crate::device::{self, PackedWeight};
@@ -52,8 +52,11 @@ impl Linear {
             let weight = Weight::Packed(PackedWeight::new(&weight));
             return Ok(Self { weight, in_features, out_features, bias });
         }
-        let weight = scope.tensor("weight", shape)?;
-        Ok(Self::of_tensors(weight.reshape([shape[0] as i32, -1]), bias))
+        // What stands alone is small: it is rounded as the CPU rounds it, so that both give the same, and takes 4 bytes a weight.
+        let weight = scope.dense("weight", &shape)?;
+        let shape = [weight.outputs(), weight.inputs()];
+        let data = TensorData::new(weight.dequantised(), shape);
+        Ok(Self::of_tensors(Tensor::from_data(data, scope.device()), bias))
     }
 
     /// A layer over tensors on a GPU; the weight is `[out, in]`.

@@ -30,6 +30,16 @@ pub struct Use {
     pub inputs_per_pass: usize,
 }
 
+/// Tokens that a page plans for: its pictures are one tile, its questions short, and it keeps no conversation.
+const PAGE_CONTEXT: usize = 2048;
+
+impl Use {
+    /// What an engine in a browser is used for: one question at a time, picture by picture.
+    pub fn in_page(format: WeightsFormat) -> Self {
+        Self { format, context: PAGE_CONTEXT, sequences: 1, inputs_per_pass: 1 }
+    }
+}
+
 /// What there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -135,6 +145,15 @@ impl MemoryPlan {
                 + PROGRAM_BYTES,
             largest_tensor_bytes,
         }
+    }
+
+    /// The plans of the format that a use asks for and of all that are smaller, in this order. Those above it would bring back nothing of
+    /// what it has rounded.
+    pub fn of_formats(config: &ModelConfig, wanted: &Use) -> Vec<Self> {
+        let first = Self::new(config, wanted);
+        let smaller = std::iter::successors(first.format.smaller(), |format| format.smaller());
+        let plans = smaller.map(|format| Self::new(config, &Use { format, ..*wanted }));
+        std::iter::once(first).chain(plans).collect()
     }
 
     /// The most at any time.

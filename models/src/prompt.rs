@@ -14,6 +14,9 @@ pub struct Prompt {
     pub images: Vec<RgbImage>,
     /// Whether pictures are split into tiles.
     pub splitting: Splitting,
+    /// For each picture that is split what shows the whole of it beside its tiles, in a square of the tower's side; `None` makes it
+    /// of the picture. Empty: of all pictures.
+    pub wholes: Vec<Option<RgbImage>>,
     /// When the pictures were, if they are frames of a video whose times are known; they are not split then.
     pub clip: Option<Clip>,
     /// A recording.
@@ -49,14 +52,46 @@ impl Prompt {
         self.history.iter().map(|turn| &turn.asked).chain([self])
     }
 
-    /// The same media with all of their tokens looked at.
+    /// The same media with all of their tokens looked at. Of pictures whose tiles are not all there it takes the squares that
+    /// show the whole, and splits none beside them.
     #[must_use]
     pub fn whole(mut self) -> Self {
-        self.kept = KeptTokens::default();
+        self.keep_all();
         for turn in &mut self.history {
-            turn.asked.kept = KeptTokens::default();
+            turn.asked.keep_all();
         }
         self
+    }
+
+    fn keep_all(&mut self) {
+        self.kept = KeptTokens::default();
+        let wholes = std::mem::take(&mut self.wholes);
+        for (image, whole) in self.images.iter_mut().zip(wholes) {
+            let Some(whole) = whole else { continue };
+            self.splitting = Splitting::Never;
+            *image = whole;
+        }
+    }
+
+    /// What shows the whole of picture `index` beside its tiles, where it was given.
+    pub fn given_whole(&self, index: usize) -> Option<&RgbImage> {
+        self.wholes.get(index).and_then(Option::as_ref)
+    }
+
+    /// Holds the given wholes against the pictures and the side of the tower's square, in pixels.
+    fn check_wholes(&self, inputs: &[usize], side: usize) -> Result<(), ModelError> {
+        for index in 0..self.wholes.len() {
+            let Some(whole) = self.given_whole(index) else { continue };
+            let (width, height) = (whole.width(), whole.height());
+            let fits = (width as usize, height as usize) == (side, side);
+            if !fits || inputs.get(index).is_none_or(|inputs| *inputs == 1) {
+                let reason = format!(
+                    "a whole of {width}x{height} pixels stands beside picture {index}; it takes one that is split, and {side}x{side}"
+                );
+                return Err(ModelError::Prompt { reason });
+            }
+        }
+        Ok(())
     }
 
     /// Whether none of this question's pictures is split, whatever the checkpoint does.
@@ -104,6 +139,8 @@ impl Prompt {
                 let inputs: Vec<usize> =
                     asked.images.iter().map(|image| asked.layout(image, preprocessor).num_inputs()).collect();
                 asked.kept.check(config, &inputs)?;
+                let side = config.vision_config.as_ref().map_or(0, |vision| vision.image_size);
+                asked.check_wholes(&inputs, side)?;
                 Ok(TurnTokens {
                     question: &asked.question,
                     images: asked.image_tokens(config, preprocessor),

@@ -8,7 +8,6 @@ use burn::tensor::{Tensor, TensorData};
 use crate::assistant::Assistant;
 use crate::kept::kept_of;
 use crate::model::Seeing;
-use crate::preprocess::RgbImage;
 use crate::prompt::Prompt;
 use crate::text::InputSpan;
 
@@ -32,8 +31,8 @@ impl Assistant {
     ) {
         let all = self.parts.config.num_image_tokens();
         let (mut spans, mut together) = (Vec::new(), Vec::new());
-        for (index, (image, looked_at)) in asked.images.iter().zip(inputs).enumerate() {
-            let mut pixels = self.inputs_of(asked, image);
+        for (index, looked_at) in inputs.iter().enumerate() {
+            let mut pixels = self.inputs_of(asked, index);
             for InputSpan { input, span } in looked_at {
                 let pixels = std::mem::take(&mut pixels[*input]);
                 if let Some(kept) = asked.kept.image(index) {
@@ -56,9 +55,13 @@ impl Assistant {
     }
 
     /// The vision tower's inputs for one of a question's pictures, as its layout has them.
-    pub(crate) fn inputs_of(&self, asked: &Prompt, image: &RgbImage) -> Vec<Vec<f32>> {
-        let preprocessor = &self.parts.preprocessor;
-        if asked.never_splits() { vec![preprocessor.image(image)] } else { preprocessor.inputs(image) }
+    pub(crate) fn inputs_of(&self, asked: &Prompt, index: usize) -> Vec<Vec<f32>> {
+        let (preprocessor, image) = (&self.parts.preprocessor, &asked.images[index]);
+        match asked.given_whole(index) {
+            _ if asked.never_splits() => vec![preprocessor.image(image)],
+            Some(whole) => preprocessor.inputs_beside(image, whole),
+            None => preprocessor.inputs(image),
+        }
     }
 
     /// Inputs that go through the vision tower together; on a GPU one of the batches that it runs anyway.

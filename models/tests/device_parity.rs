@@ -18,10 +18,13 @@ use comparison::{assert_close, values};
 use msao_models::decoder::Segment;
 use msao_models::device::{self, DeviceKind};
 use msao_models::kv_cache::KvCache;
+use msao_models::{Assistant, CheckpointFiles, Prompt, RgbImage, WeightsFormat};
 use support::{Golden, greedy, run};
 
 const TOLERANCE: f32 = 1e-3;
 const DECODER_TOLERANCE: f32 = 1e-4;
+/// Of the greatest score.
+const FORMAT_TOLERANCE: f32 = 1e-3;
 
 #[test]
 fn vulkan_equals_the_cpu() {
@@ -59,6 +62,41 @@ fn vulkan_equals_the_cpu() {
     }
     let text = |golden: &Golden| greedy(&golden.model.decoder, golden.prompt_embeddings(), 64);
     assert_eq!(text(&gpu), text(&cpu));
+}
+
+/// Each format's own numbers, whatever they were rounded from.
+#[test]
+fn formats_equal_the_cpu() {
+    if std::env::var("MSAO_VULKAN").as_deref() != Ok("1") {
+        eprintln!("SKIPPED: set MSAO_VULKAN=1 on a machine with a GPU");
+        return;
+    }
+    let gpu = pollster::block_on(device::open(DeviceKind::Vulkan)).unwrap();
+    let pixels = (0..320 * 240 * 3).map(|at| (at * 31 % 251) as u8).collect();
+    let prompt = Prompt {
+        question: "What colour is the small circle?".to_owned(),
+        images: vec![RgbImage::from_rgb(320, 240, pixels).unwrap()],
+        ..Prompt::default()
+    };
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/weights/pocket-edge");
+    for weights_format in WeightsFormat::ALL {
+        let answer = |device: &Device| {
+            let files = CheckpointFiles { weights_format, ..CheckpointFiles::from_dir(folder).unwrap() };
+            let assistant = Assistant::load(&files, device).unwrap();
+            let mut generation = pollster::block_on(assistant.start(&prompt)).unwrap();
+            let scores = generation.first_logits().to_vec();
+            while generation.tokens().len() < 16
+                && pollster::block_on(generation.next_token()).unwrap().is_some()
+            {}
+            (scores, generation.tokens().to_vec())
+        };
+        let ((expected, expected_tokens), (found, tokens)) = (answer(&Device::flex()), answer(&gpu));
+        let largest = expected.iter().fold(0.0_f32, |most, score| most.max(score.abs()));
+        let apart = expected.iter().zip(&found).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+        eprintln!("{weights_format}: scores are {} of the largest apart", apart / largest);
+        assert!(apart <= FORMAT_TOLERANCE * largest, "{weights_format}: {apart} of {largest}");
+        assert_eq!(tokens, expected_tokens, "{weights_format}");
+    }
 }
 
 /// Scores of two sequences that share passes, each round with other numbers of rows, roll-backs and a fork in between.

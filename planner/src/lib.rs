@@ -12,8 +12,10 @@
 //! | how many tokens to draft before asking? | [`draft_length`] |
 //! | how sure is the edge really? | [`confidence`] |
 //! | when may its answer stand? | [`risk`] |
+//! | who writes down what is said, and is that enough? | [`speech`] |
 //! | is this draft token the target's? | [`acceptance`] |
 //! | which of the browser's two engines serves? | [`choose_engine`] |
+//! | does a model fit this device, and what would? | [`fitting`] |
 //!
 //! Data flows down that table: scores and estimates into a plan, the rounds' outcomes back into the
 //! estimates.
@@ -25,12 +27,14 @@ pub mod cost;
 pub mod draft_length;
 mod engine;
 pub mod estimate;
+pub mod fitting;
 pub mod mas;
 pub mod plan;
 pub mod risk;
 mod rng;
 mod route;
 pub mod simhash;
+pub mod speech;
 pub mod tiles;
 
 pub use engine::{EngineKind, EngineTimings, choose_engine};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{MEDIA, TOKENS, at_most};
-use crate::{KeepMask, Modality, RequestId, TokenId};
+use crate::{Clip, KeepMask, Modality, RequestId, TokenId};
 
 /// A message from the edge to the cloud.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub struct Ask {
     /// A single picture, or the frames of a clip in order of time.
     #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub images: Vec<ImageInput>,
+    /// When the images were, if they are frames of one video and the model reads times
+    /// ([`ModelInfo::clips`](crate::ModelInfo::clips)).
+    pub clip: Option<Clip>,
     /// One recording.
     pub audio: Option<AudioInput>,
     /// What was asked and answered before, oldest first; empty begins a conversation.
@@ -81,6 +84,7 @@ impl Ask {
             request_id,
             question: question.into(),
             images: Vec::new(),
+            clip: None,
             audio: None,
             history: Vec::new(),
             continues: None,
@@ -108,6 +112,8 @@ pub struct Turn {
     /// As in [`Ask::images`].
     #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub images: Vec<ImageInput>,
+    /// As in [`Ask::clip`].
+    pub clip: Option<Clip>,
     /// As in [`Ask::audio`].
     pub audio: Option<AudioInput>,
     /// As in [`Ask::question`].
@@ -134,6 +140,8 @@ pub struct Attach {
     /// As in [`Ask::images`].
     #[serde(deserialize_with = "at_most::<{MEDIA}, _, _>")]
     pub images: Vec<ImageInput>,
+    /// As in [`Ask::clip`].
+    pub clip: Option<Clip>,
     /// As in [`Ask::audio`].
     pub audio: Option<AudioInput>,
 }
@@ -148,7 +156,7 @@ impl Attach {
 fn media_bytes(images: &[ImageInput], audio: Option<&AudioInput>, modality: Modality) -> u64 {
     match modality {
         Modality::Text => 0,
-        Modality::Vision => images.iter().map(|image| image.media().bytes.len() as u64).sum(),
+        Modality::Vision => images.iter().map(ImageInput::bytes).sum(),
         Modality::Audio => audio.iter().map(|audio| audio.media().bytes.len() as u64).sum(),
     }
 }
@@ -249,15 +257,29 @@ pub enum ImageInput {
     Whole(Media),
     /// Some squares of it.
     Kept(KeptImage),
+    /// Some tiles of it, and the whole in one small square.
+    Tiles(TiledImage),
 }
 
 impl ImageInput {
-    /// The encoded picture.
+    /// The encoded picture; of one in tiles that which shows the kept ones.
     pub fn media(&self) -> &Media {
         match self {
             Self::Whole(media) => media,
             Self::Kept(kept) => &kept.tiles,
+            Self::Tiles(tiled) => &tiled.picture,
         }
+    }
+
+    /// All files that it is made of, [`Self::media`] first.
+    pub fn files(&self) -> impl Iterator<Item = &Media> {
+        let whole = if let Self::Tiles(tiled) = self { Some(&tiled.whole) } else { None };
+        [self.media()].into_iter().chain(whole)
+    }
+
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.files().map(|file| file.bytes.len() as u64).sum()
     }
 }
 
@@ -273,6 +295,24 @@ pub struct KeptImage {
 impl KeptImage {
     /// Squares in a row of [`Self::tiles`]; fewer squares make one shorter row.
     pub const COLUMNS: u32 = 4;
+}
+
+/// A picture of which a target that looks at tiles looks at some only.
+///
+/// Nothing of a tile that is left out is in here but at the resolution of [`Self::whole`]. How a target splits,
+/// its [`PictureSize`](crate::PictureSize) tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TiledImage {
+    /// Rows of tiles that the target makes of [`Self::picture`]'s size.
+    pub rows: u8,
+    /// Tiles of a row.
+    pub columns: u8,
+    /// The kept tiles, row by row.
+    pub mask: KeepMask,
+    /// The picture in its own size, one grey wherever no kept tile is made of it.
+    pub picture: Media,
+    /// All of it in a square of [`PictureSize::tile_px`](crate::PictureSize), scaled as the target scales it.
+    pub whole: Media,
 }
 
 /// A recording, or what the question needs of it.

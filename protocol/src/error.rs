@@ -70,6 +70,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The key or token does not let this in, or does no longer.
     Unauthorized,
+    /// The times of a video's frames are not one for each, rising, and within the video.
+    ClipMismatch,
 }
 
 /// Why bytes are not a frame.

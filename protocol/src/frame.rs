@@ -65,17 +65,28 @@ mod tests {
 
     use super::*;
     use crate::{
-        Ask, AudioInput, ClientMessage, ErrorCode, ErrorReport, ImageInput, Media, MediaKind, ServerMessage,
-        Speculation, Turn,
+        Ask, AudioInput, ClientMessage, Clip, ErrorCode, ErrorReport, ImageInput, KeepMask, Media, MediaKind,
+        ServerMessage, Speculation, TiledImage, Turn,
     };
 
     fn ask(question: String, bytes: Vec<u8>) -> ClientMessage {
         ClientMessage::Ask(Ask {
             request_id: 7,
-            images: vec![ImageInput::Whole(Media { kind: MediaKind::Png, bytes: bytes.clone() })],
+            images: vec![
+                ImageInput::Whole(Media { kind: MediaKind::Png, bytes: bytes.clone() }),
+                ImageInput::Tiles(TiledImage {
+                    rows: 2,
+                    columns: 3,
+                    mask: KeepMask::new(&[true, false, true, false, true, true]),
+                    picture: Media { kind: MediaKind::Jpeg, bytes: bytes.clone() },
+                    whole: Media { kind: MediaKind::Png, bytes: bytes.clone() },
+                }),
+            ],
+            clip: Some(Clip { duration_ms: 2_000, times_ms: vec![1_000] }),
             audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes })),
             history: vec![Turn {
                 images: vec![],
+                clip: None,
                 audio: None,
                 question: question.clone(),
                 answer: question.chars().rev().collect(),

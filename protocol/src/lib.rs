@@ -8,6 +8,7 @@
 
 mod bounded;
 mod client;
+mod clip;
 mod error;
 pub mod frame;
 mod limits;
@@ -17,8 +18,9 @@ mod server;
 
 pub use client::{
     Ask, Attach, AudioInput, Candidate, ClientMessage, Draft, ImageInput, KeptAudio, KeptImage, Media,
-    MediaKind, Sampling, Speculation, Turn, Verify,
+    MediaKind, Sampling, Speculation, TiledImage, Turn, Verify,
 };
+pub use clip::{Clip, ClipError, ClipSampling};
 pub use error::{ErrorCode, ErrorReport, FrameError};
 pub use limits::Limits;
 pub use plan::{
@@ -33,7 +35,7 @@ pub use server::{
 
 /// Version of the wire protocol. A server refuses a frame of another version with
 /// [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u8 = 5;
+pub const PROTOCOL_VERSION: u8 = 6;
 
 /// Name of a request within its session, chosen by the client, unique while the session lives.
 pub type RequestId = u32;

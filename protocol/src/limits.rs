@@ -12,8 +12,10 @@ pub struct Limits {
     pub image_bytes: u32,
     /// Pixels of a question's decoded images together, those of earlier turns included, width times height.
     pub image_pixels: u32,
-    /// Frames of a clip.
+    /// Pictures of a question that says of no times when they were.
     pub images: u32,
+    /// Frames of a video of which it is said when they were; of all earlier turns' videos together as well.
+    pub clip_frames: u32,
     /// Bytes of one encoded recording.
     pub audio_bytes: u32,
     /// Seconds of one recording.
@@ -24,7 +26,7 @@ pub struct Limits {
     pub history_turns: u32,
     /// Characters of all earlier questions and answers together.
     pub history_chars: u32,
-    /// Images of all earlier turns together.
+    /// Images of all earlier turns together, those of videos aside.
     pub history_images: u32,
     /// Tokens of an answer.
     pub max_new_tokens: u32,
@@ -40,6 +42,7 @@ impl Default for Limits {
             image_bytes: 8 << 20,
             image_pixels: 40_000_000,
             images: 8,
+            clip_frames: 64,
             audio_bytes: 8 << 20,
             audio_s: 30.0,
             question_chars: 4_000,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ErrorReport, Limits, Receipt, RequestId, TokenId, TokenOrigin};
+use crate::{ClipSampling, ErrorReport, Limits, Receipt, RequestId, TokenId, TokenOrigin};
 
 /// A message from the cloud to the edge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +113,8 @@ pub struct ModelInfo {
     pub vocabulary: Vocabulary,
     /// How it wants whole pictures.
     pub pictures: PictureSize,
+    /// How it looks at videos; `None` where it reads no times, so that frames are pictures.
+    pub clips: Option<ClipSampling>,
 }
 
 /// What token ids mean, as far as two models have to agree on it for the one to draft for the other.
@@ -132,6 +134,9 @@ pub struct Vocabulary {
 pub struct PictureSize {
     /// Longest edge in pixels beyond which it gains nothing; 0 where it sees the centre square of [`ImageGrid`] alone.
     pub longest_edge_px: u32,
+    /// Side in pixels of the tiles that it then splits them into, which may be more than the grid's tokens cover; 0 where it splits
+    /// none.
+    pub tile_px: u32,
 }
 
 /// How a model divides a picture into tokens.

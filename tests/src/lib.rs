@@ -37,6 +37,7 @@ pub mod devtools;
 pub mod drip;
 pub mod evaluation;
 pub mod faulty;
+pub mod film;
 pub mod kept;
 pub mod leash;
 pub mod microphone;

@@ -8,7 +8,7 @@
  */
 
 import { EngineHost } from "./host.js";
-import { encodeTiles, toFile, toPixels } from "./pictures.js";
+import { encodeTiles, toBoth, toPixels } from "./pictures.js";
 import { nextToken, receiveToken } from "./tokens.js";
 
 /** Ids of what the page asks of the device alone; the driver counts its own from 1. */
@@ -67,10 +67,10 @@ class Held {
     }
   }
 
-  async #start({ engine, threads, weightsUrl, sessionUrl, settings, judgedUrl }) {
+  async #start({ engine, threads, format, weightsUrl, sessionUrl, settings, judgedUrl }) {
     if (weightsUrl) {
       this.#host = new EngineHost((event, transfer = []) => this.#hear(event, transfer));
-      this.#host.receive({ type: "load", engine, threads, weights_url: weightsUrl });
+      this.#host.receive({ type: "load", engine, threads, format, weights_url: weightsUrl });
     }
     try {
       const module = await import("./session/msao_runtime.js");
@@ -104,15 +104,15 @@ class Held {
     }
   }
 
-  async #ask({ key, asked, bitmaps, samples }) {
+  async #ask({ key, asked, bitmaps, samples, longest }) {
     const entry = { id: 0, isDraft: false, isCancelled: false };
     this.#asked.set(key, entry);
-    const images = bitmaps.map(toPixels);
-    const files = await Promise.all(images.map(toFile));
+    const pictures = await toBoth(bitmaps, longest);
     if (entry.isCancelled) {
       return;
     }
-    this.#session.ask(asked, files, samples ?? undefined, (id) => {
+    const images = pictures.map(([pixels]) => pixels);
+    this.#session.ask(asked, pictures.map(([, file]) => file), samples ?? undefined, (id) => {
       entry.id = id;
       this.#keys.set(id, key);
       this.#media.set(id, { images, audio: toAudio(samples) });
@@ -135,16 +135,15 @@ class Held {
 
   /** Media as both models take them, and as files for the wire. */
   async #encodeOnly({ key, bitmaps, samples }) {
-    const images = bitmaps.map(toPixels);
-    const files = await Promise.all(images.map(toFile));
+    const pictures = await toBoth(bitmaps, 0);
     const recording = samples && { sampleRateHz: 16_000, samples, file: new Blob([this.#session.wav(samples)], { type: "audio/wav" }) };
-    const toPublic = ({ width, height, pixels }, index) => ({
+    const toPublic = ([{ width, height, pixels }, { kind, bytes }]) => ({
       width,
       height,
       data: new Uint8ClampedArray(pixels),
-      file: new Blob([files[index].bytes], { type: `image/${files[index].kind.toLowerCase()}` }),
+      file: new Blob([bytes], { type: `image/${kind.toLowerCase()}` }),
     });
-    this.#port.postMessage({ type: "encoded", key, pictures: images.map(toPublic), recording });
+    this.#port.postMessage({ type: "encoded", key, pictures: pictures.map(toPublic), recording });
   }
 
   #cancel(key) {

@@ -7,5 +7,6 @@
  * @returns {ArrayBuffer[]}
  */
 export function buffersOf({ images, audio }) {
-  return [...images.map(({ tiles }) => tiles.pixels), ...(audio ? [audio.windows.samples] : [])];
+  const pictures = images.flatMap(({ tiles, split }) => (split ? [tiles, split.whole] : [tiles]));
+  return [...pictures.map(({ pixels }) => pixels), ...(audio ? [audio.windows.samples] : [])];
 }

@@ -14,7 +14,7 @@ import { buffersOf } from "./buffers.js";
 import { watchGpu } from "./gpu.js";
 import { sourcesOf } from "./sources.js";
 import { Steering } from "./steering.js";
-import { loadThreaded, threadsHere } from "./threads.js";
+import { loadSimd } from "./threads.js";
 
 /** @type {{ Engine: any, choose_engine: Function } | undefined} */
 let module;
@@ -40,19 +40,14 @@ const breathe = () =>
 const methods = {
   /** Fetches and compiles the module. The paths are literal, so that bundlers see them. */
   async init(_call, kind, askedThreads) {
-    if (kind === "webgpu") {
-      watchGpu((lost) => postMessage({ lost }));
-    } else if (threadsHere(askedThreads) > 1) {
-      try {
-        ({ module, started: threads } = await loadThreaded(threadsHere(askedThreads)));
-        return;
-      } catch (error) {
-        console.warn(`MSAO goes on with one thread: ${error.message}`);
-      }
-    }
     try {
-      module = await (kind === "webgpu" ? import("./webgpu/msao_runtime.js") : import("./simd/msao_runtime.js"));
-      await module.default();
+      if (kind === "webgpu") {
+        watchGpu((lost) => postMessage({ lost }));
+        module = await import("./webgpu/msao_runtime.js");
+        await module.default();
+      } else {
+        ({ module, started: threads } = await loadSimd(askedThreads));
+      }
     } catch (error) {
       const code = error instanceof WebAssembly.CompileError ? "engine_unavailable" : "download_failed";
       throw { code, message: `the ${kind} engine's module could not be loaded: ${error.message}` };
@@ -60,18 +55,21 @@ const methods = {
   },
 
   /** Builds the model from the files of a checkpoint. */
-  async load(_call, kind, files) {
-    engine = await module.Engine.load(kind, sourcesOf(files));
+  async load(_call, kind, files, format) {
+    engine = await module.Engine.load(kind, sourcesOf(files), format);
     const { parameters, has_probe } = engine;
     return { parameters, has_probe, vocabulary: engine.vocabulary(), threads: await threads };
   },
+
+  /** Throws where a model of this configuration does not fit. */
+  check_room: (_call, asked) => module.check_room(asked),
 
   warm_up: () => engine.warm_up(),
   measure: () => engine.measure(),
   choose: (_call, simd, webgpu) => module.choose_engine(simd, webgpu),
 
   /** Answers; scores and steps are sent as they come, and what was said meanwhile decides how to go on. */
-  async ask(call, { question, images, audio, max_new_tokens, target, sampling, awaits_target, wants_scores }) {
+  async ask(call, { question, images, audio, max_new_tokens, target, sampling, clip, awaits_target, wants_scores }) {
     const steering = new Steering();
     steered.set(call, steering);
     const tell = async (message, buffers = []) => {
@@ -87,7 +85,7 @@ const methods = {
       return step.type === "ended" ? steering.wait() : steering.take();
     };
     try {
-      const settings = { max_new_tokens, target, sampling, awaits_target, wants_scores };
+      const settings = { max_new_tokens, target, sampling, clip, awaits_target, wants_scores };
       return await engine.ask(question, images, audio, settings, onScored, onStep);
     } finally {
       steered.delete(call);
@@ -105,6 +103,7 @@ self.onmessage = async ({ data: { call, method, args, correct, correction, relea
   try {
     postMessage({ call, result: await methods[method](call, ...args) });
   } catch (error) {
-    postMessage({ call, error: { code: error?.code ?? "engine_failed", message: error?.message ?? String(error) } });
+    const { code = "engine_failed", message = String(error), fits_as } = error ?? {};
+    postMessage({ call, error: { code, message, fits_as } });
   }
 };

@@ -7,10 +7,12 @@ export class EngineError extends Error {
   /**
    * @param {string} code
    * @param {string} message
+   * @param {string} [fits_as] the format that would fit where the code is `too_large`
    */
-  constructor(code, message) {
+  constructor(code, message, fits_as) {
     super(message);
     this.code = code;
+    this.fits_as = fits_as;
   }
 }
 
@@ -73,12 +75,18 @@ export class EngineHandle {
   /**
    * Builds the model; the files are moved there, those in pieces as references.
    * @param {Record<string, Uint8Array | Blob>} files
+   * @param {string | undefined} format how weights are kept; as they are stored unless given
    * @returns {Promise<{ parameters: number, has_probe: boolean, threads: number }>} weights in the model, whether it scores,
    *   and on how many threads
    */
-  load(files) {
+  load(files, format) {
     const moved = Object.values(files).flatMap((file) => (file instanceof Blob ? [] : [file.buffer]));
-    return this.#call("load", [this.kind, files], undefined, moved);
+    return this.#call("load", [this.kind, files, format], undefined, moved);
+  }
+
+  /** Rejects a model that does not fit, by the text of its config.json. */
+  checkRoom(config, format, buffer_bytes) {
+    return this.#call("check_room", [{ config, format, buffer_bytes, device_memory_gib: navigator.deviceMemory }]);
   }
 
   /** Runs every shape once. */
@@ -172,7 +180,7 @@ export class EngineHandle {
     }
     this.calls.delete(call);
     if (error) {
-      entry.reject(new EngineError(error.code, error.message));
+      entry.reject(new EngineError(error.code, error.message, error.fits_as));
     } else {
       entry.resolve(result);
     }
@@ -199,7 +207,7 @@ const ADAPTER_PAUSES_MS = [0, 200, 800];
 
 /**
  * Describes the GPU that WebGPU would use.
- * @returns {Promise<{ vendor: string, architecture: string, description: string, is_fallback: boolean } | null>}
+ * @returns {Promise<{ vendor: string, architecture: string, description: string, is_fallback: boolean, max_buffer_bytes: number } | null>}
  */
 export async function findAdapter() {
   if (!navigator.gpu) {
@@ -212,7 +220,9 @@ export async function findAdapter() {
       const { vendor = "", architecture = "", description = "", isFallbackAdapter } = adapter.info ?? {};
       const software = /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${architecture} ${description}`);
       const is_fallback = Boolean(isFallbackAdapter ?? adapter.isFallbackAdapter) || software;
-      return { vendor, architecture, description, is_fallback };
+      const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
+      const max_buffer_bytes = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+      return { vendor, architecture, description, is_fallback, max_buffer_bytes };
     }
   }
   return null;

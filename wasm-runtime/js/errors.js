@@ -4,8 +4,8 @@
 
 /** A failure with a word for programs; index.d.ts lists them. */
 export class AssistantError extends Error {
-  /** @param {{ code: string, message: string, retryable?: boolean, retry_after_ms?: number | null }} failure */
-  constructor({ code, message, retryable = false, retry_after_ms = null }) {
+  /** @param {{ code: string, message: string, retryable?: boolean, retry_after_ms?: number | null, fits_as?: string | null }} failure */
+  constructor({ code, message, retryable = false, retry_after_ms = null, fits_as = null }) {
     super(message);
     this.name = "AssistantError";
     this.code = code;
@@ -13,6 +13,8 @@ export class AssistantError extends Error {
     this.retryable = retryable;
     /** When that makes sense, in milliseconds from then. */
     this.retryAfterMs = retry_after_ms;
+    /** The format in which a model fits that is too large. */
+    this.fitsAs = fits_as;
   }
 }
 

@@ -45,6 +45,8 @@ export class EngineHost {
   #closed = "";
   #abort = new AbortController();
   #weightsUrl = "";
+  /** How weights are kept in memory; as they are stored unless told. @type {string | undefined} */
+  #format;
   /** How many threads SIMD was told to use. @type {number | undefined} */
   #threads;
   #lastWork = 0;
@@ -63,6 +65,7 @@ export class EngineHost {
     switch (message.type) {
       case "load":
         this.#threads = message.threads;
+        this.#format = message.format ?? undefined;
         return this.#load(message.engine, message.weights_url);
       case "ask":
         return this.#ask(message);
@@ -117,10 +120,15 @@ export class EngineHost {
     try {
       const times = [performance.now()];
       progress("engine");
-      const [, checkpoint] = await Promise.all([handle.init(), fetchCheckpoint(this.#weightsUrl, onBytes, signal)]);
+      const started = handle.init();
+      const check = async (config) => {
+        await started;
+        await handle.checkRoom(config, this.#format, adapter?.max_buffer_bytes);
+      };
+      const [, checkpoint] = await Promise.all([started, fetchCheckpoint(this.#weightsUrl, onBytes, signal, check)]);
       times.push(performance.now());
       progress("model");
-      const { parameters, has_probe, vocabulary, threads } = await handle.load(checkpoint.files);
+      const { parameters, has_probe, vocabulary, threads } = await handle.load(checkpoint.files, this.#format);
       times.push(performance.now());
       // SIMD has nothing to compile for a shape. A software adapter serves tests only; there it takes minutes.
       if (engine === "webgpu" && !adapter?.is_fallback) {
@@ -130,7 +138,7 @@ export class EngineHost {
       times.push(performance.now());
       const [download_ms, load_ms, warm_up_ms] = times.slice(1).map((time, index) => time - times[index]);
       const { name: model, bytes: weights_bytes, fromCache: from_cache, kept, fingerprint } = checkpoint;
-      this.fingerprint = fingerprint;
+      this.fingerprint = fingerprint + (this.#format ?? "");
       const about = { threads, model, parameters, has_probe, vocabulary, weights_bytes, from_cache, kept };
       return { handle, adapter, details: { engine, adapter, ...about, download_ms, load_ms, warm_up_ms } };
     } catch (error) {
@@ -404,7 +412,7 @@ export class EngineHost {
     question.drop(this.#engine?.handle.kind ?? "simd");
   }
 
-  #error(request_id, { code = "engine_failed", message }) {
-    this.post({ type: "error", request_id, code, message });
+  #error(request_id, { code = "engine_failed", message, fits_as = null }) {
+    this.post({ type: "error", request_id, code, message, fits_as });
   }
 }

@@ -1,5 +1,7 @@
 /** Which engine answers: `auto` begins with `simd` and moves to `webgpu` once that is measured to be faster. */
 export type EnginePreference = "auto" | "simd" | "webgpu";
+/** How weights are kept in memory, from the largest on. */
+export type WeightsFormat = "f32" | "f16" | "int8" | "q4";
 export type EngineKind = "simd" | "webgpu";
 
 /** What may leave the device. A locked modality never does, whatever it costs. */
@@ -35,6 +37,11 @@ export interface CreateOptions {
    * device. Default: `pocket-edge`.
    */
   model?: string | URL | null;
+  /**
+   * How the model's weights are kept in memory, rounded when they are loaded: `f16` (half of `f32`), `int8` (a quarter) or `q4` (a
+   * seventh). Default: as they are stored. A model that does not fit is refused before it is downloaded, as `too_large`.
+   */
+  format?: WeightsFormat;
   /** Folder of this package; where `index.js` lies unless given. */
   packageUrl?: string | URL;
   /** Default: `auto`. */
@@ -52,6 +59,11 @@ export interface CreateOptions {
   mode?: Mode;
   /** Bound of `risk_controlled` on the share of questions whose answer stands and differs; 0.001 to 0.5. Default: 0.05. */
   epsilon?: number;
+  /**
+   * Whether the device leaves out tiles in which little stands out, of pictures that the server's model looks at in tiles: less
+   * is sent and read, and answers may change. Default: `false`.
+   */
+  pruneTiles?: boolean;
   /** Whether the promise waits for device and server, or for the quicker of them. Default: `all`. */
   ready?: "all" | "any";
   /** Stops the loading; the promise is rejected with its reason. */
@@ -116,6 +128,10 @@ export interface Asked {
   question?: string;
   /** One picture, or the frames of a clip in order of time. */
   images?: (Pixels | ImageBitmapSource)[];
+  /** Instead of pictures: a video, of which the browser reads the frames that the server's model looks at (else four). */
+  video?: Blob | HTMLVideoElement | null;
+  /** Hears of each frame that was read of it. */
+  onFrame?: (frame: number, frames: number) => void;
   /** A recording. Both models hear 4.8 s; of a longer one the loudest are taken. */
   audio?: AudioBuffer | Samples | Blob | null;
   /** Stops the call; the promise is rejected with its reason. */
@@ -127,6 +143,8 @@ export interface AskOptions extends Asked {
   history?: { question: string; answer: string }[];
   /** Default: 128. */
   maxNewTokens?: number;
+  /** As of the assistant, for this question. */
+  pruneTiles?: boolean;
   /** How tokens are drawn; without it the most likely one is taken each time. */
   sampling?: Sampling | null;
   onToken?: OnToken;
@@ -484,6 +502,7 @@ export class AssistantError extends Error {
     | "download_corrupt"
     | "engine_unavailable"
     | "checkpoint_invalid"
+    | "too_large"
     | "invalid_input"
     | "not_ready"
     | "engine_failed"
@@ -498,6 +517,8 @@ export class AssistantError extends Error {
   readonly retryable: boolean;
   /** When that makes sense, in milliseconds from then. */
   readonly retryAfterMs: number | null;
+  /** Of a model that is `too_large`: the largest format in which it fits, to be given as `format`; `null` where it fits in none. */
+  readonly fitsAs: WeightsFormat | null;
 }
 
 /** Loads what was asked for; ready to answer when the promise resolves. */

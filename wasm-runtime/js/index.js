@@ -10,12 +10,15 @@ import { AssistantError, aborted } from "./errors.js";
 import { DEFAULT_LIMITS, refuse, toBitmap, toSamples } from "./media.js";
 import { reach } from "./reach.js";
 import { fromScored, sessionUrl, toGrid, toSampling, toSettings, toThreads, weightsUrl } from "./terms.js";
+import { toFrames } from "./video.js";
 
 export { AssistantError };
 
 /** What the models are told when the recording asks: they were trained to be told so. */
 const LISTEN = "Listen and answer.";
 const MAX_NEW_TOKENS = 128;
+/** Frames of a video for models that are told no times, as they were trained. */
+const CLIP_FRAMES = 4;
 
 export async function createAssistant(options = {}) {
   const { signal, packageUrl, engine = "auto", server = null, ready = "all" } = options;
@@ -34,6 +37,7 @@ export async function createAssistant(options = {}) {
       {
         engine,
         threads: toThreads(options),
+        format: options.format,
         weightsUrl: weights,
         sessionUrl: server && sessionUrl(server),
         judgedUrl: options.mode === "risk_controlled" && weights ? new URL("confidence.json", weights).href : null,
@@ -60,6 +64,8 @@ class Assistant {
   /** @type {{ resolve: Function, reject: Function, ready: string } | undefined} */
   #starting;
   #ended;
+  /** The server's, as `ModelInfo` of the protocol. */
+  #model;
   #privacy;
   /** How far each side is, in a word. */
   status = { edge: "off", cloud: "off" };
@@ -81,9 +87,9 @@ class Assistant {
     this.#reached = reached;
     reached.port.onmessage = ({ data }) => this.#receive(data);
     this.#setStatus(load.weightsUrl ? "loading" : "off", load.sessionUrl ? "connecting" : "off");
-    const { engine, threads, weightsUrl, sessionUrl, judgedUrl } = load;
+    const { engine, threads, format, weightsUrl, sessionUrl, judgedUrl } = load;
     const settings = toSettings(this.#options, this.#privacy);
-    this.#post({ type: "start", engine, threads, weightsUrl, sessionUrl, judgedUrl, settings });
+    this.#post({ type: "start", engine, threads, format, weightsUrl, sessionUrl, judgedUrl, settings });
     return new Promise((resolve, reject) => {
       this.#starting = { resolve, reject, ready };
     });
@@ -91,40 +97,40 @@ class Assistant {
 
   async ask(options) {
     const { maxNewTokens = MAX_NEW_TOKENS, history = [] } = options;
-    return this.#question("ask", options, ({ question, bitmaps, samples }) => ({
+    return this.#question("ask", options, ({ question, clip, ...media }) => ({
       asked: {
         question,
+        clip,
         history: history.map((turn) => ({ images: [], audio: null, question: turn.question, answer: turn.answer })),
         max_new_tokens: Math.min(maxNewTokens, this.limits.max_new_tokens),
         sampling: options.sampling ? toSampling(options.sampling) : null,
+        prune_tiles: options.pruneTiles ?? null,
         only_plan: false,
       },
-      bitmaps,
-      samples,
+      ...media,
     }));
   }
 
   async plan(options) {
-    return this.#question("ask", options, ({ question, bitmaps, samples }) => ({
-      asked: { question, max_new_tokens: MAX_NEW_TOKENS, sampling: null, only_plan: true },
-      bitmaps,
-      samples,
+    return this.#question("ask", options, ({ question, clip, ...media }) => ({
+      asked: { question, clip, max_new_tokens: MAX_NEW_TOKENS, sampling: null, prune_tiles: options.pruneTiles ?? null, only_plan: true },
+      ...media,
     }));
   }
 
   async draft(options) {
     const { maxNewTokens = MAX_NEW_TOKENS, target = null, sampling } = options;
-    return this.#question("draft", options, ({ question, bitmaps, samples }) => ({
+    return this.#question("draft", options, ({ question, clip, ...media }) => ({
       header: {
         question,
+        clip,
         max_new_tokens: maxNewTokens,
         target: target && toGrid(target),
         sampling: sampling ? toSampling(sampling) : null,
         awaits_target: false,
         wants_scores: Boolean(options.onScored),
       },
-      bitmaps,
-      samples,
+      ...media,
     }));
   }
 
@@ -199,7 +205,7 @@ class Assistant {
     if (question === "" && !audio) {
       refuse("empty_question", "type a question or record one");
     }
-    const media = await this.#media({ images, audio });
+    const media = await this.#media({ ...options, images, audio });
     signal?.throwIfAborted();
     this.#check();
     const key = this.#nextKey++;
@@ -222,12 +228,23 @@ class Assistant {
     }
   }
 
-  async #media({ images, audio }) {
+  async #media({ images, audio, video, signal, onFrame }) {
+    const { clips, pictures } = this.#model ?? {};
+    const samples = audio && (await toSamples(audio, this.limits));
+    if (video) {
+      if (images.length > 0) {
+        refuse("unsupported", "pictures and a video were given; ask about either");
+      }
+      const most = clips ? Math.min(clips.max_frames, this.limits.clip_frames) : Math.min(CLIP_FRAMES, this.limits.images);
+      const sampling = { fps: 1e9, longest_edge_px: 0, ...clips, max_frames: most };
+      const frames = await toFrames(video, sampling, signal, onFrame);
+      return { ...frames, samples, longest: sampling.longest_edge_px };
+    }
     if (images.length > this.limits.images) {
       refuse("too_many_images", `${images.length} pictures were given, the limit is ${this.limits.images}; give fewer`);
     }
     const bitmaps = await Promise.all(images.map((image) => toBitmap(image, this.limits)));
-    return { bitmaps, samples: audio && (await toSamples(audio, this.limits)) };
+    return { bitmaps, samples, longest: pictures?.longest_edge_px ?? 0 };
   }
 
   #check() {
@@ -308,11 +325,12 @@ class Assistant {
   #cloud(told) {
     switch (told.type) {
       case "cloud_ready":
+        this.#model = told.model;
         this.target = told.model.name;
         this.limits = { ...DEFAULT_LIMITS, ...told.limits };
         return this.#setStatus(this.status.edge, "ready");
       case "cloud_away": {
-        this.target = undefined;
+        this.#model = this.target = undefined;
         const message = `there is no session with the server: ${told.reason}`;
         const error = new AssistantError({ code: "connection_lost", message, retryable: true, retry_after_ms: told.retry_in_ms });
         return this.#setStatus(this.status.edge, "away", error);

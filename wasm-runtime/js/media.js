@@ -18,6 +18,7 @@ export const DEFAULT_LIMITS = {
   image_bytes: 8 << 20,
   image_pixels: 40_000_000,
   images: 8,
+  clip_frames: 64,
   audio_bytes: 8 << 20,
   audio_s: 30,
   question_chars: 4_000,

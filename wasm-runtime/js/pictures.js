@@ -1,10 +1,13 @@
 /**
- * Pictures as both models see them: the centre square, at most 256 pixels a side; as pixels and as a file for the wire.
+ * Pictures as models see them: the centre square, at most 256 pixels a side; as pixels for the device and as a file for the wire.
  *
- * The crop is the models' own first step, so it changes no answer; what it saves is upload.
+ * The crop is such models' own first step, so it changes no answer; what it saves is upload. A server whose model looks at
+ * large pictures gets them whole.
  */
 
 const MAX_SIDE = 256;
+/** Longest edge of any picture that is sent, whatever a server wants. */
+const MOST_SIDE = 4_096;
 /** A PNG up to this size travels as it is, without loss; noisy camera pictures are larger and become JPEG. */
 const PNG_BYTES = 48_000;
 /** At this quality camera noise hides what is lost. */
@@ -22,23 +25,45 @@ export function toPixels(bitmap) {
   drawn ??= canvasOf(MAX_SIDE, MAX_SIDE)[1];
   const source = Math.min(bitmap.width, bitmap.height);
   const side = Math.min(source, MAX_SIDE);
-  // What is transparent is seen on white, as on a page.
-  drawn.fillStyle = "white";
-  drawn.fillRect(0, 0, side, side);
-  drawn.imageSmoothingQuality = "high";
   const [x, y] = [Math.floor((bitmap.width - source) / 2), Math.floor((bitmap.height - source) / 2)];
-  drawn.drawImage(bitmap, x, y, source, source, 0, 0, side, side);
+  draw(drawn, bitmap, [x, y, source, source], [side, side]);
   bitmap.close();
   return { width: side, height: side, pixels: drawn.getImageData(0, 0, side, side).data.buffer };
 }
 
+function draw(context, bitmap, from, [width, height]) {
+  // What is transparent is seen on white, as on a page.
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, ...from, 0, 0, width, height);
+}
+
 /**
- * Pixels as a file for the wire.
- * @param {{ width: number, height: number, pixels: ArrayBuffer }} pixels
- * @returns {Promise<{ kind: string, bytes: Uint8Array }>}
+ * Pictures as pixels, and as files for the wire: of the same squares, or whole where the server gains from a longer edge.
+ * @param {ImageBitmap[]} bitmaps closed here
+ * @param {number} longest
+ * @returns {Promise<[{ width: number, height: number, pixels: ArrayBuffer }, { kind: string, bytes: Uint8Array }][]>}
  */
-export async function toFile({ width, height, pixels }) {
-  const canvas = canvasWith(width, height, pixels);
+export function toBoth(bitmaps, longest) {
+  return Promise.all(
+    bitmaps.map(async (bitmap) => {
+      const { width, height } = bitmap;
+      const scale = Math.min(Math.min(longest, MOST_SIDE) / Math.max(width, height), 1);
+      let canvas;
+      if (longest > MAX_SIDE) {
+        const size = [width, height].map((edge) => Math.max(Math.round(edge * scale), 1));
+        const [large, context] = canvasOf(...size);
+        draw(context, bitmap, [0, 0, width, height], size);
+        canvas = large;
+      }
+      const pixels = toPixels(bitmap);
+      return [pixels, await toFile(canvas ?? canvasWith(pixels.width, pixels.height, pixels.pixels))];
+    }),
+  );
+}
+
+async function toFile(canvas) {
   const png = await fileOf(canvas, "Png");
   return png.bytes.length <= PNG_BYTES ? png : fileOf(canvas, "Jpeg");
 }

@@ -15,7 +15,7 @@ const [LEAST_EPSILON, MOST_EPSILON] = [0.001, 0.5];
 const MOST_THREADS = 16;
 
 /** `Settings` of driver/mod.rs. */
-export function toSettings({ policy = "msao", mode = "verified", epsilon = DEFAULT_EPSILON }, privacy) {
+export function toSettings({ policy = "msao", mode = "verified", epsilon = DEFAULT_EPSILON, pruneTiles = false }, privacy) {
   for (const [name, value] of Object.entries(privacy)) {
     if (!MODALITIES.includes(name) || !["open", "locked"].includes(value)) {
       refuse("invalid_input", `privacy.${name} is \`${value}\`; text, vision and audio are \`open\` or \`locked\``);
@@ -31,7 +31,7 @@ export function toSettings({ policy = "msao", mode = "verified", epsilon = DEFAU
     refuse("invalid_input", `epsilon is ${epsilon}; it must be ${LEAST_EPSILON} to ${MOST_EPSILON}`);
   }
   const locks = Object.fromEntries(MODALITIES.map((name) => [name, privacy[name] === "locked"]));
-  return { locks, policy, mode: mode === "verified" ? mode : { risk_controlled: { epsilon } } };
+  return { locks, policy, mode: mode === "verified" ? mode : { risk_controlled: { epsilon } }, prune_tiles: Boolean(pruneTiles) };
 }
 
 /** How many threads the device's engine may use; `undefined` leaves it to the engine. */

@@ -14,7 +14,7 @@ const PATIENCE_MS = 3_000;
  * How many threads an engine may use here, its own included.
  * @param {number | undefined} asked
  */
-export function threadsHere(asked) {
+function threadsHere(asked) {
   if (!globalThis.crossOriginIsolated || typeof SharedArrayBuffer === "undefined") {
     return 1;
   }
@@ -26,7 +26,7 @@ export function threadsHere(asked) {
  * @param {number} threads
  * @returns {Promise<{ module: any, started: Promise<number> }>} `started` tells how many threads have come
  */
-export async function loadThreaded(threads) {
+async function loadThreaded(threads) {
   const module = await import("./threads/msao_runtime.js");
   const compiled = await WebAssembly.compileStreaming(fetch(new URL("./threads/msao_runtime_bg.wasm", import.meta.url)));
   const { memory } = await module.default({ module_or_path: compiled });
@@ -48,4 +48,23 @@ function startHelper(order) {
     };
     worker.postMessage(order);
   });
+}
+
+/**
+ * The engine's module for the processor: on several threads where that is possible, else the plain one.
+ * @param {number} [asked] as in index.d.ts
+ * @returns {Promise<{ module: any, started: Promise<number> }>}
+ */
+export async function loadSimd(asked) {
+  const threads = threadsHere(asked);
+  if (threads > 1) {
+    try {
+      return await loadThreaded(threads);
+    } catch (error) {
+      console.warn(`MSAO goes on with one thread: ${error.message}`);
+    }
+  }
+  const module = await import("./simd/msao_runtime.js");
+  await module.default();
+  return { module, started: Promise.resolve(1) };
 }

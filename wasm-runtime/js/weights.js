@@ -23,8 +23,6 @@ const WEIGHTS = /^model(-\d+-of-\d+)?\.safetensors$/;
 const MANIFEST = "MANIFEST.json";
 /** How often a server is asked that is still hashing a checkpoint, and how long it waits by itself each time. */
 const MOST_WAITS = 60;
-/** Of the 4 GB that a module can have, what a model may take: caches and activations need the rest. */
-const MOST_MODEL_BYTES = 3.2e9;
 const HASH = /^[0-9a-f]{64}$/;
 
 /**
@@ -41,9 +39,10 @@ const HASH = /^[0-9a-f]{64}$/;
  * @param {string} weightsUrl folder, absolute
  * @param {(loadedBytes: number, totalBytes: number, secondsLeft: number | null) => void} onProgress
  * @param {AbortSignal} [signal]
+ * @param {(config: string) => Promise<void>} [check] rejects a model by the text of its config.json before large files are fetched
  * @returns {Promise<Checkpoint>}
  */
-export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
+export async function fetchCheckpoint(weightsUrl, onProgress, signal, check) {
   const base = weightsUrl.endsWith("/") ? weightsUrl : `${weightsUrl}/`;
   const store = await openStore(base);
   const known = await keptManifest(store);
@@ -51,7 +50,6 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   const manifest = await fetchManifest(new URL(MANIFEST, base), store, known, signal);
   const names = wantedOf(manifest);
   const bytes = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
-  requireRoom(manifest, bytes);
 
   /** @type {Record<string, number>} */
   const loaded = {};
@@ -79,24 +77,17 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal) {
   const isLarge = (name) => Boolean(manifest.files[name].pieces);
   const contents = new Map();
   await Promise.all(names.filter((name) => !isLarge(name)).map(async (name) => contents.set(name, await obtain(name))));
-  for (const name of names.filter(isLarge)) {
+  const large = names.filter(isLarge);
+  if (large.length > 0) {
+    await check?.(new TextDecoder().decode(contents.get("config.json")));
+  }
+  for (const name of large) {
     contents.set(name, await obtain(name));
   }
   await store?.keepOnly([MANIFEST, ...names.map((name) => manifest.files[name].sha256)]);
   const kept = store?.isFull ? "no_room" : store ? "disk" : "no_store";
   const fingerprint = names.filter((name) => WEIGHTS.test(name)).map((name) => manifest.files[name].sha256).join();
   return { name: manifest.name ?? "", fingerprint, bytes, fromCache, kept, files: Object.fromEntries(contents) };
-}
-
-/** Refuses a model that no tab can hold before it is downloaded. */
-function requireRoom({ name, parameters = 0 }, bytes) {
-  // Halves and bytes are unpacked into 32 bits; what has fewer than 12 bits a weight was quantised, and stays so.
-  const needed = bytes < 1.5 * parameters ? bytes : 4 * parameters;
-  if (needed > MOST_MODEL_BYTES) {
-    const gb = (count) => (count / 1e9).toFixed(1);
-    const message = `${name} takes ${gb(needed)} GB of memory, and a browser's engine has ${gb(MOST_MODEL_BYTES)}`;
-    throw new EngineError("checkpoint_invalid", `${message}; choose a smaller model, or ask the server alone`);
-  }
 }
 
 /** The files that an engine takes of a checkpoint. @returns {string[]} */

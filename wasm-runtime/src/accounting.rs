@@ -28,6 +28,25 @@ impl Stopwatch {
     }
 }
 
+/// Inputs of the vision tower that a question's pictures make.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inputs {
+    /// Tiles that are left out among them.
+    pub(crate) all: usize,
+    /// Those that are looked at.
+    pub(crate) kept: usize,
+}
+
+impl Inputs {
+    /// Tiles are left out as a whole, so the kept tokens count the inputs.
+    pub(crate) fn of(assistant: &Assistant, prompt: &Prompt) -> Self {
+        let all = assistant.num_image_inputs(prompt);
+        let tokens = assistant.config().num_image_tokens().max(1);
+        let kept = prompt.kept.images.iter().flatten().map(|kept| kept.len() / tokens).sum();
+        Self { all, kept: if prompt.kept.images.is_empty() { all } else { kept } }
+    }
+}
+
 /// Operations of the towers on all media, whole; the pictures make so many inputs.
 pub(crate) fn towers_flops(config: &ModelConfig, prompt: &Prompt, inputs: usize) -> u64 {
     let flops = Flops::of(config);
@@ -62,30 +81,30 @@ pub(crate) fn probe_flops(
 pub(crate) fn modalities(
     config: &ModelConfig,
     prompt: &Prompt,
-    inputs: usize,
+    inputs: Inputs,
     prompt_tokens: usize,
 ) -> Vec<ModalityReceipt> {
-    let vision = inputs * config.num_image_tokens();
+    let vision = inputs.kept * config.num_image_tokens();
     let audio = match (&prompt.audio, &config.audio_config) {
         (Some(_), Some(audio)) => audio.num_audio_tokens(),
         _ => 0,
     };
     let text = prompt_tokens - vision - audio;
     let given = [
-        (Modality::Text, text, 0, !prompt.question.is_empty()),
-        (Modality::Vision, vision, inputs, !prompt.images.is_empty()),
-        (Modality::Audio, audio, 1, prompt.audio.is_some()),
+        (Modality::Text, text, text, Inputs::default(), !prompt.question.is_empty()),
+        (Modality::Vision, vision, inputs.all * config.num_image_tokens(), inputs, !prompt.images.is_empty()),
+        (Modality::Audio, audio, audio, Inputs { all: 1, kept: 1 }, prompt.audio.is_some()),
     ];
     given
         .into_iter()
-        .filter(|(_, _, _, is_given)| *is_given)
-        .map(|(modality, tokens, inputs, _)| ModalityReceipt {
+        .filter(|(_, _, _, _, is_given)| *is_given)
+        .map(|(modality, tokens, given, inputs, _)| ModalityReceipt {
             modality,
             bytes: 0,
             prompt_tokens: tokens as u32,
-            given_tokens: tokens as u32,
-            inputs: inputs as u32,
-            kept_inputs: inputs as u32,
+            given_tokens: given as u32,
+            inputs: inputs.all as u32,
+            kept_inputs: inputs.kept as u32,
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 //! The server checks the same limits again, and the media's content too; nothing here is trusted by it.
 
 use msao_protocol::{
-    Ask, Attach, AudioInput, ErrorCode, ErrorReport, ImageInput, KeepMask, Limits, MediaKind, Modality,
+    Ask, Attach, AudioInput, Clip, ErrorCode, ErrorReport, ImageInput, KeepMask, Limits, MediaKind, Modality,
     Speculation,
 };
 
@@ -19,7 +19,7 @@ const DRAFT_TOKENS: std::ops::RangeInclusive<u8> = 1..=32;
 /// The report that the server would send.
 pub fn check_ask(ask: &Ask, limits: &Limits) -> Result<(), ErrorReport> {
     check_question(ask, limits)
-        .and_then(|()| check_images(&ask.images, limits))
+        .and_then(|()| check_images((&ask.images, ask.clip.as_ref()), limits))
         .and_then(|()| ask.audio.as_ref().map_or(Ok(()), |audio| check_audio(audio, limits)))
         .and_then(|()| check_pending(ask))
         .and_then(|()| check_bytes(ask, limits))
@@ -31,7 +31,7 @@ pub fn check_ask(ask: &Ask, limits: &Limits) -> Result<(), ErrorReport> {
 /// # Errors
 /// The report that the server would send for the media, or for the question with them.
 pub fn with_media(ask: &Ask, attach: Attach, limits: &Limits) -> Result<Ask, ErrorReport> {
-    let Attach { images, audio, .. } = attach;
+    let Attach { images, clip, audio, .. } = attach;
     let given = [(Modality::Vision, !images.is_empty()), (Modality::Audio, audio.is_some())];
     for (modality, is_given) in given {
         if ask.pending.contains(&modality) != is_given {
@@ -41,6 +41,7 @@ pub fn with_media(ask: &Ask, attach: Attach, limits: &Limits) -> Result<Ask, Err
     }
     let mut whole = Ask { pending: Vec::new(), ..ask.clone() };
     whole.images.extend(images);
+    whole.clip = clip.or(whole.clip);
     whole.audio = audio.or(whole.audio);
     check_ask(&whole, limits)?;
     Ok(whole)
@@ -82,22 +83,29 @@ fn check_question(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
     }
 }
 
-fn check_images(images: &[ImageInput], limits: &Limits) -> Result<(), Refusal> {
-    let (count, limit) = (images.len(), limits.images);
+fn check_images((images, clip): (&[ImageInput], Option<&Clip>), limits: &Limits) -> Result<(), Refusal> {
+    let count = images.len();
+    let limit = if clip.is_some() { limits.clip_frames } else { limits.images };
     if count > limit as usize {
         let message = format!("{count} pictures were given, the limit is {limit}; send fewer");
         return refuse(ErrorCode::TooManyImages, message);
     }
+    if let Some(clip) = clip {
+        clip.check(count).or_else(|error| refuse(ErrorCode::ClipMismatch, error.to_string()))?;
+    }
     for image in images {
-        let media = image.media();
-        if media.kind == MediaKind::Wav {
-            return refuse(ErrorCode::NotAnImage, "a recording was given as a picture");
+        for file in image.files() {
+            if file.kind == MediaKind::Wav {
+                return refuse(ErrorCode::NotAnImage, "a recording was given as a picture");
+            }
+            if file.bytes.len() > limits.image_bytes as usize {
+                return too_large("the picture", file.bytes.len(), limits.image_bytes);
+            }
         }
-        if media.bytes.len() > limits.image_bytes as usize {
-            return too_large("the picture", media.bytes.len(), limits.image_bytes);
-        }
-        if let ImageInput::Kept(kept) = image {
-            check_mask(&kept.mask, "picture")?;
+        match image {
+            ImageInput::Whole(_) => {}
+            ImageInput::Kept(kept) => check_mask(&kept.mask, "picture")?,
+            ImageInput::Tiles(tiled) => check_mask(&tiled.mask, "picture")?,
         }
     }
     Ok(())
@@ -212,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_a_video_have_a_limit_of_their_own_and_a_time_each() {
+        let film = |frames: usize, times: u32| {
+            refusal(move |ask| {
+                ask.images = vec![picture(1); frames];
+                ask.clip = Some(Clip { duration_ms: 90_000, times_ms: (0..times).collect() });
+            })
+        };
+        assert_eq!(film(64, 64), None);
+        assert_eq!(film(65, 65), Some(ErrorCode::TooManyImages));
+        assert_eq!(film(3, 2), Some(ErrorCode::ClipMismatch));
+    }
+
+    #[test]
     fn kept_parts_must_keep_something() {
         assert_eq!(refusal(|ask| ask.images = vec![squares(&[false, true])]), None);
         assert_eq!(refusal(|ask| ask.images = vec![squares(&[false; 4])]), Some(ErrorCode::KeptMismatch));
@@ -239,7 +260,7 @@ mod tests {
     #[test]
     fn all_that_was_announced_is_attached_and_nothing_else() {
         let waiting = Ask { audio: None, pending: vec![Modality::Audio], ..ask() };
-        let attach = Attach { request_id: 1, images: vec![], audio: ask().audio };
+        let attach = Attach { request_id: 1, images: vec![], clip: None, audio: ask().audio };
         let limits = Limits::default();
         assert_eq!(with_media(&waiting, attach.clone(), &limits), Ok(ask()));
         let without = Attach { audio: None, ..attach.clone() };

@@ -8,9 +8,9 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Error, Float32Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
-use msao_models::{ModelError, Pcm, Prompt, RgbImage, Splitting};
-use msao_planner::EngineTimings;
-use msao_protocol::Sampling;
+use msao_models::{CheckpointFiles, ModelError, Pcm, Prompt, RgbImage, Splitting, WeightsFormat};
+use msao_planner::{EngineTimings, fitting::DeviceLimits};
+use msao_protocol::{Clip, Sampling};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -19,6 +19,7 @@ use crate::{
     checkpoint_source::checkpoint,
     engine::EdgeEngine,
     messages::EdgeErrorCode,
+    room::{NoRoom, no_room},
     scored::{Scored, TargetGrid},
     steering::{EdgeQuestion, EdgeStep, Steer},
 };
@@ -37,9 +38,20 @@ struct AskSettings {
     target: Option<TargetGrid>,
     sampling: Option<Sampling>,
     #[serde(default)]
+    clip: Option<Clip>,
+    #[serde(default)]
     awaits_target: bool,
     #[serde(default = "yes")]
     wants_scores: bool,
+}
+
+/// What a model is held against.
+#[derive(Debug, Deserialize)]
+struct RoomAsked {
+    config: String,
+    format: Option<String>,
+    device_memory_gib: Option<f64>,
+    buffer_bytes: Option<f64>,
 }
 
 fn yes() -> bool {
@@ -64,12 +76,15 @@ pub struct Engine {
 impl Engine {
     /// Loads a checkpoint from its files: an object with one property for each, a `Uint8Array`, or for weights also
     /// `{ size, read(start, end) }`, which gives a part as a `Uint8Array`. `kind` is `simd` or `webgpu`, as the module was
-    /// built. Without both files of a probe, nothing is scored.
+    /// built. Without both files of a probe, nothing is scored. `format` is how weights are kept in memory: `f32`, `f16`, `int8`,
+    /// `q4`, or nothing for as they are stored.
     ///
     /// # Errors
     /// An `Error` with a `code`.
-    pub async fn load(kind: JsValue, files: Object) -> Result<Engine, JsValue> {
+    pub async fn load(kind: JsValue, files: Object, format: JsValue) -> Result<Engine, JsValue> {
+        let weights_format = weights_format(from_js(&format)?)?;
         let (files, probe) = checkpoint(&files).map_err(|e| model_error(&e))?;
+        let files = CheckpointFiles { weights_format, ..files };
         let engine = EdgeEngine::load(&files, probe.as_ref(), from_js(&kind)?, performance_now).await;
         Ok(Self { engine: engine.map_err(|e| model_error(&e))? })
     }
@@ -103,8 +118,8 @@ impl Engine {
     }
 
     /// Answers a question. `images` is an array of `{ width, height, pixels }` (RGBA), `audio` is `null` or
-    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target, sampling, awaits_target,
-    /// wants_scores }` with a [`TargetGrid`] and a [`Sampling`], or `null`. With a probe, and unless `wants_scores` is `false`, `on_scored(scored)` hears a [`Scored`] with its
+    /// `{ sample_rate_hz, samples }` (32-bit floats), `settings` is `{ max_new_tokens, target, sampling, clip,
+    /// awaits_target, wants_scores }` with a [`TargetGrid`], a [`Sampling`] and a [`Clip`], or `null`. With a probe, and unless `wants_scores` is `false`, `on_scored(scored)` hears a [`Scored`] with its
     /// pixels and samples as `ArrayBuffer`s and returns a promise of whether to go on; `on_step(step)` hears each
     /// [`EdgeStep`] and returns a promise of `true` to go on, `false` to stop, or a [`Correction`](crate::steering::Correction). Resolves to
     /// `{ text, finish_reason, revision, receipt }`.
@@ -120,9 +135,14 @@ impl Engine {
         on_scored: Function,
         on_step: Function,
     ) -> Result<JsValue, JsValue> {
-        let prompt = prompt(question, &images, &audio)?;
+        let mut prompt = prompt(question, &images, &audio)?;
         let settings: AskSettings = from_js(&settings)?;
-        let AskSettings { max_new_tokens, target, sampling, awaits_target, wants_scores } = settings;
+        if settings.target.is_some_and(|target| target.has_tiles()) {
+            // The device's model reads the tiles that are sent.
+            prompt.splitting = Splitting::AsPublished;
+        }
+        let AskSettings { max_new_tokens, target, sampling, clip, awaits_target, wants_scores } = settings;
+        prompt.clip = clip.and_then(|clip| self.engine.clip(&clip));
         let (prompt, target) = (&prompt, target.as_ref());
         let question = EdgeQuestion { prompt, target, max_new_tokens, sampling, awaits_target, wants_scores };
         let thrown = RefCell::new(None);
@@ -174,6 +194,71 @@ impl Engine {
     }
 }
 
+/// Refuses a model that does not fit before its weights are fetched. `asked` is `{ config, format, device_memory_gib, buffer_bytes }`: the
+/// text of its `config.json`, the format of [`Engine::load`], what the browser tells of the machine, and the largest buffer of the
+/// GPU that is to be used; all but the first may be missing.
+///
+/// # Errors
+/// An `Error` with the code `too_large`, and in `fits_as` the format that would fit, if one does; with another code for what is no
+/// usable configuration.
+#[wasm_bindgen]
+pub fn check_room(asked: JsValue) -> Result<(), JsValue> {
+    let RoomAsked { config, format, device_memory_gib, buffer_bytes } = from_js(&asked)?;
+    let limits = DeviceLimits::of_tab(device_memory_gib, buffer_bytes.map(|bytes| bytes as u64));
+    let found = no_room(config.as_bytes(), weights_format(format)?, &limits).map_err(|e| model_error(&e))?;
+    let Some(NoRoom { message, fits_as }) = found else { return Ok(()) };
+    let error = error(EdgeErrorCode::TooLarge, &message);
+    Reflect::set(&error, &"fits_as".into(), &to_js(&fits_as)?)?;
+    Err(error)
+}
+
+/// A format by its name; none is that of the files.
+fn weights_format(name: Option<String>) -> Result<WeightsFormat, JsValue> {
+    name.map_or(Ok(WeightsFormat::Stored), |name| name.parse().map_err(|e| model_error(&e)))
+}
+
+/// A speech model on the processor, for models that cannot hear.
+#[cfg(feature = "engine-flex")]
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Ears {
+    ears: crate::ears::Ears,
+}
+
+#[cfg(feature = "engine-flex")]
+#[wasm_bindgen]
+impl Ears {
+    /// Loads a Whisper checkpoint from its files, given as those of [`Engine::load`] are.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub fn load(name: &str, files: &Object) -> Result<Ears, JsValue> {
+        let files = crate::checkpoint_source::speech(files).map_err(|e| model_error(&e))?;
+        Ok(Self { ears: crate::ears::Ears::load(name, &files).map_err(|e| model_error(&e))? })
+    }
+
+    /// Weights in the model.
+    #[wasm_bindgen(getter)]
+    pub fn parameters(&self) -> f64 {
+        self.ears.num_parameters() as f64
+    }
+
+    /// Writes down what is said in `{ sample_rate_hz, samples }`: `{ text, speech }`. `on_progress(seconds)` hears how much of it
+    /// is done.
+    ///
+    /// # Errors
+    /// An `Error` with a `code`.
+    pub fn write_down(&self, audio: JsValue, on_progress: &Function) -> Result<JsValue, JsValue> {
+        let recording = pcm(&audio)?;
+        recording.require_audible().map_err(|e| model_error(&e.into()))?;
+        let heard = self.ears.write_down(&recording, |seconds| {
+            // Whoever throws does not want to know.
+            let _ = on_progress.call1(&JsValue::NULL, &seconds.into());
+        });
+        to_js(&heard.map_err(|e| model_error(&e))?)
+    }
+}
+
 /// Which engine to use, from the timings of both; `webgpu` may be `null`. Returns `simd` or `webgpu`.
 ///
 /// # Errors
@@ -206,6 +291,10 @@ fn scored_to_js(scored: &Scored) -> Result<JsValue, JsValue> {
     for (image, pruned) in images.iter().zip(&scored.images) {
         let pixels = Uint8Array::from(&pruned.tiles.pixels[..]).buffer();
         Reflect::set(&field(&image, "tiles")?, &"pixels".into(), &pixels)?;
+        if let Some(split) = &pruned.split {
+            let pixels = Uint8Array::from(&split.whole.pixels[..]).buffer();
+            Reflect::set(&field(&field(&image, "split")?, "whole")?, &"pixels".into(), &pixels)?;
+        }
     }
     if let Some(audio) = &scored.audio {
         let samples = Float32Array::from(&audio.windows.samples[..]).buffer();

@@ -9,6 +9,8 @@ use std::fmt;
 use std::io;
 
 use js_sys::{Function, Object, Reflect, Uint8Array};
+#[cfg(feature = "engine-flex")]
+use msao_models::speech::WhisperFiles;
 use msao_models::{CheckpointFiles, ModelError, ProbeFiles, ReadAt, WeightFiles};
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -103,6 +105,24 @@ impl Reader {
 /// # Errors
 /// As [`CheckpointFiles::from_files`]; [`ModelError::File`] for what is neither.
 pub(crate) fn checkpoint(files: &Object) -> Result<(CheckpointFiles, Option<ProbeFiles>), ModelError> {
+    let (mut small, weights) = taken_apart(files)?;
+    let probe = small.remove("mas_probe.json").zip(small.remove("mas_probe.safetensors"));
+    let probe = probe.map(|(config_json, safetensors)| ProbeFiles { config_json, safetensors });
+    Ok((CheckpointFiles::from_files(&small, weights)?, probe))
+}
+
+/// The files of a speech model, given as those of a checkpoint are.
+///
+/// # Errors
+/// As [`WhisperFiles::from_files`]; [`ModelError::File`] for what is no file.
+#[cfg(feature = "engine-flex")]
+pub(crate) fn speech(files: &Object) -> Result<WhisperFiles, ModelError> {
+    let (small, weights) = taken_apart(files)?;
+    WhisperFiles::from_files(&small, weights)
+}
+
+/// Small files by name, and weights to read parts of.
+fn taken_apart(files: &Object) -> Result<(BTreeMap<String, Vec<u8>>, WeightFiles), ModelError> {
     let (mut small, mut weights) = (BTreeMap::new(), Vec::new());
     for entry in Object::entries(files).iter() {
         let pair: js_sys::Array = entry.unchecked_into();
@@ -115,9 +135,7 @@ pub(crate) fn checkpoint(files: &Object) -> Result<(CheckpointFiles, Option<Prob
             small.insert(name, bytes.to_vec());
         }
     }
-    let probe = small.remove("mas_probe.json").zip(small.remove("mas_probe.safetensors"));
-    let probe = probe.map(|(config_json, safetensors)| ProbeFiles { config_json, safetensors });
-    Ok((CheckpointFiles::from_files(&small, WeightFiles::from_sources(weights))?, probe))
+    Ok((small, WeightFiles::from_sources(weights)))
 }
 
 fn outside(file: &JsValue) -> Option<Outside> {

@@ -1,6 +1,7 @@
 //! Ears for an edge model that cannot hear: what is said becomes text on the device, and no sound is needed any more.
 //!
-//! The text stands in the prompt as the server would put it ([`question_of`]), and goes through the tokenizer like anything that people type.
+//! The text stands in the prompt as the server would put it ([`question_of`]), and goes through the tokenizer like anything that people
+//! type. In a browser ears have a Worker of their own (`js/ears.js`), so that they serve whichever engine answers.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -10,17 +11,56 @@ use msao_models::{ModelError, Pcm, Prompt};
 use msao_protocol::{Receipt, SpanKind, SpeechReceipt};
 
 use crate::accounting::Stopwatch;
+use crate::ears_messages::Heard;
 
-/// A speech model beside the edge's own.
+/// A speech model.
 #[derive(Debug)]
-pub(crate) struct Ears {
+pub struct Ears {
     name: String,
     whisper: Whisper,
 }
 
 impl Ears {
-    pub(crate) fn load(name: &str, files: &WhisperFiles) -> Result<Self, ModelError> {
+    /// Loads a speech model, which runs on the CPU.
+    ///
+    /// # Errors
+    /// As [`Whisper::load`].
+    pub fn load(name: &str, files: &WhisperFiles) -> Result<Self, ModelError> {
         Ok(Self { name: name.to_owned(), whisper: Whisper::load(files)? })
+    }
+
+    /// Writes down what is said; `on_progress` hears how many seconds are done.
+    ///
+    /// # Errors
+    /// A [`ModelError`] for a recording that is refused, or a checkpoint that fails.
+    pub fn write_down(&self, recording: &Pcm, mut on_progress: impl FnMut(f64)) -> Result<Heard, ModelError> {
+        let mut watch = |progress: &msao_models::speech::Progress| {
+            on_progress(progress.seconds_done);
+            ControlFlow::Continue(())
+        };
+        let transcript = self.whisper.transcribe(recording, &Options::default(), &mut watch);
+        let transcript = transcript.map_err(|error| match error {
+            SpeechError::Model(error) => error,
+            error => ModelError::Prompt { reason: error.to_string() },
+        })?;
+        Ok(Heard { text: transcript.text(), speech: self.receipt(&transcript) })
+    }
+
+    /// Weights in the model.
+    pub fn num_parameters(&self) -> usize {
+        self.whisper.num_parameters()
+    }
+
+    fn receipt(&self, transcript: &Transcript) -> SpeechReceipt {
+        SpeechReceipt {
+            model: self.name.clone(),
+            language: transcript.language.clone(),
+            confidence: transcript.confidence(),
+            seconds: transcript.duration_s,
+            // It never left.
+            bytes: 0,
+            tokens: transcript.segments.iter().map(|segment| segment.tokens.len() as u32).sum(),
+        }
     }
 
     /// The prompt with what is said in the place of its recording; notes what that took.
@@ -31,30 +71,14 @@ impl Ears {
         mut watch: Stopwatch,
     ) -> Result<Cow<'a, Prompt>, ModelError> {
         let Some(recording) = &prompt.audio else { return Ok(Cow::Borrowed(prompt)) };
-        let transcript = self.write_down(recording)?;
+        let Heard { text, speech } = self.write_down(recording, |_| ())?;
         receipt.spans.push(watch.lap(SpanKind::Transcribe));
-        receipt.speech = Some(SpeechReceipt {
-            model: self.name.clone(),
-            language: transcript.language.clone(),
-            confidence: transcript.confidence(),
-            seconds: transcript.duration_s,
-            // It never left.
-            bytes: 0,
-            tokens: transcript.segments.iter().map(|segment| segment.tokens.len() as u32).sum(),
-        });
-        let question = question_of(&prompt.question, &transcript.text());
+        receipt.speech = Some(speech);
+        let question = question_of(&prompt.question, &text);
         if question.trim().is_empty() {
             let reason = "no words were understood in the recording; speak up, or type".to_owned();
             return Err(ModelError::Prompt { reason });
         }
         Ok(Cow::Owned(Prompt { question, audio: None, ..prompt.clone() }))
-    }
-
-    fn write_down(&self, recording: &Pcm) -> Result<Transcript, ModelError> {
-        let mut go_on = |_: &_| ControlFlow::Continue(());
-        self.whisper.transcribe(recording, &Options::default(), &mut go_on).map_err(|error| match error {
-            SpeechError::Model(error) => error,
-            error => ModelError::Prompt { reason: error.to_string() },
-        })
     }
 }

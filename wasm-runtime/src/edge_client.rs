@@ -8,7 +8,9 @@
 use std::{cell::RefCell, rc::Rc};
 
 use js_sys::{Array, Float32Array, JSON, Object, Reflect, Uint8Array};
+use msao_planner::fitting::Format;
 use msao_protocol::{RequestId, TokenId};
+use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{Event, MessageEvent, Url, Worker, WorkerOptions, WorkerType};
 
@@ -30,6 +32,8 @@ pub struct EdgeOptions {
     pub weights_url: String,
     /// Which engine.
     pub engine: EnginePreference,
+    /// How weights are kept in memory; `None` as they are stored.
+    pub format: Option<Format>,
 }
 
 /// The engine in its Worker. Dropping it ends the Worker.
@@ -217,6 +221,7 @@ impl RunningWorker {
         running.post(&WorkerRequest::Load {
             engine: options.engine,
             weights_url: absolute_url(&options.weights_url)?,
+            format: options.format,
         })?;
         Ok(running)
     }
@@ -231,11 +236,12 @@ fn crashed(request_id: Option<RequestId>, message: &str) -> WorkerEvent {
         request_id,
         code: EdgeErrorCode::WorkerCrashed,
         message: message.to_owned(),
+        fits_as: None,
     })
 }
 
 /// Resolves against the page, because the Worker would resolve against its own address.
-fn absolute_url(url: &str) -> Result<String, RuntimeError> {
+pub(crate) fn absolute_url(url: &str) -> Result<String, RuntimeError> {
     let page = web_sys::window().and_then(|window| window.location().href().ok());
     let page = page.ok_or(RuntimeError::Address { reason: "there is no page".to_owned() })?;
     let url =
@@ -253,7 +259,7 @@ fn image_to_js(image: &RgbaPixels, transfer: &Array) -> JsValue {
     object.into()
 }
 
-fn audio_to_js(audio: &PcmSamples, transfer: &Array) -> JsValue {
+pub(crate) fn audio_to_js(audio: &PcmSamples, transfer: &Array) -> JsValue {
     let samples = Float32Array::from(&audio.samples[..]).buffer();
     transfer.push(&samples);
     let object = Object::new();
@@ -262,11 +268,11 @@ fn audio_to_js(audio: &PcmSamples, transfer: &Array) -> JsValue {
     object.into()
 }
 
-fn set(target: &JsValue, name: &str, value: &JsValue) {
+pub(crate) fn set(target: &JsValue, name: &str, value: &JsValue) {
     Reflect::set(target, &name.into(), value).expect("a fresh plain object takes any property");
 }
 
-pub(crate) fn to_js(request: &WorkerRequest) -> Result<JsValue, RuntimeError> {
+pub(crate) fn to_js(request: &impl Serialize) -> Result<JsValue, RuntimeError> {
     let json =
         serde_json::to_string(request).map_err(|error| RuntimeError::Post { reason: error.to_string() })?;
     JSON::parse(&json).map_err(|error| post(&error))
@@ -277,14 +283,21 @@ pub(crate) fn to_js(request: &WorkerRequest) -> Result<JsValue, RuntimeError> {
 /// # Errors
 /// For what is none, in words for people.
 pub(crate) fn from_js(value: &JsValue) -> Result<WorkerEvent, String> {
-    let json = JSON::stringify(value).map_err(|error| describe(&error))?;
-    let mut event = serde_json::from_str(&String::from(json)).map_err(|error| {
-        format!("page and edge engine are of different versions ({error}); reload the page")
-    })?;
+    let mut event = read(value)?;
     if let WorkerEvent::Scored { scored, .. } = &mut event {
         take_buffers(scored, value);
     }
     Ok(event)
+}
+
+/// A message of a Worker, without what JSON leaves out.
+///
+/// # Errors
+/// As [`from_js`].
+pub(crate) fn read<T: DeserializeOwned>(value: &JsValue) -> Result<T, String> {
+    let json = JSON::stringify(value).map_err(|error| describe(&error))?;
+    serde_json::from_str(&String::from(json))
+        .map_err(|error| format!("page and edge engine are of different versions ({error}); reload the page"))
 }
 
 /// Takes over the pixels and samples that JSON leaves out.
@@ -293,6 +306,10 @@ fn take_buffers(scored: &mut Scored, event: &JsValue) {
     let images = Array::from(&get(&object, "images"));
     for (pruned, image) in scored.images.iter_mut().zip(images.iter()) {
         pruned.tiles.pixels = Uint8Array::new(&get(&get(&image, "tiles"), "pixels")).to_vec();
+        if let Some(split) = &mut pruned.split {
+            let whole = get(&get(&image, "split"), "whole");
+            split.whole.pixels = Uint8Array::new(&get(&whole, "pixels")).to_vec();
+        }
     }
     if let Some(audio) = &mut scored.audio {
         let windows = get(&get(&object, "audio"), "windows");
@@ -300,15 +317,15 @@ fn take_buffers(scored: &mut Scored, event: &JsValue) {
     }
 }
 
-fn get(object: &JsValue, name: &str) -> JsValue {
+pub(crate) fn get(object: &JsValue, name: &str) -> JsValue {
     Reflect::get(object, &name.into()).unwrap_or_default()
 }
 
-fn post(error: &JsValue) -> RuntimeError {
+pub(crate) fn post(error: &JsValue) -> RuntimeError {
     RuntimeError::Post { reason: describe(error) }
 }
 
-fn describe(error: &JsValue) -> String {
+pub(crate) fn describe(error: &JsValue) -> String {
     error
         .dyn_ref::<js_sys::Error>()
         .map_or_else(|| format!("{error:?}"), |error| String::from(error.message()))

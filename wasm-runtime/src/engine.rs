@@ -10,23 +10,25 @@
 
 use std::borrow::Cow;
 
+use msao_models::preprocess::Clip;
 use msao_models::speech::WhisperFiles;
 use msao_models::{
     Assistant, CheckpointFiles, DeviceKind, EncodedPrompt, Flops, Generation, ModelError, ProbeFiles, Prompt,
-    device,
+    Splitting, device, preprocess::Tiling,
 };
 use msao_planner::EngineKind;
 use msao_protocol::{FinishReason, Limits, Receipt, SpanKind, Vocabulary};
 use serde::Serialize;
 
 use crate::{
-    accounting::{self, Stopwatch},
+    accounting::{self, Inputs, Stopwatch},
     drafting::{Draft, Drafted},
     ears::Ears,
     sampling::Sampler,
     scored::{Scored, TargetGrid},
-    scoring::{Scorer, check_target},
+    scoring::{KeptMedia, Scorer, check_target},
     steering::{EdgeQuestion, EdgeStep, Steer},
+    tiles::{self, ChosenTiles},
 };
 
 /// Milliseconds since some fixed moment, never going back.
@@ -52,6 +54,14 @@ pub struct EdgeAnswer {
     pub revision: u32,
     /// What it took.
     pub receipt: Receipt,
+}
+
+/// All that comes before the first token.
+struct Started {
+    encoded: EncodedPrompt,
+    generation: Generation,
+    /// What the model reads, where that is not the prompt as given.
+    reads: Option<Prompt>,
 }
 
 impl EdgeEngine {
@@ -151,14 +161,16 @@ impl EdgeEngine {
             None => Cow::Borrowed(prompt),
         };
         let prompt = &*heard;
+        let target = target.filter(|_| wants_scores);
         let scorer = self.scorer.as_ref().filter(|_| wants_scores);
         let started = self.start_with(scorer, prompt, target, on_scored, &mut receipt).await?;
-        let Some((encoded, generation)) = started else {
+        let Some(Started { encoded, generation, reads }) = started else {
             let (text, finish_reason) = (String::new(), FinishReason::Cancelled);
             return Ok(EdgeAnswer { text, finish_reason, revision: 0, receipt });
         };
         let (config, prompt_tokens) = (self.assistant.config(), encoded.num_tokens());
-        let inputs = self.assistant.num_image_inputs(prompt);
+        let prompt = reads.as_ref().unwrap_or(prompt);
+        let inputs = Inputs::of(&self.assistant, prompt);
         receipt.prompt_tokens = prompt_tokens as u32;
         receipt.modalities = accounting::modalities(config, prompt, inputs, prompt_tokens);
         receipt.flops += Flops::of(config).decoder(prompt_tokens, 0, 1);
@@ -189,6 +201,14 @@ impl EdgeEngine {
         }
     }
 
+    /// When the frames of a video were, as this checkpoint is told; `None` where it has not learned about videos.
+    pub fn clip(&self, clip: &msao_protocol::Clip) -> Option<Clip> {
+        let seconds = |&ms: &u32| f64::from(ms) / 1e3;
+        self.assistant.video_sampling()?;
+        let times_s = clip.times_ms.iter().map(seconds).collect();
+        Some(Clip { duration_s: seconds(&clip.duration_ms), times_s })
+    }
+
     /// The prompt without media that this checkpoint cannot see or hear; `None` where there are none of those. What it writes
     /// from the rest is good enough for a draft, and not for an answer.
     fn perceivable(&self, prompt: &Prompt) -> Option<Prompt> {
@@ -199,6 +219,7 @@ impl EdgeEngine {
             question: prompt.question.clone(),
             images: if blind { Vec::new() } else { prompt.images.clone() },
             splitting: prompt.splitting,
+            clip: prompt.clip.clone().filter(|_| !blind),
             audio: prompt.audio.clone().filter(|_| !deaf),
             ..Prompt::default()
         })
@@ -224,21 +245,47 @@ impl EdgeEngine {
         target: Option<&TargetGrid>,
         on_scored: impl AsyncFnOnce(Scored) -> bool,
         receipt: &mut Receipt,
-    ) -> Result<Option<(EncodedPrompt, Generation)>, ModelError> {
+    ) -> Result<Option<Started>, ModelError> {
         let mut watch = Stopwatch::start(self.clock);
-        let inputs = self.assistant.num_image_inputs(prompt);
-        receipt.flops += accounting::towers_flops(self.assistant.config(), prompt, inputs);
-        let encoded = match scorer {
-            None => self.assistant.encode(prompt)?,
+        let tiling = target.and_then(tiles::tiling);
+        let sees_tiles = self.assistant.config().vision_config.is_some()
+            && !prompt.images.is_empty()
+            && prompt.clip.is_none();
+        let mut reads = None;
+        let encoded = match (scorer, tiling) {
+            (None, None) => self.assistant.encode(prompt)?,
+            (_, Some(tiling)) if sees_tiles => {
+                let (chosen, sound) = self.choose_tiles(scorer, prompt, target, tiling, receipt).await?;
+                receipt.spans.push(watch.lap(SpanKind::Score));
+                let mut scored = match target {
+                    Some(target) => sound.cut(prompt, target),
+                    None => sound.into_scores(),
+                };
+                scored.images = chosen.cut(&prompt.images);
+                receipt.spans.push(watch.lap(SpanKind::Prune));
+                if !on_scored(scored).await {
+                    return Ok(None);
+                }
+                watch.restart();
+                let own = reads.insert(chosen.on_edge(&self.assistant, prompt));
+                self.assistant.encode(own)?
+            }
             // There is nothing to look at, and nothing to say but that.
-            Some(_) if prompt.images.is_empty() && prompt.audio.is_none() => {
+            (None, Some(_)) => {
                 if !on_scored(Scored::default()).await {
                     return Ok(None);
                 }
                 watch.restart();
                 self.assistant.encode(prompt)?
             }
-            Some(scorer) => {
+            (Some(_), _) if prompt.images.is_empty() && prompt.audio.is_none() => {
+                if !on_scored(Scored::default()).await {
+                    return Ok(None);
+                }
+                watch.restart();
+                self.assistant.encode(prompt)?
+            }
+            (Some(scorer), _) => {
                 let looked = self.assistant.look(prompt, &scorer.probe)?;
                 receipt.spans.push(watch.lap(SpanKind::Encode));
                 let scores = self.assistant.score(&looked, &scorer.probe).await?;
@@ -261,9 +308,44 @@ impl EdgeEngine {
             }
         };
         receipt.spans.push(watch.lap(SpanKind::Encode));
+        let inputs = Inputs::of(&self.assistant, reads.as_ref().unwrap_or(prompt));
+        receipt.flops += accounting::towers_flops(self.assistant.config(), prompt, inputs.kept);
         let generation = self.assistant.prefill(&encoded).await?;
         receipt.spans.push(watch.lap(SpanKind::Prefill));
-        Ok(Some((encoded, generation)))
+        Ok(Some(Started { encoded, generation, reads }))
+    }
+
+    /// Looks at the whole of each picture; chooses tiles, by the probe where there is one, which hears as well.
+    async fn choose_tiles<'a>(
+        &self,
+        scorer: Option<&Scorer>,
+        prompt: &'a Prompt,
+        target: Option<&TargetGrid>,
+        tiling: Tiling,
+        receipt: &mut Receipt,
+    ) -> Result<(ChosenTiles, KeptMedia<'a>), ModelError> {
+        let images = &prompt.images;
+        let (patches, relevance, kept) = match scorer {
+            None => {
+                let mut patches = Vec::with_capacity(images.len());
+                for image in images {
+                    patches.push(self.assistant.saliency(image).await?);
+                }
+                receipt.flops += images.len() as u64 * self.assistant.saliency_flops();
+                (patches, 1.0, KeptMedia::default())
+            }
+            Some(scorer) => {
+                let in_one_piece = Prompt { splitting: Splitting::Never, ..prompt.clone() };
+                let looked = self.assistant.look(&in_one_piece, &scorer.probe)?;
+                let scores = self.assistant.score(&looked, &scorer.probe).await?;
+                receipt.flops += accounting::probe_flops(&self.assistant, &scorer.probe, prompt)?;
+                let kept = scorer.keep(prompt, &scores, target);
+                (scores.patches, scores.vision_relevance.unwrap_or(1.0), kept)
+            }
+        };
+        let chosen = ChosenTiles::new(tiling, images, patches, relevance);
+        let kept = kept.with_vision(chosen.scores());
+        Ok((chosen, kept))
     }
 
     /// All that comes before the first token of a prompt that nothing is sent of, scores included.

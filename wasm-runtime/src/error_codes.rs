@@ -18,6 +18,7 @@ impl EdgeErrorCode {
             | ModelError::TensorShape { .. }
             | ModelError::TensorType { .. }
             | ModelError::Tokenizer { .. } => Self::CheckpointInvalid,
+            ModelError::TooLarge { .. } => Self::TooLarge,
             // What is left concerns the question and its media.
             _ => Self::InvalidInput,
         }

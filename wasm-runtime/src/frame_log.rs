@@ -198,6 +198,7 @@ mod tests {
             request_id: 4,
             question: "what?".into(),
             images: vec![ImageInput::Whole(media)],
+            clip: None,
             audio: None,
             history: Vec::new(),
             continues: None,

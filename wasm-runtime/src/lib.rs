@@ -26,7 +26,10 @@ mod constructors;
 mod drafting;
 pub mod driver;
 #[cfg(feature = "engine")]
-mod ears;
+pub mod ears;
+#[cfg(target_arch = "wasm32")]
+pub mod ears_client;
+pub mod ears_messages;
 #[cfg(target_arch = "wasm32")]
 pub mod edge_client;
 #[cfg(feature = "engine")]
@@ -43,6 +46,8 @@ pub mod orchestrator;
 #[cfg(feature = "engine")]
 mod pruning;
 #[cfg(feature = "engine")]
+pub mod room;
+#[cfg(feature = "engine")]
 mod sampling;
 pub mod scored;
 #[cfg(feature = "engine")]
@@ -54,6 +59,8 @@ pub mod session_bindings;
 mod sound_windows;
 #[cfg(feature = "engine")]
 pub mod steering;
+#[cfg(feature = "engine")]
+mod tiles;
 pub mod wav_encode;
 
 pub use error::RuntimeError;

@@ -4,8 +4,10 @@
 //! pages without Wasm read them too; these types are their one definition for Rust. Pixels and samples do not
 //! pass through here: they travel beside the header of an `ask`, or within a `scored`, as transferred buffers.
 
-use msao_planner::{EngineKind, EngineTimings};
-use msao_protocol::{Candidate, FinishReason, Receipt, RequestId, Sampling, Token, TokenId, Vocabulary};
+use msao_planner::{EngineKind, EngineTimings, fitting::Format};
+use msao_protocol::{
+    Candidate, Clip, FinishReason, Receipt, RequestId, Sampling, Token, TokenId, Vocabulary,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::scored::{Scored, TargetGrid};
@@ -33,6 +35,9 @@ pub enum WorkerRequest {
         engine: EnginePreference,
         /// Absolute URL of the checkpoint's folder, which holds `MANIFEST.json`.
         weights_url: String,
+        /// How weights are kept in memory; `None` as they are stored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Format>,
     },
     /// Answer a question. The buffers travel in the same object, beside these fields.
     Ask(AskHeader),
@@ -73,6 +78,9 @@ pub struct AskHeader {
     pub question: String,
     /// Most tokens the answer may have.
     pub max_new_tokens: u32,
+    /// When the pictures were, if they are frames of a video. A checkpoint that has not learned about videos sees pictures.
+    #[serde(default)]
+    pub clip: Option<Clip>,
     /// What the media are cut for; `None` if nothing of them is to be sent.
     pub target: Option<TargetGrid>,
     /// How tokens are drawn; `None` takes the most likely one each time.
@@ -92,6 +100,8 @@ pub struct EdgeAsk {
     pub question: String,
     /// One picture, or the frames of a clip in order of time.
     pub images: Vec<RgbaPixels>,
+    /// As in [`AskHeader::clip`].
+    pub clip: Option<Clip>,
     /// One recording.
     pub audio: Option<PcmSamples>,
     /// Most tokens the answer may have.
@@ -115,6 +125,7 @@ impl EdgeAsk {
             request_id: self.request_id,
             question: self.question.clone(),
             max_new_tokens: self.max_new_tokens,
+            clip: self.clip.clone(),
             target: self.target,
             sampling: self.sampling.map(|it| Sampling { seed: it.seed & SEED_BITS, ..it }),
             awaits_target: self.awaits_target,
@@ -372,6 +383,9 @@ pub struct EdgeFailure {
     pub code: EdgeErrorCode,
     /// For people: what is wrong, and the remedy.
     pub message: String,
+    /// With [`EdgeErrorCode::TooLarge`]: the largest of the smaller formats that fits, if one does.
+    #[serde(default)]
+    pub fits_as: Option<Format>,
 }
 
 /// Every way the edge can fail.
@@ -388,6 +402,8 @@ pub enum EdgeErrorCode {
     EngineUnavailable,
     /// The checkpoint is not usable.
     CheckpointInvalid,
+    /// The model takes more memory than there is here.
+    TooLarge,
     /// The question or its media are not usable.
     InvalidInput,
     /// Asked before the engine was ready, or after it was unloaded.
@@ -408,11 +424,14 @@ mod tests {
         let cancel = serde_json::to_string(&WorkerRequest::Cancel { request_id: 3 }).unwrap();
         assert_eq!(cancel, r#"{"type":"cancel","request_id":3}"#);
 
-        let load = WorkerRequest::Load { engine: EnginePreference::Auto, weights_url: "w/".into() };
+        let load =
+            |format| WorkerRequest::Load { engine: EnginePreference::Auto, weights_url: "w/".into(), format };
         assert_eq!(
-            serde_json::to_string(&load).unwrap(),
+            serde_json::to_string(&load(None)).unwrap(),
             r#"{"type":"load","engine":"auto","weights_url":"w/"}"#
         );
+        let asked = serde_json::to_string(&load(Some(Format::Q4))).unwrap();
+        assert!(asked.ends_with(r#","format":"q4"}"#), "{asked}");
 
         let event: WorkerEvent = serde_json::from_str(
             r#"{"type":"error","request_id":null,"code":"download_failed","message":"away"}"#,
@@ -421,6 +440,11 @@ mod tests {
         assert!(
             matches!(event, WorkerEvent::Error(failure) if failure.code == EdgeErrorCode::DownloadFailed)
         );
+        let event: WorkerEvent = serde_json::from_str(
+            r#"{"type":"error","request_id":null,"code":"too_large","message":"so","fits_as":"q4"}"#,
+        )
+        .unwrap();
+        assert!(matches!(event, WorkerEvent::Error(failure) if failure.fits_as == Some(Format::Q4)));
 
         let event: WorkerEvent = serde_json::from_str(
             r#"{"type":"progress","stage":"warm_up","engine":"webgpu","loaded_bytes":0,"total_bytes":0}"#,

@@ -8,7 +8,7 @@ use msao_models::{
 };
 use msao_protocol::{ImageGrid, KeptImage};
 
-use crate::messages::RgbaPixels;
+use crate::{messages::RgbaPixels, tiles::rgba};
 
 /// The kept squares of a picture, which is first brought to the target's square as the target itself would bring it:
 /// centre square, Lanczos.
@@ -21,9 +21,7 @@ pub(crate) fn prune_image(image: &RgbImage, grid: ImageGrid, mask: &[bool]) -> R
     let (side_px, per_side) = (grid.side_px, grid.tokens_per_side);
     let squares = SquareGrid { side_px, per_side, columns: KeptImage::COLUMNS };
     let cut = squares.cut(&square, &indices(mask));
-    let rgb = cut.pixels().as_chunks::<3>().0;
-    let pixels = rgb.iter().flat_map(|&[red, green, blue]| [red, green, blue, 255]).collect();
-    RgbaPixels { width: cut.width(), height: cut.height(), pixels }
+    rgba(&cut)
 }
 
 /// The kept windows of a recording one behind the other; what lies behind its end is silence.

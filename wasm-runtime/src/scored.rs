@@ -4,7 +4,10 @@
 //! Types only, for page and engine alike. In JSON they stand without pixels and samples, which travel beside them as
 //! buffers of their own.
 
-use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptParts, MasReceipt, Modality, ModelInfo};
+use msao_protocol::{
+    AudioGrid, ImageGrid, ImageInput, KeepMask, KeptImage, KeptParts, MasReceipt, Media, Modality, ModelInfo,
+    PictureSize, TiledImage,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::messages::{PcmSamples, RgbaPixels};
@@ -16,11 +19,38 @@ pub struct TargetGrid {
     pub image: ImageGrid,
     /// For recordings; `None` where the target cannot hear.
     pub audio: Option<AudioGrid>,
+    /// How it splits pictures, where tiles may be left out of them; the default cuts pictures by [`Self::image`].
+    #[serde(default)]
+    pub tiles: PictureSize,
 }
 
 impl From<&ModelInfo> for TargetGrid {
     fn from(model: &ModelInfo) -> Self {
-        Self { image: model.image, audio: model.audio }
+        Self { image: model.image, audio: model.audio, tiles: PictureSize::default() }
+    }
+}
+
+impl TargetGrid {
+    /// The model's grid, with its tiles where those may be left out.
+    pub fn of(model: &ModelInfo, prunes_tiles: bool) -> Self {
+        let tiles = if prunes_tiles { model.pictures } else { PictureSize::default() };
+        Self { tiles, ..Self::from(model) }
+    }
+
+    /// As [`Self::of`]; frames of which the model hears when they were are not split, so nothing is left out by tiles.
+    pub fn of_asked(model: &ModelInfo, has_times: bool, prunes_tiles: bool) -> Self {
+        Self::of(model, prunes_tiles && !(has_times && model.clips.is_some()))
+    }
+
+    /// The same for pictures of which no tile may be left out.
+    #[must_use]
+    pub fn without_tiles(self) -> Self {
+        Self { tiles: PictureSize::default(), ..self }
+    }
+
+    /// Whether tiles are left out, for which no probe is needed. A single tile is the whole.
+    pub fn has_tiles(&self) -> bool {
+        self.tiles.tile_px > 0 && self.tiles.longest_edge_px > self.tiles.tile_px
     }
 }
 
@@ -54,7 +84,7 @@ pub struct ModalityScores {
     pub patch_probabilities: Vec<Vec<f32>>,
 }
 
-/// The kept squares of one frame.
+/// The kept squares or tiles of one frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrunedImage {
     /// Position among the pictures of the question, from 0.
@@ -64,6 +94,39 @@ pub struct PrunedImage {
     /// The squares in the mask's order, [`KeptImage::COLUMNS`](msao_protocol::KeptImage::COLUMNS) in a row; white where
     /// the last row has fewer.
     pub tiles: RgbaPixels,
+    /// Where the target splits the frame: [`Self::mask`] is of its tiles then, and [`Self::tiles`] the frame in its own
+    /// size, grey where no kept tile is made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitPicture>,
+}
+
+/// How a frame is split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitPicture {
+    /// Rows of tiles.
+    pub rows: u8,
+    /// Tiles of a row.
+    pub columns: u8,
+    /// All of the frame in the target's square.
+    pub whole: RgbaPixels,
+}
+
+impl PrunedImage {
+    /// The pictures to be encoded, one file each, for [`Self::into_input`].
+    pub fn pictures(&self) -> impl Iterator<Item = &RgbaPixels> {
+        [&self.tiles].into_iter().chain(self.split.as_ref().map(|split| &split.whole))
+    }
+
+    /// As the wire carries it, from its encoded [`Self::pictures`]; `None` if there are not enough.
+    pub fn into_input(self, files: &mut impl Iterator<Item = Media>) -> Option<ImageInput> {
+        let (mask, picture) = (self.mask, files.next()?);
+        Some(match self.split {
+            None => ImageInput::Kept(KeptImage { mask, tiles: picture }),
+            Some(SplitPicture { rows, columns, .. }) => {
+                ImageInput::Tiles(TiledImage { rows, columns, mask, picture, whole: files.next()? })
+            }
+        })
+    }
 }
 
 /// The kept windows of the recording.

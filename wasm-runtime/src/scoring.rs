@@ -12,14 +12,15 @@
 use std::borrow::Cow;
 
 use msao_models::{
-    Device, MasProbe, MasScores, ModelConfig, ModelError, Pcm, ProbeFiles, Prompt, preprocess::Resampler,
+    Device, MasProbe, MasScores, ModelConfig, ModelError, Pcm, ProbeFiles, Prompt, RgbImage,
+    preprocess::Resampler,
 };
 use msao_planner::{
     audio_windows::{AudioRules, kept_windows},
     mas::{Kept, density, kept_patches, mas, project_mask},
     simhash::SimHash,
 };
-use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptParts, MasReceipt, Modality};
+use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptParts, MasReceipt, Modality, PictureSize};
 
 use crate::{
     messages::PcmSamples,
@@ -41,6 +42,7 @@ const OWN_WINDOWS_PER_S: u32 = 10;
 /// Largest grids accepted: beyond those of any published model.
 const MAX_SIDE_PX: u32 = 4_096;
 const MAX_TOKENS_PER_SIDE: u32 = 128;
+const MAX_TILES_PER_SIDE: u32 = 16;
 
 /// A probe and what goes with it.
 #[derive(Debug)]
@@ -206,6 +208,12 @@ impl KeptMedia<'_> {
         Scored { modalities: vision.into_iter().chain(audio).collect(), ..Scored::default() }
     }
 
+    /// With these scores of the pictures, which are cut elsewhere.
+    pub(crate) fn with_vision(mut self, scores: ModalityScores) -> Self {
+        self.vision = Some((scores, KeptFrames::new()));
+        self
+    }
+
     /// The scores with what is kept, cut out on the target's grids.
     pub(crate) fn cut(self, prompt: &Prompt, target: &TargetGrid) -> Scored {
         let is_sent = |scores: &ModalityScores| scores.mas.relevance >= CUT_FROM;
@@ -214,6 +222,7 @@ impl KeptMedia<'_> {
             frame: *frame as u32,
             mask: KeepMask::new(squares),
             tiles: prune_image(&prompt.images[*frame], target.image, squares),
+            split: None,
         };
         let images = frames.map(image).collect();
         let sound = self.audio.as_ref().filter(|(scores, _)| target.audio.is_some() && is_sent(scores));
@@ -242,6 +251,13 @@ pub(crate) fn check_target(target: &TargetGrid) -> Result<(), ModelError> {
         || !side_px.is_multiple_of(tokens_per_side)
     {
         return refuse(format!("{tokens_per_side} tokens along {side_px} pixels"));
+    }
+    let PictureSize { longest_edge_px, tile_px } = target.tiles;
+    if longest_edge_px > RgbImage::MAX_SIDE
+        || tile_px > MAX_SIDE_PX
+        || longest_edge_px.div_ceil(tile_px.max(1)) > MAX_TILES_PER_SIDE && target.has_tiles()
+    {
+        return refuse(format!("tiles of {tile_px} pixels along {longest_edge_px}"));
     }
     let Some(AudioGrid { sample_rate_hz, window_samples, tokens }) = target.audio else { return Ok(()) };
     let samples = u64::from(window_samples) * u64::from(tokens);

@@ -8,7 +8,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use js_sys::{Array, Error, Float32Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
 use msao_planner::confidence::JudgedPair;
-use msao_protocol::{Media, MediaKind, Sampling, Turn};
+use msao_protocol::{Clip, Media, MediaKind, Sampling, Turn};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -40,6 +40,10 @@ struct Asked {
     history: Vec<Turn>,
     max_new_tokens: u32,
     sampling: Option<Sampling>,
+    #[serde(default)]
+    prune_tiles: Option<bool>,
+    #[serde(default)]
+    clip: Option<Clip>,
     #[serde(default)]
     only_plan: bool,
 }
@@ -137,7 +141,7 @@ impl Assistant {
     }
 
     /// Asks; returns the question's id before anything is told of it. `asked` is `{ question, history, max_new_tokens,
-    /// sampling, only_plan }`, `images` an array of `{ kind, bytes }` with `kind` such as `Png`, `samples` a recording of
+    /// sampling, prune_tiles, clip, only_plan }`, `images` an array of `{ kind, bytes }` with `kind` such as `Png`, `samples` a recording of
     /// 16 kHz or nothing. `on_id(request_id)` hears the id before anything else happens.
     ///
     /// # Errors
@@ -149,14 +153,24 @@ impl Assistant {
         samples: Option<Float32Array>,
         on_id: Function,
     ) -> Result<(), JsValue> {
-        let Asked { question, history, max_new_tokens, sampling, only_plan } = from_js(&asked)?;
+        let Asked { question, history, max_new_tokens, sampling, prune_tiles, clip, only_plan } =
+            from_js(&asked)?;
         let audio = samples.map(|samples| {
             let bytes = wav_encode::encode_wav(&samples.to_vec(), wav_encode::SAMPLE_RATE_HZ);
             Media { kind: MediaKind::Wav, bytes }
         });
         let images = images.iter().map(|image| media(&image)).collect::<Result<_, _>>()?;
-        let question =
-            Question { text: question, history, images, audio, max_new_tokens, sampling, only_plan };
+        let question = Question {
+            text: question,
+            history,
+            images,
+            clip,
+            audio,
+            max_new_tokens,
+            sampling,
+            prune_tiles,
+            only_plan,
+        };
         let asked = self.shared.driver.borrow_mut().ask(question, performance_now());
         match asked {
             Ok((request_id, actions)) => {

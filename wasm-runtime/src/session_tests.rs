@@ -23,6 +23,7 @@ fn attach(request_id: RequestId) -> Attach {
     Attach {
         request_id,
         images: vec![ImageInput::Whole(Media { kind: MediaKind::Png, bytes: vec![1, 2] })],
+        clip: None,
         audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes: vec![3] })),
     }
 }
@@ -46,6 +47,7 @@ fn welcome() -> ServerMessage {
         co_located_draft: false,
         vocabulary: Vocabulary::default(),
         pictures: PictureSize::default(),
+        clips: None,
     };
     ServerMessage::Welcome { session_id: "s".into(), model, limits: Limits::default() }
 }

@@ -66,6 +66,7 @@ pub fn history(earlier: &[(String, String)], limits: &Limits) -> Vec<Turn> {
     let mut turns: Vec<_> = latest
         .map(|(question, answer)| Turn {
             images: Vec::new(),
+            clip: None,
             audio: None,
             question: question.clone(),
             answer: answer.clone(),

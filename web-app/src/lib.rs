@@ -8,7 +8,10 @@
 pub mod answer;
 pub mod bench_results;
 pub mod context;
+pub mod film;
+pub mod fit;
 pub mod format;
+pub mod heard;
 pub mod held;
 pub mod input;
 pub mod ladder;

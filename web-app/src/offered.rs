@@ -1,5 +1,6 @@
 //! The models that the server offers for this device: what is told of them before one is chosen. Knows no browser.
 
+use msao_planner::{fitting::FormatNeeds, speech::DEFAULT_THRESHOLD};
 use serde::Deserialize;
 
 use crate::format;
@@ -16,6 +17,59 @@ pub const SHIPPED: &str = "pocket-edge";
 pub struct OfferedModels {
     /// The first is what a page takes that does not choose.
     pub models: Vec<OfferedModel>,
+    /// What writes recordings down for models that cannot hear.
+    #[serde(default)]
+    pub speech: Option<OfferedSpeech>,
+}
+
+/// A speech model.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OfferedSpeech {
+    /// Its name, which is that of its folder.
+    pub name: String,
+    /// Weights in it.
+    pub parameters: u64,
+    /// Bytes of the download.
+    pub bytes: u64,
+    /// Under which terms, where the server knows.
+    pub licence: Option<String>,
+    /// Languages it knows.
+    pub languages: u32,
+    /// Confidence from which its words stand, where somebody has calibrated it.
+    pub threshold: Option<f64>,
+}
+
+impl OfferedSpeech {
+    /// Where its files lie, relative to the page.
+    pub fn folder(&self) -> String {
+        format!("weights/{}/", self.name)
+    }
+
+    /// The choice in the settings.
+    pub fn label(&self) -> String {
+        format!("Understand speech on this device ({})", format::bytes(self.bytes))
+    }
+
+    /// What to know before it is chosen.
+    pub fn words(&self) -> String {
+        let languages = if self.languages > 1 {
+            format!("{} languages", self.languages)
+        } else {
+            "English only".to_owned()
+        };
+        let memory = format::bytes(4 * self.parameters);
+        let licence = self.licence.as_ref().map_or(String::new(), |licence| format!(" Licence: {licence}."));
+        format!(
+            "{} ({languages}) writes recordings down for models that cannot hear, in about {memory} of memory. Where it is sure, its words are asked and no sound leaves; where it is not, or far slower than the server, the sound may be sent. A locked microphone keeps the sound here; its words go the way of typed ones.{licence}",
+            self.name
+        )
+    }
+
+    /// Confidence from which its words stand.
+    pub fn threshold(&self) -> f64 {
+        self.threshold.unwrap_or(DEFAULT_THRESHOLD)
+    }
 }
 
 /// A model of the list.
@@ -36,6 +90,8 @@ pub struct OfferedModel {
     pub hears: bool,
     /// What it writes can be drafts for the server's model.
     pub drafts: bool,
+    /// What it takes in memory here: as it is stored, and in each smaller format. Empty where the server does not tell.
+    pub memory: Vec<FormatNeeds>,
     /// Why it cannot be loaded.
     pub problem: Option<String>,
 }
@@ -69,7 +125,7 @@ impl OfferedModel {
         if self.name.starts_with("pocket-") {
             words += " It was trained on a small world of drawn cards, and knows nothing else.";
         }
-        let memory = format::bytes(4 * self.parameters);
+        let memory = format::bytes(self.memory.first().map_or(4 * self.parameters, |needs| needs.peak_bytes));
         words +=
             &format!(" It takes {} to download and about {memory} of memory.", format::bytes(self.bytes));
         if !self.drafts {
@@ -89,6 +145,11 @@ impl OfferedModels {
         self.models.iter().find(|model| model.problem.is_none()).map(OfferedModel::folder)
     }
 
+    /// Whether the model of this folder cannot hear. One that is not listed is taken for one that does.
+    pub fn is_deaf(&self, folder: &str) -> bool {
+        self.at(folder).is_some_and(|model| model.problem.is_none() && !model.hears)
+    }
+
     /// The one whose folder this is.
     pub fn at(&self, folder: &str) -> Option<&OfferedModel> {
         self.models.iter().find(|model| model.folder() == folder)
@@ -98,6 +159,20 @@ impl OfferedModels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_speech_model_is_told_with_what_its_words_mean_for_a_lock() {
+        let told = r#"{"models": [{"name": "deaf", "hears": false}, {"name": "hears", "hears": true}],
+            "speech": {"name": "whisper-tiny", "parameters": 37760640, "bytes": 151000000, "languages": 99, "threshold": 0.6}}"#;
+        let offered: OfferedModels = serde_json::from_str(told).unwrap();
+        assert!(offered.is_deaf("weights/deaf/") && !offered.is_deaf("weights/hears/"));
+        assert!(!offered.is_deaf("weights/unlisted/"));
+        let speech = offered.speech.unwrap();
+        assert_eq!((speech.folder().as_str(), speech.threshold()), ("weights/whisper-tiny/", 0.6));
+        assert!(speech.label().contains("MB") && speech.words().contains("99 languages"));
+        assert!(speech.words().contains("locked microphone"));
+        assert_eq!(OfferedSpeech::default().threshold(), DEFAULT_THRESHOLD);
+    }
 
     fn list() -> OfferedModels {
         serde_json::from_str(

@@ -1,6 +1,6 @@
 //! What the page's address asks for, and behind it the settings that the browser keeps.
 
-use msao_planner::EngineKind;
+use msao_planner::{EngineKind, fitting::Format};
 use msao_protocol::Policy;
 
 use crate::{context::ContextChoice, mode, policy, settings};
@@ -25,16 +25,22 @@ pub struct Parameters<'a> {
     pub delay_image_ms: Option<&'a str>,
     /// `weights`
     pub weights: Option<&'a str>,
+    /// `format`
+    pub format: Option<&'a str>,
     /// `draft_tokens`
     pub draft_tokens: Option<&'a str>,
     /// `frugal`
     pub frugal: Option<&'a str>,
+    /// `prune_tiles`
+    pub prune_tiles: Option<&'a str>,
     /// `context`
     pub context: Option<&'a str>,
     /// `uplink_kbit_s`
     pub uplink_kbit_s: Option<&'a str>,
     /// `rtt_ms`
     pub rtt_ms: Option<&'a str>,
+    /// `speech`
+    pub speech: Option<&'a str>,
 }
 
 /// Options of this visit.
@@ -54,16 +60,22 @@ pub struct PageOptions {
     pub delay_image_ms: Option<u32>,
     /// Folder of the device's checkpoint, relative to the page; `None` means the shipped one.
     pub weights: Option<String>,
+    /// How its weights are kept in memory; `None` means as they are stored.
+    pub format: Option<Format>,
     /// Longest draft; `None` lets the planner choose.
     pub draft_tokens: Option<u8>,
     /// Send as little as possible, whatever time that takes.
     pub frugal: bool,
+    /// Leave out tiles in which little stands out, where the server's model looks at tiles; answers may change.
+    pub prune_tiles: bool,
     /// When questions go on from the last answer.
     pub context: ContextChoice,
     /// Rate of an emulated uplink.
     pub uplink_kbit_s: Option<u32>,
     /// Milliseconds that an emulated link adds to the round trip.
     pub rtt_ms: Option<u32>,
+    /// Write recordings down on this device for a model that cannot hear.
+    pub speech: bool,
 }
 
 impl Default for PageOptions {
@@ -76,11 +88,14 @@ impl Default for PageOptions {
             epsilon: mode::DEFAULT_EPSILON,
             delay_image_ms: None,
             weights: None,
+            format: None,
             draft_tokens: None,
             frugal: false,
+            prune_tiles: false,
             context: ContextChoice::default(),
             uplink_kbit_s: None,
             rtt_ms: None,
+            speech: false,
         }
     }
 }
@@ -171,7 +186,18 @@ impl PageOptions {
                 T::default()
             })
         }
-        let Parameters { weights, draft_tokens, frugal, context, uplink_kbit_s, rtt_ms, .. } = parameters;
+        let Parameters {
+            weights,
+            format,
+            draft_tokens,
+            frugal,
+            prune_tiles,
+            speech,
+            context,
+            uplink_kbit_s,
+            rtt_ms,
+            ..
+        } = parameters;
         let choice = |written: &str| {
             ContextChoice::from_name(written).ok_or_else(|| {
                 format!("the context “{}”; known are auto, on and off. auto is used", clip(written))
@@ -179,8 +205,11 @@ impl PageOptions {
         };
         Self {
             weights: told(settings::weights(weights.unwrap_or_default()), notices),
+            format: told(settings::format(format.unwrap_or_default()), notices),
             draft_tokens: told(settings::draft_tokens(draft_tokens.unwrap_or_default()), notices),
-            frugal: matches!(frugal, Some("on" | "1" | "true")),
+            frugal: is_on(frugal),
+            prune_tiles: is_on(prune_tiles),
+            speech: is_on(speech),
             context: told(
                 context.filter(|it| !it.is_empty()).map_or(Ok(ContextChoice::default()), choice),
                 notices,
@@ -190,6 +219,10 @@ impl PageOptions {
             ..Self::default()
         }
     }
+}
+
+fn is_on(written: Option<&str>) -> bool {
+    matches!(written, Some("on" | "1" | "true"))
 }
 
 fn clip(text: &str) -> String {
@@ -215,11 +248,14 @@ mod tests {
             epsilon: Some(""),
             delay_image_ms: Some(""),
             weights: Some(""),
+            format: Some(""),
             draft_tokens: Some(""),
             frugal: Some(""),
+            prune_tiles: Some(""),
             context: Some(""),
             uplink_kbit_s: Some(""),
             rtt_ms: Some(""),
+            speech: Some(""),
         };
         assert_eq!(read(empty), (PageOptions::default(), vec![]));
     }
@@ -234,19 +270,23 @@ mod tests {
             epsilon: Some("0.02"),
             delay_image_ms: Some("500"),
             weights: Some("weights/mine"),
+            format: Some("q4"),
             draft_tokens: Some("4"),
             frugal: Some("on"),
+            prune_tiles: Some("on"),
             context: Some("on"),
             uplink_kbit_s: Some("256"),
             rtt_ms: Some("80"),
+            speech: Some("on"),
         });
         assert_eq!(options.engine, Some(EngineKind::Webgpu));
         assert_eq!(options.server.as_deref(), Some("ws://127.0.0.1:9/v1/session"));
         assert_eq!((options.policy, options.delay_image_ms), (Policy::CloudOnly, Some(500)));
         assert_eq!((options.risk_controlled, options.epsilon), (true, 0.02));
         assert_eq!((options.weights.as_deref(), options.draft_tokens), (Some("weights/mine/"), Some(4)));
-        assert_eq!((options.frugal, options.context), (true, ContextChoice::Always));
-        assert_eq!((options.uplink_kbit_s, options.rtt_ms), (Some(256), Some(80)));
+        assert_eq!((options.frugal, options.prune_tiles), (true, true));
+        assert_eq!(options.context, ContextChoice::Always);
+        assert_eq!((options.uplink_kbit_s, options.rtt_ms, options.speech), (Some(256), Some(80), true));
         assert!(notices.is_empty());
     }
 
@@ -260,14 +300,17 @@ mod tests {
             epsilon: Some("5"),
             delay_image_ms: Some("-1"),
             weights: Some("https://example.org/"),
+            format: Some("q3"),
             draft_tokens: Some("99"),
             frugal: None,
+            prune_tiles: None,
             context: Some("sometimes"),
             uplink_kbit_s: Some("slow"),
             rtt_ms: Some("-3"),
+            speech: Some("perhaps"),
         });
         assert_eq!(options, PageOptions::default());
-        assert_eq!(notices.len(), 11, "{notices:?}");
+        assert_eq!(notices.len(), 12, "{notices:?}");
         assert!(notices[0].contains("cuda") && notices[2].contains("cloud_only"));
         assert!(notices[3].contains("risk_controlled") && notices[4].contains("0.001"));
     }

@@ -3,19 +3,24 @@
 
 use std::collections::BTreeMap;
 
+use msao_planner::fitting::Format;
+
 /// Key under which they are kept.
 pub const STORAGE_KEY: &str = "msao.settings";
 /// What may be kept, by its name in the address.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 15] = [
     "engine",
     "server",
     "weights",
+    "format",
     "policy",
     "mode",
     "epsilon",
     "draft_tokens",
     "frugal",
+    "prune_tiles",
     "context",
+    "speech",
     "delay_image_ms",
     "uplink_kbit_s",
     "rtt_ms",
@@ -107,6 +112,22 @@ pub fn weights(written: &str) -> Result<Option<String>, String> {
     }
     let slash = if written.ends_with('/') { "" } else { "/" };
     Ok(Some(format!("{written}{slash}")))
+}
+
+/// `format`: how the weights of the device's model are kept in memory; empty is as they are stored.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn format(written: &str) -> Result<Option<Format>, String> {
+    if written.is_empty() {
+        return Ok(None);
+    }
+    written.parse().map(Some).map_err(|_unknown| {
+        format!(
+            "the format “{}” of weights; known are f32, f16, int8 and q4. They are kept as they are stored",
+            written.chars().take(60).collect::<String>()
+        )
+    })
 }
 
 #[cfg(test)]

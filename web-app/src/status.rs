@@ -19,6 +19,35 @@ pub enum EdgeStatus {
     Failed(String),
 }
 
+/// The speech model on this device.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum EarsStatus {
+    /// Not wanted, or not offered.
+    #[default]
+    Off,
+    /// Being fetched: bytes that are here, and in all.
+    Loading(u64, u64),
+    /// Writes recordings down.
+    Ready,
+    /// Cannot be had.
+    Failed(String),
+}
+
+impl EarsStatus {
+    /// What there is to say; nothing while it is off.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Off => String::new(),
+            Self::Loading(_, 0) => "The speech model is being loaded.".to_owned(),
+            Self::Loading(loaded, total) => {
+                format!("{} of {} are here.", format::bytes(*loaded), format::bytes(*total))
+            }
+            Self::Ready => "Ready to listen.".to_owned(),
+            Self::Failed(reason) => format!("It cannot be used: {reason}."),
+        }
+    }
+}
+
 /// An engine that answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EdgeReady {
@@ -280,6 +309,7 @@ mod tests {
             co_located_draft: false,
             vocabulary: Vocabulary::default(),
             pictures: PictureSize::default(),
+            clips: None,
         };
         assert_eq!(CloudStatus::Connected(model.clone()).detail(), "qwen, on an upstream engine");
         (model.parameters, model.device) = (14_200_000, "cpu".into());

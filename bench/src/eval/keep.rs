@@ -10,7 +10,7 @@ use msao_models::{
     },
 };
 use msao_planner::mas::{DROP_BELOW, is_needed};
-use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Modality};
+use msao_protocol::{AudioGrid, ImageGrid, KeepMask, KeptImage, Modality, PictureSize};
 use msao_runtime::scored::{Scored, TargetGrid};
 
 use crate::picture::{Codec, captured};
@@ -146,7 +146,7 @@ pub(crate) fn grid_of(target: &Assistant) -> TargetGrid {
         });
     let (side_px, tokens_per_side) = config.image_grid().unwrap_or((1, 1));
     let image = ImageGrid { side_px, tokens_per_side };
-    TargetGrid { image, audio }
+    TargetGrid { image, audio, tiles: PictureSize::default() }
 }
 
 fn indices(mask: &KeepMask) -> Vec<usize> {

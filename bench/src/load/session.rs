@@ -148,6 +148,7 @@ mod tests {
                 co_located_draft: false,
                 vocabulary: Vocabulary::default(),
                 pictures: PictureSize::default(),
+                clips: None,
             };
             let (session_id, limits) = (String::new(), Limits::default());
             say(&mut line, &ServerMessage::Welcome { session_id, model, limits });

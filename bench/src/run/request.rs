@@ -59,7 +59,7 @@ impl Request {
         let mut request = Self { id, family, right_answer, prompt, codecs, whole_bytes: [0; 2] };
         let whole = request.prepare([ModalityAction::Whole; 2], &Scored::default())?;
         request.whole_bytes = [
-            whole.images.iter().map(|image| image.media().bytes.len() as u64).sum(),
+            whole.images.iter().map(ImageInput::bytes).sum(),
             whole.audio.iter().map(|audio| audio.media().bytes.len() as u64).sum(),
         ];
         Ok(request)
@@ -110,7 +110,7 @@ impl Request {
                 AudioInput::Kept(KeptAudio { mask: kept.mask.clone(), windows })
             }),
         };
-        Ok(PreparedMedia { images, audio })
+        Ok(PreparedMedia { images, clip: None, audio })
     }
 
     fn whole_images(&self) -> Result<Vec<ImageInput>> {
@@ -256,14 +256,18 @@ mod tests {
     fn kept_squares_travel_in_the_order_of_frames() {
         let request = sample("27-clip-what");
         let tiles = RgbaPixels { width: 8, height: 8, pixels: vec![255; 256] };
-        let frame =
-            |frame, kept: [bool; 2]| PrunedImage { frame, mask: KeepMask::new(&kept), tiles: tiles.clone() };
+        let frame = |frame, kept: [bool; 2]| PrunedImage {
+            frame,
+            mask: KeepMask::new(&kept),
+            tiles: tiles.clone(),
+            split: None,
+        };
         let images = vec![frame(2, [true, false]), frame(0, [false, true])];
         let scored = Scored { images, ..Scored::default() };
         let media = request.prepare([ModalityAction::Pruned, ModalityAction::Drop], &scored).unwrap();
         let second_is_kept = |image: &ImageInput| match image {
             ImageInput::Kept(kept) => kept.mask.is_kept(1),
-            ImageInput::Whole(_) => panic!("whole"),
+            other => panic!("{other:?}"),
         };
         assert_eq!(media.images.iter().map(second_is_kept).collect::<Vec<_>>(), [true, false]);
         let beyond = Scored { images: vec![frame(9, [true; 2])], ..Scored::default() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use msao_protocol::{Ask, AudioInput, ImageInput, Limits, RequestId, Speculation, Turn};
+use msao_protocol::{Ask, AudioInput, Clip, ImageInput, Limits, RequestId, Speculation, Turn};
 
 use super::Underway;
 use super::answering::{Answering, Counts, End, Step};
@@ -129,15 +129,15 @@ async fn begin(
     let Conversation { earlier, question } = conversation;
     let mut history = Vec::with_capacity(earlier.len());
     for (asked, answer) in earlier {
-        let (question, images, audio) = fetch(asked, state).await?;
+        let Asked { question, images, clip, audio } = fetch(asked, state).await?;
         // The answer as the model wrote it: with the blank that clients are not shown.
         let answer = format!(" {}", answer.trim_start());
-        history.push(Turn { images, audio, question, answer });
+        history.push(Turn { images, clip, audio, question, answer });
     }
-    let (question, images, audio) = fetch(question, state).await?;
+    let Asked { question, images, clip, audio } = fetch(question, state).await?;
     let speculation = if prediction.is_some() { AT_ONCE } else { Speculation::None };
     let asked = Ask::new(request_id, question, max_new_tokens);
-    let ask = Ask { images, audio, history, sampling, speculation, ..asked };
+    let ask = Ask { images, clip, audio, history, sampling, speculation, ..asked };
     intake::check_ask(&ask, limits, engine).map_err(|refusal| ApiError::from(refusal).about("messages"))?;
     let (mut job, handle, events) = job(ask, max_new_tokens);
     job.top_logprobs = top_logprobs;
@@ -183,11 +183,20 @@ fn prediction(
 }
 
 /// A question with its pictures at hand.
-async fn fetch(
-    question: Question,
-    state: &AppState,
-) -> Result<(String, Vec<ImageInput>, Option<AudioInput>), ApiError> {
-    let Question { text, images, audio } = question;
+struct Asked {
+    question: String,
+    images: Vec<ImageInput>,
+    clip: Option<Clip>,
+    audio: Option<AudioInput>,
+}
+
+async fn fetch(question: Question, state: &AppState) -> Result<Asked, ApiError> {
+    let Question { text: question, images, video, audio } = question;
+    let audio = audio.map(AudioInput::Whole);
+    if let Some(video) = video {
+        let (images, clip) = video.sampled(&state.limits, state.engine.info());
+        return Ok(Asked { question, images, clip, audio });
+    }
     let mut fetched = Vec::with_capacity(images.len());
     for image in images {
         let media = match image {
@@ -196,7 +205,7 @@ async fn fetch(
         };
         fetched.push(ImageInput::Whole(media));
     }
-    Ok((text, fetched, audio.map(AudioInput::Whole)))
+    Ok(Asked { question, images: fetched, clip: None, audio })
 }
 
 /// Waits for all of an answer. When the client goes away, this is dropped half-way, and the request cancelled by it.

@@ -205,7 +205,8 @@ fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::NotAudio
         | ErrorCode::Truncated
         | ErrorCode::AudioSilent
-        | ErrorCode::KeptMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        | ErrorCode::KeptMismatch
+        | ErrorCode::ClipMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::Busy => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,

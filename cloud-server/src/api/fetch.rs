@@ -125,7 +125,7 @@ fn get(agent: &Agent, url: &str, limit: u64) -> Result<Vec<u8>, ApiError> {
 }
 
 /// What the first bytes say; the decoder looks for itself.
-fn kind_of(bytes: &[u8]) -> MediaKind {
+pub(super) fn kind_of(bytes: &[u8]) -> MediaKind {
     match bytes {
         [0xFF, 0xD8, ..] => MediaKind::Jpeg,
         [b'R', b'I', b'F', b'F', ..] => MediaKind::Webp,

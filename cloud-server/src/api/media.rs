@@ -77,7 +77,7 @@ pub(super) fn recording(audio: &InputAudio, param: &str, limits: &Limits) -> Res
     Ok(Media { kind: MediaKind::Wav, bytes })
 }
 
-fn decode(data: &str, limit: u32, what: &str, param: &str) -> Result<Vec<u8>, ApiError> {
+pub(super) fn decode(data: &str, limit: u32, what: &str, param: &str) -> Result<Vec<u8>, ApiError> {
     let most = data.len() / 4 * 3 + 3;
     // Three bytes of slack: how many there are is known only once they are decoded, and counted then.
     if most > limit as usize + 3 {

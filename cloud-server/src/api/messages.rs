@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::lenient::TextOr;
 use super::media::{ImageSource, image_source, recording};
 use super::request::{Message, Part, text_of};
+use super::video::{Video, video};
 use crate::intake::Refusal;
 
 /// One question of a conversation.
@@ -16,6 +17,8 @@ use crate::intake::Refusal;
 pub(super) struct Question {
     pub(super) text: String,
     pub(super) images: Vec<ImageSource>,
+    /// A video, instead of pictures.
+    pub(super) video: Option<Video>,
     pub(super) audio: Option<Media>,
 }
 
@@ -110,6 +113,14 @@ impl Reader<'_> {
                 let source = image_source(&image.url, &format!("{param}.image_url.url"), self.limits)?;
                 question.images.push(source);
             }
+            "video_url" => {
+                let address = part.video_url.as_ref().ok_or_else(|| missing("video_url"))?;
+                if question.video.is_some() {
+                    let message = "a question has one video: ask about one at a time";
+                    return Err(ApiError::unsupported(param, message));
+                }
+                question.video = Some(video(address, &format!("{param}.video_url"), self.limits)?);
+            }
             "input_audio" => {
                 let audio = part.input_audio.as_ref().ok_or_else(|| missing("input_audio"))?;
                 if question.audio.is_some() {
@@ -120,10 +131,16 @@ impl Reader<'_> {
             }
             other => {
                 let other: String = other.chars().take(40).collect();
-                let message =
-                    format!("parts of type `{other}` are not read: use text, image_url and input_audio");
+                let message = format!(
+                    "parts of type `{other}` are not read: use text, image_url, video_url and input_audio"
+                );
                 return Err(ApiError::unsupported(&format!("{param}.type"), message));
             }
+        }
+        if question.video.is_some() && !question.images.is_empty() {
+            let message =
+                "a question is about pictures or about a video: send either, or both in turns of their own";
+            return Err(ApiError::unsupported(param, message));
         }
         Ok(())
     }
@@ -238,6 +255,8 @@ mod tests {
     #[test]
     fn what_is_no_conversation_is_refused_with_its_place() {
         let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AQ"}});
+        let film =
+            json!({"type": "video_url", "video_url": {"url": "data:video/jpeg;base64,AQ,Ag", "fps": 2}});
         let many: Vec<_> = (0..3).map(|_| json!({"role": "user", "content": [image]})).collect();
         for (messages, param) in [
             (json!([]), "messages"),
@@ -249,6 +268,12 @@ mod tests {
             (json!([{"role": "user", "content": [{"type": "file"}]}]), "messages[0].content[0].type"),
             (json!([{"role": "user", "content": [{"type": "text"}]}]), "messages[0].content[0].text"),
             (json!(many), "messages[2].content[0]"),
+            (
+                json!([{"role": "user", "content": [{"type": "video_url"}]}]),
+                "messages[0].content[0].video_url",
+            ),
+            (json!([{"role": "user", "content": [film, film]}]), "messages[0].content[1]"),
+            (json!([{"role": "user", "content": [film, image]}]), "messages[0].content[1]"),
         ] {
             let error: Value = serde_json::from_str(&read(&messages).unwrap_err().to_json()).unwrap();
             assert_eq!(error["error"]["param"], param, "{messages}");

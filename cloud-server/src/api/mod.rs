@@ -40,6 +40,7 @@ mod sse;
 mod transcript_formats;
 mod transcription_form;
 mod transcriptions;
+mod video;
 mod visible;
 mod watch;
 

@@ -98,6 +98,8 @@ pub(super) struct Part {
     #[serde(default)]
     pub(super) image_url: Option<ImageUrl>,
     #[serde(default)]
+    pub(super) video_url: Option<VideoUrl>,
+    #[serde(default)]
     pub(super) input_audio: Option<InputAudio>,
 }
 
@@ -105,6 +107,15 @@ pub(super) struct Part {
 #[derive(Debug, Deserialize)]
 pub(super) struct ImageUrl {
     pub(super) url: String,
+}
+
+/// A video by its address.
+#[derive(Debug, Deserialize)]
+pub(super) struct VideoUrl {
+    pub(super) url: String,
+    /// Frames a second of those in the address.
+    #[serde(default)]
+    pub(super) fps: Option<f64>,
 }
 
 /// A recording.

@@ -5,6 +5,7 @@ use clap::{Arg, ArgAction, CommandFactory as _, Parser, Subcommand};
 
 use super::ServerConfig;
 use crate::access::KeysCommand;
+use crate::calibrate_speech::CalibrateSpeechCommand;
 use crate::convert::ConvertCommand;
 use crate::hub::FetchCommand;
 
@@ -40,6 +41,8 @@ pub enum Command {
     Keys(KeysCommand),
     /// Convert a published checkpoint's weights to f16, int8 or 4-bit groups
     Convert(ConvertCommand),
+    /// Find from which confidence on a speech model's words stand, on recordings whose words are known
+    CalibrateSpeech(CalibrateSpeechCommand),
 }
 
 /// The command line with what holds for every flag alike: its variable, and commas between several values.

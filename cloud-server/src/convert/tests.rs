@@ -56,12 +56,3 @@ fn nothing_is_left_of_what_fails_or_is_cancelled() {
     assert!(error.to_string().contains("choose f16, int8 or q4"), "{error}");
     assert!(names(place.path()).is_empty());
 }
-
-#[test]
-fn a_model_card_names_its_licence() {
-    assert_eq!(
-        licence_of("---\nlibrary_name: x\nlicense: apache-2.0\n---\n# M"),
-        Some("apache-2.0".to_owned())
-    );
-    assert_eq!(licence_of("# M\nlicense: mit"), None);
-}

@@ -57,14 +57,6 @@ pub(super) fn checkpoints(config: &ServerConfig) -> Vec<PathBuf> {
     folders
 }
 
-/// Bytes of all weights in these folders, of which large ones are in several files.
-pub(super) fn weight_bytes(folders: &[PathBuf]) -> u64 {
-    let is_weights = |name: &str| name.starts_with("model") && name.ends_with(".safetensors");
-    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    let weights = files.filter(|file| file.file_name().to_str().is_some_and(is_weights));
-    weights.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
-}
-
 /// Whether a checkpoint is whole; `None` if it has no manifest to tell by.
 pub(super) fn as_manifest_says(folder: &Path) -> Option<Finding> {
     let text = fs::read(folder.join("MANIFEST.json")).ok()?;

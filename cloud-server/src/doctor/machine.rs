@@ -1,4 +1,4 @@
-//! What the machine gives: an address to listen on, files to open, memory.
+//! What the machine gives: an address to listen on, files to open.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -7,8 +7,6 @@ use super::{Finding, Verdict};
 
 /// Open files beside those of sessions: the program's own, pages and weights being fetched, callers of the API.
 const OTHER_FILES: u64 = 256;
-/// Memory for each byte of weights in 16 bits: the file, and the weights as the model computes with them.
-const MEMORY_PER_WEIGHT_BYTE: u64 = 3;
 
 /// Whether the address can be listened on.
 pub(super) fn address(listen: SocketAddr) -> Finding {
@@ -50,19 +48,6 @@ pub(super) fn open_files(max_sessions: u16) -> Finding {
     }
 }
 
-/// Whether the weights fit into memory; `None` where nothing is known.
-pub(super) fn memory(weight_bytes: u64) -> Option<Finding> {
-    let available = available_memory_bytes().filter(|_| weight_bytes > 0)?;
-    let needed = weight_bytes.saturating_mul(MEMORY_PER_WEIGHT_BYTE);
-    let figures =
-        format!("{} MB available, about {} MB needed for the weights", available >> 20, needed >> 20);
-    Some(if available >= needed {
-        Finding::new("memory", Verdict::Good, figures)
-    } else {
-        Finding::new("memory", Verdict::Doubtful, format!("{figures}: free some, or take a smaller --model"))
-    })
-}
-
 #[cfg(target_os = "linux")]
 fn limit_of_open_files() -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
@@ -70,22 +55,8 @@ fn limit_of_open_files() -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Bytes that programs may still take; `None` where nothing is known.
-#[cfg(target_os = "linux")]
-pub(crate) fn available_memory_bytes() -> Option<u64> {
-    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
-}
-
 #[cfg(not(target_os = "linux"))]
 fn limit_of_open_files() -> Option<u64> {
-    None
-}
-
-/// Bytes that programs may still take; nothing is known here.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn available_memory_bytes() -> Option<u64> {
     None
 }
 
@@ -106,9 +77,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn memory_and_files_are_known_here() {
-        assert_eq!(memory(1).unwrap().verdict, Verdict::Good);
-        assert_eq!(memory(u64::MAX).unwrap().verdict, Verdict::Doubtful);
+    fn a_limit_of_files_is_known_here() {
         assert!(limit_of_open_files().is_some());
     }
 }

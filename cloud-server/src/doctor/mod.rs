@@ -11,8 +11,6 @@ mod plan;
 use std::fmt::{self, Display, Formatter};
 use std::time::Instant;
 
-pub(crate) use machine::available_memory_bytes;
-
 use crate::config::ServerConfig;
 use crate::engine::Readiness;
 use crate::startup::prepare;
@@ -80,8 +78,7 @@ pub fn examine(config: &ServerConfig, mut tell: impl FnMut(&Finding)) -> Verdict
     for folder in &checkpoints {
         files::as_manifest_says(folder).map(&mut note);
     }
-    machine::memory(files::weight_bytes(&checkpoints)).map(&mut note);
-    plan::of_model(config).map(&mut note);
+    plan::of_server(config).map(&mut note);
     note(model(config));
     gravest
 }

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 /// What announces sizes and hashes of the others.
 pub(crate) const MANIFEST: &str = "MANIFEST.json";
+/// What `msao-server calibrate-speech` writes.
+pub(crate) const SPEECH_CONFIDENCE: &str = "speech_confidence.json";
 
 /// What an engine may read besides weights.
-const SMALL_FILES: [&str; 11] = [
+const SMALL_FILES: [&str; 12] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -24,6 +26,7 @@ const SMALL_FILES: [&str; 11] = [
     "mas_probe.json",
     "mas_probe.safetensors",
     "confidence.json",
+    SPEECH_CONFIDENCE,
 ];
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

@@ -2,20 +2,27 @@
 
 use std::fs;
 
-use msao_models::{ModelConfig, ModelError, TextTokenizer};
+use msao_models::memory_plan::{MemoryPlan, Use};
+use msao_models::{ModelConfig, ModelError, TextTokenizer, WeightsFormat};
+use msao_planner::fitting::FormatNeeds;
 use msao_protocol::Vocabulary;
 use serde::Serialize;
 
 use super::folder::{MANIFEST, stamps};
 use super::manifest::parameters;
-use super::{EdgeModel, EdgeModels, licence};
+use super::speech::SpeechEntry;
+use super::{EdgeModel, EdgeModels};
 use crate::engine::EngineInfo;
+use crate::hub::licence_of;
 
 /// `/weights/index.json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Listing {
     /// The first is what a page takes that does not choose.
     models: Vec<Entry>,
+    /// What writes recordings down for those that cannot hear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speech: Option<SpeechEntry>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,6 +55,8 @@ struct About {
     vocabulary: Vocabulary,
     /// Whether what it writes can be drafts for the model that answers here.
     drafts: bool,
+    /// What it takes in a page's memory as it is stored, and in each smaller format.
+    memory: Vec<FormatNeeds>,
 }
 
 impl Listing {
@@ -58,7 +67,8 @@ impl Listing {
             about: about(model, engine)
                 .map_or_else(|error| Known::Unusable { problem: error.to_string() }, Known::Usable),
         };
-        Self { models: models.iter().map(entry).collect() }
+        let speech = models.speech().and_then(|model| SpeechEntry::of(model).ok());
+        Self { models: models.iter().map(entry).collect(), speech }
     }
 }
 
@@ -73,13 +83,29 @@ fn about(model: &EdgeModel, engine: &EngineInfo) -> Result<About, ModelError> {
     let said = read(MANIFEST).ok().and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     let licence = said.and_then(|manifest| manifest["licence"].as_str().map(str::to_owned));
     Ok(About {
-        parameters: parameters(&config),
+        parameters: parameters(&config.tensors()),
         bytes: stamps(&model.folder)?.iter().map(|stamp| stamp.bytes).sum(),
-        licence: licence.or_else(|| licence::licence(&model.folder)),
+        licence: licence.or_else(|| licence_of(&model.folder)),
         sees: config.vision_config.is_some(),
         hears: config.audio_config.is_some(),
         architecture: config.architectures.first().cloned().unwrap_or_default(),
         drafts: vocabulary == engine.model.vocabulary,
         vocabulary,
+        memory: memory(&config),
     })
+}
+
+fn memory(config: &ModelConfig) -> Vec<FormatNeeds> {
+    let needs = |plan: MemoryPlan| {
+        Some(FormatNeeds {
+            format: plan.format.to_string().parse().ok()?,
+            weights_bytes: plan.weights_bytes + plan.tables_bytes,
+            kv_bytes: plan.kv_bytes,
+            activations_bytes: plan.activations_bytes,
+            peak_bytes: plan.peak_bytes(),
+            largest_tensor_bytes: plan.largest_tensor_bytes,
+        })
+    };
+    let plans = MemoryPlan::of_formats(config, &Use::in_page(WeightsFormat::Stored));
+    plans.into_iter().filter_map(needs).collect()
 }

@@ -6,13 +6,15 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use msao_models::speech::WhisperConfig;
 use msao_models::{ModelConfig, ModelError};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::EdgeModel;
 use super::folder::{Stamp, stamps};
 use super::hashing::{Hashes, PIECE_BYTES, hashes};
-use super::{EdgeModel, licence};
+use crate::hub::licence_of;
 
 /// How long a request waits for hashes; then whoever asked is told to come back.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,21 +100,29 @@ fn make(name: &str, folder: &std::path::Path, stamps: &[Stamp]) -> Result<Arc<st
     };
     let config_json =
         fs::read(folder.join("config.json")).map_err(|source| file_error("config.json", source))?;
-    let parameters = parameters(&ModelConfig::from_json(&config_json)?);
+    let parameters = parameters(&tensors(&config_json)?);
     let files = stamps.iter().map(|stamp| {
         let hashes = hashes(folder, stamp).map_err(|source| file_error(&stamp.name, source))?;
         Ok((stamp.name.as_str(), File { bytes: stamp.bytes, hashes }))
     });
     let files = files.collect::<Result<_, ModelError>>()?;
-    let licence = licence::licence(folder);
+    let licence = licence_of(folder);
     let manifest = Manifest { name, licence, parameters, piece_bytes: PIECE_BYTES, files };
     let json =
         serde_json::to_string(&manifest).map_err(|source| file_error("MANIFEST.json", source.into()))?;
     Ok(json.into())
 }
 
+/// Names and shapes of a checkpoint's tensors, whether it answers or writes recordings down.
+fn tensors(config_json: &[u8]) -> Result<Vec<(String, Vec<usize>)>, ModelError> {
+    // Of what is neither, the first says what it could be.
+    ModelConfig::from_json(config_json).map(|config| config.tensors()).or_else(|refused| {
+        WhisperConfig::from_json(config_json).map(|config| config.tensors()).map_err(|_no_speech| refused)
+    })
+}
+
 /// Weights of a model, a tied head counted once.
-pub(super) fn parameters(config: &ModelConfig) -> u64 {
+pub(super) fn parameters(tensors: &[(String, Vec<usize>)]) -> u64 {
     let of = |(_, shape): &(String, Vec<usize>)| shape.iter().map(|&size| size as u64).product::<u64>();
-    config.tensors().iter().map(of).sum()
+    tensors.iter().map(of).sum()
 }

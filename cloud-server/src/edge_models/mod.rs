@@ -10,18 +10,18 @@
 //! | `hashing` | a file's hashes, whole and piece by piece, kept on disk |
 //! | `manifest` | what the page is told before it downloads |
 //! | `listing` | what it is told before it chooses |
-//! | `licence` | under which terms, as far as the folder says |
+//! | `speech` | the one that writes recordings down for the others |
 
 mod folder;
 mod hashing;
-mod licence;
 mod listing;
 mod manifest;
+mod speech;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use folder::{MANIFEST, is_servable};
+pub(crate) use folder::{MANIFEST, SPEECH_CONFIDENCE, is_servable};
 pub(crate) use listing::Listing;
 pub(crate) use manifest::ManifestError;
 
@@ -37,33 +37,40 @@ pub struct EdgeModel {
 
 /// All of them, the page's default first. Cloning shares them.
 #[derive(Debug, Clone, Default)]
-pub struct EdgeModels(Arc<[EdgeModel]>);
+pub struct EdgeModels {
+    models: Arc<[EdgeModel]>,
+    speech: Option<Arc<EdgeModel>>,
+}
 
 impl EdgeModels {
     /// Checkpoints by the names that they are served under, and their folders.
     pub fn new(models: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        let of = |(name, folder)| EdgeModel { name, folder, making: Making::default() };
-        Self(models.into_iter().map(of).collect())
+        Self { models: models.into_iter().map(EdgeModel::new).collect(), speech: None }
     }
 
-    /// Their names, in order.
+    /// Their names, in order; without that of the speech model.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|model| model.name.as_str())
+        self.models.iter().map(|model| model.name.as_str())
     }
 
     /// The one of this name.
     pub(crate) fn find(&self, name: &str) -> Option<&EdgeModel> {
-        self.0.iter().find(|model| model.name == name)
+        self.models.iter().chain(self.speech.as_deref()).find(|model| model.name == name)
     }
 
-    /// All, in order.
+    /// Those that answer, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &EdgeModel> {
-        self.0.iter()
+        self.models.iter()
+    }
+
+    /// What writes recordings down.
+    pub(crate) fn speech(&self) -> Option<&EdgeModel> {
+        self.speech.as_deref()
     }
 
     /// Begins to hash what has no manifest, so that the first visitor need not wait for all of it.
     pub(crate) fn prepare(&self) {
-        for model in self.iter().filter(|model| !model.has_own_manifest()) {
+        for model in self.iter().chain(self.speech()).filter(|model| !model.has_own_manifest()) {
             if let Err(error) = model.making.begin(model) {
                 tracing::warn!(checkpoint = model.name, %error, "a model for the page cannot be downloaded");
             }
@@ -72,6 +79,10 @@ impl EdgeModels {
 }
 
 impl EdgeModel {
+    fn new((name, folder): (String, PathBuf)) -> Self {
+        Self { name, folder, making: Making::default() }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

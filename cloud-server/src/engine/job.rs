@@ -195,6 +195,7 @@ impl Job {
         // Whoever decoded the question is done with it, so this is no copy.
         let ask = Arc::make_mut(&mut self.ask);
         ask.images.extend(attach.images);
+        ask.clip = ask.clip.take().or(attach.clip);
         ask.audio = ask.audio.take().or(attach.audio);
         ask.pending.clear();
         true

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn media_are_taken_once_and_a_second_set_fails_the_job() {
         let handle = mailbox(8);
-        let attach = Attach { request_id: 1, images: vec![], audio: None };
+        let attach = Attach { request_id: 1, images: vec![], clip: None, audio: None };
         handle.attach(attach.clone());
         assert_eq!(handle.0.take_attach(), Some(attach.clone()));
         assert_eq!(handle.0.take_refusal(), None);

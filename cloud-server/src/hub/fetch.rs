@@ -11,7 +11,7 @@ use super::headers;
 use super::http::Hub;
 use super::info::{RemoteFile, RepositoryInfo};
 use super::licence::licence_of;
-use super::needed::{self, CONFIG, Configuration, INDEX, MAX_SMALL_BYTES, MemoryLimit, Needed};
+use super::needed::{self, CONFIG, Configuration, INDEX, MAX_SMALL_BYTES, MemoryLimit, Needed, Purpose};
 use super::options::HubSettings;
 use super::progress::{Event, Meter, Summary};
 use super::reference::HubReference;
@@ -23,6 +23,8 @@ const DISK_RESERVE_BYTES: u64 = 256 << 20;
 /// What is asked of a checkpoint beside being there.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted {
+    /// What it is to do.
+    pub purpose: Purpose,
     /// Memory that it has to fit; none where another machine loads it.
     pub memory: Option<MemoryLimit>,
     /// Whether files that are in the cache are held to their hashes again.
@@ -110,7 +112,7 @@ async fn from_hub(
         Run { hub: &hub, cache: &cache, info: &info, verify: wanted.verify, meter: Meter::new(tell) };
 
     let unsuitable = |source: ModelError| HubError::Unsuitable { id: reference.id(), source };
-    let configuration = Configuration::read(&run.small(CONFIG).await?).map_err(unsuitable)?;
+    let configuration = Configuration::read(&run.small(CONFIG).await?, wanted.purpose).map_err(unsuitable)?;
     needed.check(reference, &configuration)?;
     if let Some(limit) = wanted.memory {
         configuration.check_memory(limit).map_err(unsuitable)?;

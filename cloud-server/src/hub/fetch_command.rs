@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use msao_models::speech::WhisperConfig;
 use msao_models::{ModelConfig, WeightsFormat};
 
 use super::fetch::{Fetched, Wanted, fetch};
+use super::needed::Purpose;
 use super::options::HubOptions;
 use super::progress::{Event, Progress};
 use super::reference::HubReference;
@@ -55,7 +57,7 @@ impl FetchCommand {
                 None => reference.clone(),
             };
             let mut lines = Lines::new(progress, std::io::stderr().is_terminal());
-            let wanted = Wanted { verify: self.verify, ..Wanted::default() };
+            let wanted = Wanted { purpose: Purpose::Any, verify: self.verify, memory: None };
             let fetched = fetch(&settings, &reference, wanted, &mut |event| lines.tell(event)).await?;
             lines.end();
             write!(out, "{}", describe(&fetched)?).context("cannot write to stdout")?;
@@ -68,8 +70,13 @@ impl FetchCommand {
 fn describe(fetched: &Fetched) -> anyhow::Result<String> {
     let Fetched { folder, reference, commit, licence, total_bytes, fetched_bytes } = fetched;
     let config = std::fs::read(folder.join("config.json")).context("cannot read what was fetched")?;
-    let config = ModelConfig::from_json(&config)?;
-    let loaded = |format: WeightsFormat| format!("{} MB as {format}", config.loaded_bytes(format) >> 20);
+    let speech = WhisperConfig::from_json(&config).ok();
+    let model = if speech.is_none() { Some(ModelConfig::from_json(&config)?) } else { None };
+    let loaded = |format: WeightsFormat| {
+        let speech_bytes = speech.as_ref().map(|speech| speech.weights_bytes(format));
+        let bytes = speech_bytes.or_else(|| model.as_ref().map(|model| model.loaded_bytes(format)));
+        format!("{} MB as {format}", bytes.unwrap_or_default() >> 20)
+    };
     let memory = WeightsFormat::ALL.map(loaded).join(", ");
     Ok(format!(
         "{reference}\n  folder   {}\n  commit   {commit}\n  licence  {}\n  size     {} MB, of which {} MB were fetched\n  memory   of the weights {memory}\n",

@@ -1,19 +1,34 @@
-//! Under which licence a checkpoint is published, as its card says: the front matter of README.md, offline as well.
+//! Under which licence a checkpoint is published, as its folder says, offline as well: the front matter of its card (README.md), else
+//! the title of its licence file.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-/// The front matter of a card is a few lines; what is behind this is not looked at.
-const MAX_CARD_BYTES: u64 = 256 << 10;
+/// The front matter of a card is a few lines, a licence's title is the first; what is behind this is not looked at.
+const MAX_BYTES: u64 = 256 << 10;
+const LICENCE_FILES: [&str; 4] = ["LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"];
 /// Longest name or address of a licence that is told on.
 const MAX_LICENCE_CHARS: usize = 200;
 
-/// The licence that the card in a checkpoint's folder names; `None` where it has no card or the card none.
+/// The licence that the card in a checkpoint's folder names, else that of its licence file; `None` where neither says.
 pub fn licence_of(folder: &Path) -> Option<String> {
-    let mut card = Vec::new();
-    File::open(folder.join("README.md")).ok()?.take(MAX_CARD_BYTES).read_to_end(&mut card).ok()?;
-    of_card(&String::from_utf8_lossy(&card))
+    let by_card = beginning(&folder.join("README.md")).and_then(|card| of_card(&card));
+    by_card.or_else(|| {
+        let text = LICENCE_FILES.iter().find_map(|name| beginning(&folder.join(name)))?;
+        let mut titles = text.lines().map(|line| line.trim_matches(['#', ' ', '\t']));
+        titles.find(|line| !line.is_empty()).map(plain)
+    })
+}
+
+fn beginning(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(MAX_LICENCE_CHARS).collect()
 }
 
 fn of_card(card: &str) -> Option<String> {
@@ -36,7 +51,6 @@ pub(super) fn of_fields(license: Option<&str>, name: Option<&str>) -> Option<Str
         None | Some("other") => name.or(license),
         known => known,
     };
-    let plain = |text: &str| text.chars().filter(|char| !char.is_control()).take(MAX_LICENCE_CHARS).collect();
     licence.map(plain)
 }
 
@@ -54,5 +68,15 @@ mod tests {
         assert_eq!(card("language: en"), None);
         assert_eq!(of_card("# A card\nlicense: mit\n"), None);
         assert_eq!(of_card(""), None);
+    }
+
+    #[test]
+    fn else_a_licence_file_does() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(licence_of(folder.path()), None);
+        std::fs::write(folder.path().join("LICENSE"), "\n# MIT License\n\nCopyright").unwrap();
+        assert_eq!(licence_of(folder.path()).as_deref(), Some("MIT License"));
+        std::fs::write(folder.path().join("README.md"), "---\nlicense: apache-2.0\n---\n").unwrap();
+        assert_eq!(licence_of(folder.path()).as_deref(), Some("apache-2.0"));
     }
 }

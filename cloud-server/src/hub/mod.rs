@@ -35,7 +35,7 @@ pub use error::HubError;
 pub use fetch::{Fetched, Wanted, cached, fetch};
 pub use fetch_command::FetchCommand;
 pub use licence::licence_of;
-pub use needed::MemoryLimit;
+pub use needed::{MemoryLimit, Purpose};
 pub use options::{HubOptions, HubSettings, Patience, Token};
 pub use progress::{Event, Progress, Summary};
 pub use reference::{HubReference, InvalidReference};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use msao_models::speech::WhisperConfig;
 use msao_models::{ModelConfig, ModelError, WeightsFormat};
 use serde::Deserialize;
 
@@ -20,7 +21,7 @@ const REQUIRED: [&str; 2] = [CONFIG, "tokenizer.json"];
 /// Either, where the checkpoint sees or hears.
 const PREPROCESSOR: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 /// Taken where they are: templates, what other tools than this one read, our own, and the licence.
-const WELCOME: [&str; 17] = [
+const WELCOME: [&str; 18] = [
     "generation_config.json",
     "chat_template.json",
     "chat_template.jinja",
@@ -33,6 +34,7 @@ const WELCOME: [&str; 17] = [
     "mas_probe.json",
     "mas_probe.safetensors",
     "confidence.json",
+    "speech_confidence.json",
     "README.md",
     "LICENSE",
     "LICENSE.md",
@@ -129,7 +131,20 @@ pub(super) struct Configuration {
     pub(super) needs_preprocessor: bool,
     /// Names and shapes of all tensors.
     pub(super) tensors: Vec<(String, Vec<usize>)>,
-    model: ModelConfig,
+    /// What answers; a speech model is none.
+    model: Option<ModelConfig>,
+}
+
+/// What a checkpoint is wanted for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To answer questions.
+    #[default]
+    Answers,
+    /// To write recordings down.
+    Speech,
+    /// Either.
+    Any,
 }
 
 /// What the weights may take of the memory once they are loaded.
@@ -143,16 +158,30 @@ pub struct MemoryLimit {
 
 impl Configuration {
     /// # Errors
-    /// As [`ModelConfig::from_json`].
-    pub(super) fn read(config_json: &[u8]) -> Result<Self, ModelError> {
-        let model = ModelConfig::from_json(config_json)?;
-        Ok(Self { needs_preprocessor: !model.is_text_only(), tensors: model.tensors(), model })
+    /// As [`ModelConfig::from_json`] or [`WhisperConfig::from_json`].
+    pub(super) fn read(config_json: &[u8], purpose: Purpose) -> Result<Self, ModelError> {
+        let speech = || {
+            let tensors = WhisperConfig::from_json(config_json)?.tensors();
+            Ok(Self { needs_preprocessor: true, tensors, model: None })
+        };
+        let answers = || {
+            let model = ModelConfig::from_json(config_json)?;
+            let needs_preprocessor = !model.is_text_only();
+            Ok(Self { needs_preprocessor, tensors: model.tensors(), model: Some(model) })
+        };
+        match purpose {
+            Purpose::Answers => answers(),
+            Purpose::Speech => speech(),
+            // Of what is neither, the first says what it could be.
+            Purpose::Any => answers().or_else(|refused| speech().map_err(|_no_speech| refused)),
+        }
     }
 
     /// # Errors
     /// [`ModelError::TooLarge`]
     pub(super) fn check_memory(&self, limit: MemoryLimit) -> Result<(), ModelError> {
-        self.model.check_memory(limit.format, Some(limit.bytes)).map(|_format| ())
+        let checked = |model: &ModelConfig| model.check_memory(limit.format, Some(limit.bytes)).map(drop);
+        self.model.as_ref().map_or(Ok(()), checked)
     }
 }
 
@@ -162,7 +191,7 @@ pub(super) fn whole(reference: &HubReference, folder: &Path) -> Option<Vec<Strin
     let entries = fs::read_dir(folder).ok()?.flatten().filter(|entry| entry.path().is_file());
     let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     let needed = Needed::among(reference, names.iter().map(String::as_str)).ok()?;
-    needed.check(reference, &Configuration::read(&small(folder, CONFIG)?).ok()?).ok()?;
+    needed.check(reference, &Configuration::read(&small(folder, CONFIG)?, Purpose::Any).ok()?).ok()?;
     let index = if needed.has_shards { Some(small(folder, INDEX)?) } else { None };
     let weights = needed.weights(index.as_deref()).ok()?;
     let is_here = weights.iter().all(|name| names.contains(name));

@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::error::HubError;
 use super::fetch::{Fetched, Wanted, cached, fetch};
 use super::licence::licence_of;
-use super::needed::MemoryLimit;
+use super::needed::{MemoryLimit, Purpose};
 use super::options::HubSettings;
 use super::progress::Event;
 use super::reference::HubReference;
 use crate::config::ServerConfig;
-use crate::doctor::available_memory_bytes;
+use crate::memory::available_bytes;
 
 /// Between two lines of the log about a download.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -57,11 +57,11 @@ pub(crate) struct Settled {
 /// [`HubError`] for the first checkpoint that cannot be had.
 pub(crate) fn settle(config: &ServerConfig) -> Result<Settled, HubError> {
     let is_here = config.device == DeviceKind::Cpu;
-    let limit = is_here.then(available_memory_bytes).flatten();
+    let limit = is_here.then(available_bytes).flatten();
     let memory = limit.map(|bytes| MemoryLimit { bytes, format: config.weights_format });
-    replace(config, &mut |settings, reference, answers_here| {
+    replace(config, &mut |settings, reference, answers_here, purpose| {
         let memory = memory.filter(|_| answers_here);
-        run(settings, reference, Wanted { memory, ..Wanted::default() }, &mut log())
+        run(settings, reference, Wanted { purpose, memory, verify: false }, &mut log())
     })
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn settle_cached(
     config: &ServerConfig,
     tell: &mut dyn FnMut(&HubReference, Option<&Fetched>),
 ) -> Result<Settled, HubError> {
-    replace(config, &mut |settings, reference, _answers_here| {
+    replace(config, &mut |settings, reference, _answers_here, _purpose| {
         let found = cached(settings, reference);
         tell(reference, found.as_ref());
         let folder = settings.cache.clone();
@@ -81,27 +81,33 @@ pub(crate) fn settle_cached(
     })
 }
 
-type Get<'g> = dyn FnMut(&HubSettings, &HubReference, bool) -> Result<Fetched, HubError> + 'g;
+type Get<'g> = dyn FnMut(&HubSettings, &HubReference, bool, Purpose) -> Result<Fetched, HubError> + 'g;
 
 fn replace(config: &ServerConfig, get: &mut Get<'_>) -> Result<Settled, HubError> {
     let mut config = config.clone();
     let options = config.hub.clone();
-    let mut folder_of = |path: &Path, answers_here: bool| -> Result<Option<Fetched>, HubError> {
-        let Some(reference) = HubReference::of_path(path)? else { return Ok(None) };
-        get(&options.settings()?, &reference, answers_here).map(Some)
-    };
-    let target = folder_of(&config.weights, true)?;
+    let mut folder_for =
+        |path: &Path, answers_here: bool, purpose: Purpose| -> Result<Option<Fetched>, HubError> {
+            let Some(reference) = HubReference::of_path(path)? else { return Ok(None) };
+            get(&options.settings()?, &reference, answers_here, purpose).map(Some)
+        };
+    let target = folder_for(&config.weights, true, Purpose::Answers)?;
     if let Some(target) = &target {
         config.weights.clone_from(&target.folder);
     }
     if let Some(draft) = config.draft_model.as_mut()
-        && let Some(fetched) = folder_of(draft, false)?
+        && let Some(fetched) = folder_for(draft, false, Purpose::Answers)?
     {
         *draft = fetched.folder;
     }
     for edge_model in &mut config.edge_models {
-        if let Some(fetched) = folder_of(Path::new(edge_model), false)? {
+        if let Some(fetched) = folder_for(Path::new(edge_model), false, Purpose::Answers)? {
             *edge_model = as_text(fetched.folder);
+        }
+    }
+    for speech in [&mut config.speech, &mut config.edge_speech].into_iter().flatten() {
+        if let Some(fetched) = folder_for(speech, false, Purpose::Speech)? {
+            *speech = fetched.folder;
         }
     }
     Ok(Settled { config, target })

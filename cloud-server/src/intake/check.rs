@@ -1,10 +1,11 @@
 //! Counts, sizes, masks and what may be asked for; nothing is decoded here.
 
-use msao_protocol::{Ask, Attach, AudioInput, ErrorCode, ImageInput, KeepMask, Limits, Modality};
+use msao_protocol::{Ask, Attach, AudioInput, Clip, ErrorCode, ImageInput, KeepMask, Limits, Modality};
 
 use super::Refusal;
 use super::drafting::{check_sampling, check_speculation};
 use super::history::check_history;
+use super::tiled::check_tiled;
 use crate::engine::EngineInfo;
 
 /// What is configured, lowered to what the engine can take.
@@ -14,6 +15,7 @@ use crate::engine::EngineInfo;
 pub(crate) fn effective_limits(configured: Limits, engine: &EngineInfo) -> Limits {
     Limits {
         images: if engine.sees { configured.images } else { 0 },
+        clip_frames: engine.model.clips.map_or(0, |clips| configured.clip_frames.min(clips.max_frames)),
         audio_s: engine.audio_window_s.map_or(0.0, |window_s| configured.audio_s.min(window_s as f32)),
         max_new_tokens: configured.max_new_tokens.min(engine.max_new_tokens),
         question_chars: configured.question_chars.min(engine.question_chars),
@@ -32,7 +34,7 @@ pub(crate) fn check_ask(ask: &Ask, limits: &Limits, engine: &EngineInfo) -> Resu
         let message = "there is no question: type one or record one";
         return Err(Refusal::new(ErrorCode::EmptyQuestion, message));
     }
-    check_media(&ask.images, ask.audio.as_ref(), limits, engine)?;
+    check_media((&ask.images, ask.clip.as_ref()), ask.audio.as_ref(), limits, engine)?;
     if ask.continues.is_some() && !ask.history.is_empty() {
         let message = "a question continues a finished one and carries a history as well: send one of both";
         return Err(Refusal::new(ErrorCode::Unsupported, message));
@@ -74,11 +76,11 @@ pub(crate) fn check_attach(
         let message = "nothing was announced as pending: send media with the question, or announce them";
         return Err(Refusal::new(ErrorCode::OutOfOrder, message));
     }
-    check_media(&attach.images, attach.audio.as_ref(), limits, engine)
+    check_media((&attach.images, attach.clip.as_ref()), attach.audio.as_ref(), limits, engine)
 }
 
 pub(super) fn check_media(
-    images: &[ImageInput],
+    (images, clip): (&[ImageInput], Option<&Clip>),
     audio: Option<&AudioInput>,
     limits: &Limits,
     engine: &EngineInfo,
@@ -88,16 +90,27 @@ pub(super) fn check_media(
         let message = "this model cannot see: leave the pictures out";
         return Err(Refusal::new(ErrorCode::Unsupported, message));
     }
-    within(count, limits.images, ErrorCode::TooManyImages, |limit| {
-        format!("{count} images were sent; at most {limit} are accepted: send fewer frames")
-    })?;
+    match clip {
+        Some(_) if images.iter().any(|image| matches!(image, ImageInput::Tiles(_))) => {
+            let message = "frames of a video came in tiles, of which this model makes none: send them whole";
+            return Err(Refusal::new(ErrorCode::KeptMismatch, message));
+        }
+        Some(clip) => check_clip(clip, count, limits, engine)?,
+        None => within(count, limits.images, ErrorCode::TooManyImages, |limit| {
+            format!("{count} images were sent; at most {limit} are accepted: send fewer frames")
+        })?,
+    }
     for image in images {
-        let bytes = image.media().bytes.len();
-        within(bytes, limits.image_bytes, ErrorCode::TooLarge, |limit| {
-            format!("the image has {bytes} bytes; at most {limit} are accepted: scale it down")
-        })?;
-        if let ImageInput::Kept(kept) = image {
-            check_mask(&kept.mask, engine.model.image.tokens(), "picture")?;
+        for file in image.files() {
+            let bytes = file.bytes.len();
+            within(bytes, limits.image_bytes, ErrorCode::TooLarge, |limit| {
+                format!("the image has {bytes} bytes; at most {limit} are accepted: scale it down")
+            })?;
+        }
+        match image {
+            ImageInput::Whole(_) => {}
+            ImageInput::Kept(kept) => check_mask(&kept.mask, engine.model.image.tokens(), "picture")?,
+            ImageInput::Tiles(tiled) => check_tiled(tiled, &engine.model)?,
         }
     }
     let Some(audio) = audio else { return Ok(()) };
@@ -114,6 +127,17 @@ pub(super) fn check_media(
     }
 }
 
+fn check_clip(clip: &Clip, frames: usize, limits: &Limits, engine: &EngineInfo) -> Result<(), Refusal> {
+    if engine.model.clips.is_none() {
+        let message = "this model reads no times of frames: leave the times out, and the frames are pictures";
+        return Err(Refusal::new(ErrorCode::Unsupported, message));
+    }
+    within(frames, limits.clip_frames, ErrorCode::TooManyImages, |limit| {
+        format!("{frames} frames of a video were sent; at most {limit} are accepted: choose fewer of them")
+    })?;
+    clip.check(frames).map_err(|error| Refusal::new(ErrorCode::ClipMismatch, error.to_string()))
+}
+
 pub(super) fn check_question(question: &str, limits: &Limits) -> Result<(), Refusal> {
     // The length in bytes bounds the characters, so most questions are not walked.
     if question.len() <= limits.question_chars as usize {
@@ -125,7 +149,7 @@ pub(super) fn check_question(question: &str, limits: &Limits) -> Result<(), Refu
     })
 }
 
-fn check_mask(mask: &KeepMask, tokens: u32, what: &str) -> Result<(), Refusal> {
+pub(super) fn check_mask(mask: &KeepMask, tokens: u32, what: &str) -> Result<(), Refusal> {
     let parts = mask.parts();
     if parts != tokens {
         let message = format!(
@@ -192,7 +216,8 @@ pub(super) fn within(
 #[cfg(test)]
 pub(super) mod tests {
     use msao_protocol::{
-        AudioGrid, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo, PictureSize, Vocabulary,
+        AudioGrid, ClipSampling, ImageGrid, KeptAudio, KeptImage, Media, MediaKind, ModelInfo, PictureSize,
+        TiledImage, Vocabulary,
     };
 
     use super::*;
@@ -215,6 +240,7 @@ pub(super) mod tests {
             co_located_draft: false,
             vocabulary: Vocabulary::default(),
             pictures: PictureSize::default(),
+            clips: None,
         };
         EngineInfo {
             model,
@@ -257,6 +283,42 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn frames_of_a_video_are_bounded_by_the_model_and_have_a_time_each() {
+        let clips = Some(ClipSampling { fps: 1.0, max_frames: 12, longest_edge_px: 64 });
+        let sees_clips = EngineInfo { model: ModelInfo { clips, ..engine().model }, ..engine() };
+        let image = ImageInput::Whole(media(MediaKind::Jpeg, 9));
+        let film = |frames: usize, times: u32| Ask {
+            images: vec![image.clone(); frames],
+            clip: Some(Clip { duration_ms: 20_000, times_ms: (0..times).map(|n| n * 1_000).collect() }),
+            ..ask("what happens?")
+        };
+        let code = |ask: &Ask, engine: &EngineInfo| {
+            let limits = effective_limits(Limits::default(), engine);
+            check_ask(ask, &limits, engine).err().map(|refusal| refusal.code)
+        };
+        assert_eq!(code(&film(12, 12), &sees_clips), None, "more than pictures may be");
+        assert_eq!(code(&film(13, 13), &sees_clips), Some(ErrorCode::TooManyImages));
+        assert_eq!(code(&film(3, 2), &sees_clips), Some(ErrorCode::ClipMismatch));
+        assert_eq!(code(&film(0, 0), &sees_clips), Some(ErrorCode::ClipMismatch), "times of nothing");
+        assert_eq!(code(&film(2, 2), &engine()), Some(ErrorCode::Unsupported));
+        let tiled = TiledImage {
+            rows: 1,
+            columns: 2,
+            mask: KeepMask::new(&[true, false]),
+            picture: media(MediaKind::Png, 9),
+            whole: media(MediaKind::Png, 9),
+        };
+        let in_tiles = Ask { images: vec![ImageInput::Tiles(tiled)], ..film(1, 1) };
+        assert_eq!(code(&in_tiles, &sees_clips), Some(ErrorCode::KeptMismatch));
+        let pictures = Ask { clip: None, ..film(12, 12) };
+        assert_eq!(
+            code(&pictures, &sees_clips),
+            Some(ErrorCode::TooManyImages),
+            "pictures have a limit of their own"
+        );
+    }
+
+    #[test]
     fn masks_must_fit_the_grid_and_keep_something() {
         let kept = |mask: &[bool]| Ask {
             images: vec![ImageInput::Kept(KeptImage {
@@ -296,7 +358,7 @@ pub(super) mod tests {
         // A spoken question may follow.
         assert_eq!(refused(&Ask { question: String::new(), ..pending(&[Audio]) }, &limits), None);
 
-        let attach = Attach { request_id: 1, images: vec![image], audio: None };
+        let attach = Attach { request_id: 1, images: vec![image], clip: None, audio: None };
         let code = |announced: &[Modality]| {
             check_attach(&attach, announced, &limits, &engine()).err().map(|refusal| refusal.code)
         };

@@ -4,11 +4,11 @@
 //! in it. Kept windows may be silent: their sender has listened to them.
 
 use msao_models::preprocess::decode::{ImageBudget, decode_image, image_size};
-use msao_models::preprocess::{AudioBudget, MediaError, Pcm, RgbImage, read_wav};
+use msao_models::preprocess::{self, AudioBudget, MediaError, Pcm, RgbImage, read_wav};
 use msao_models::{KeptTokens, PastTurn, Prompt, Splitting};
-use msao_protocol::{Ask, AudioInput, ErrorCode, ImageInput, Limits, ModelInfo};
+use msao_protocol::{Ask, AudioInput, Clip, ErrorCode, ImageInput, Limits, ModelInfo};
 
-use super::{Refusal, kept};
+use super::{Refusal, kept, tiled};
 
 /// Seconds that a recording may run over: recorders stop at the end of a buffer, not on the dot. The model
 /// does not hear what runs over.
@@ -20,9 +20,11 @@ const AUDIO_TOLERANCE_S: f64 = 0.25;
 /// The first file that cannot be used.
 pub(crate) fn decode(ask: &Ask, limits: &Limits, model: &ModelInfo) -> Result<Prompt, Refusal> {
     check_pixels(ask, limits)?;
-    let mut prompt = decode_question(&ask.question, &ask.images, ask.audio.as_ref(), limits, model)?;
+    let mut prompt =
+        decode_question(&ask.question, (&ask.images, &ask.clip), ask.audio.as_ref(), limits, model)?;
     for turn in &ask.history {
-        let asked = decode_question(&turn.question, &turn.images, turn.audio.as_ref(), limits, model)?;
+        let pictures = (&turn.images[..], &turn.clip);
+        let asked = decode_question(&turn.question, pictures, turn.audio.as_ref(), limits, model)?;
         prompt.history.push(PastTurn { asked, answer: turn.answer.clone() });
     }
     Ok(prompt)
@@ -30,16 +32,23 @@ pub(crate) fn decode(ask: &Ask, limits: &Limits, model: &ModelInfo) -> Result<Pr
 
 fn decode_question(
     question: &str,
-    images: &[ImageInput],
+    (images, clip): (&[ImageInput], &Option<Clip>),
     audio: Option<&AudioInput>,
     limits: &Limits,
     model: &ModelInfo,
 ) -> Result<Prompt, Refusal> {
-    let mut prompt = Prompt { question: question.to_owned(), ..Prompt::default() };
+    let clip = clip.as_ref().map(seconds);
+    let mut prompt = Prompt { question: question.to_owned(), clip, ..Prompt::default() };
     for input in images {
         let picture = decode_picture(&input.media().bytes, limits)?;
+        let mut whole = None;
         let (picture, tokens) = match input {
             ImageInput::Whole(_) => (picture, None),
+            ImageInput::Tiles(tiled) => {
+                let kept = tiled::kept_tokens(tiled, &picture, model)?;
+                whole = Some(tiled::whole(decode_picture(&tiled.whole.bytes, limits)?, model)?);
+                (picture, Some(kept))
+            }
             ImageInput::Kept(image) => {
                 // Its squares are those of a picture in one piece.
                 prompt.splitting = Splitting::Never;
@@ -47,6 +56,7 @@ fn decode_question(
             }
         };
         prompt.images.push(picture);
+        prompt.wholes.push(whole);
         prompt.kept.images.push(tokens);
     }
     match (audio, &model.audio) {
@@ -66,13 +76,23 @@ fn decode_question(
     Ok(prompt)
 }
 
+/// A clip as models have it.
+fn seconds(clip: &Clip) -> preprocess::Clip {
+    let seconds = |&ms: &u32| f64::from(ms) / 1e3;
+    preprocess::Clip {
+        duration_s: seconds(&clip.duration_ms),
+        times_s: clip.times_ms.iter().map(seconds).collect(),
+    }
+}
+
 /// Holds the pixels of all pictures together, those of earlier turns included, against the limit: from their headers,
 /// before one of them is decoded.
 fn check_pixels(ask: &Ask, limits: &Limits) -> Result<(), Refusal> {
     let (mut count, mut pixels) = (0_usize, 0_u64);
-    for image in ask.history.iter().flat_map(|turn| &turn.images).chain(&ask.images) {
+    let images = ask.history.iter().flat_map(|turn| &turn.images).chain(&ask.images);
+    for file in images.flat_map(ImageInput::files) {
         count += 1;
-        let (width, height) = image_size(&image.media().bytes, &image_budget(limits))?;
+        let (width, height) = image_size(&file.bytes, &image_budget(limits))?;
         pixels = pixels.saturating_add(u64::from(width) * u64::from(height));
     }
     let limit = limits.image_pixels;
@@ -106,7 +126,7 @@ pub(crate) fn decode_recording(
     limits: &Limits,
     model: &ModelInfo,
 ) -> Result<Pcm, Refusal> {
-    let alone = decode_question("", &[], Some(audio), limits, model)?;
+    let alone = decode_question("", (&[], &None), Some(audio), limits, model)?;
     alone.audio.ok_or_else(|| Refusal::new(ErrorCode::NotAudio, "there is no recording: send one"))
 }
 

@@ -18,9 +18,18 @@ pub(crate) fn check_history(turns: &[Turn], limits: &Limits, engine: &EngineInfo
     within(count, limits.history_turns, ErrorCode::HistoryTooLong, |limit| {
         format!("{count} earlier turns were sent; at most {limit} are accepted: leave the oldest out")
     })?;
-    let images: usize = turns.iter().map(|turn| turn.images.len()).sum();
+    let of_turns = |are_clips: bool| -> usize {
+        let alike = turns.iter().filter(|turn| turn.clip.is_some() == are_clips);
+        alike.map(|turn| turn.images.len()).sum()
+    };
+    let (images, frames) = (of_turns(false), of_turns(true));
     within(images, limits.history_images, ErrorCode::HistoryTooLong, |limit| {
         format!("the earlier turns have {images} images; at most {limit} are accepted: leave the oldest out")
+    })?;
+    within(frames, limits.clip_frames, ErrorCode::HistoryTooLong, |limit| {
+        format!(
+            "the earlier turns have {frames} frames of videos; at most {limit} are accepted: leave the oldest out"
+        )
     })?;
     // The length in bytes bounds the characters, so most conversations are not walked.
     let bytes: usize = turns.iter().map(|turn| turn.question.len() + turn.answer.len()).sum();
@@ -35,7 +44,7 @@ pub(crate) fn check_history(turns: &[Turn], limits: &Limits, engine: &EngineInfo
     }
     for turn in turns {
         check_question(&turn.question, limits)?;
-        check_media(&turn.images, turn.audio.as_ref(), limits, engine)?;
+        check_media((&turn.images, turn.clip.as_ref()), turn.audio.as_ref(), limits, engine)?;
     }
     Ok(())
 }
@@ -49,7 +58,8 @@ mod tests {
 
     fn turn(question: &str, answer: &str, images: usize) -> Turn {
         let image = ImageInput::Whole(Media { kind: MediaKind::Png, bytes: vec![0; 10] });
-        Turn { images: vec![image; images], audio: None, question: question.into(), answer: answer.into() }
+        let images = vec![image; images];
+        Turn { images, clip: None, audio: None, question: question.into(), answer: answer.into() }
     }
 
     fn refused(turns: &[Turn], limits: &Limits) -> Option<ErrorCode> {

@@ -1,7 +1,8 @@
 //! What may come in: every message about a question is held against the limits before anything of it is decoded.
 //!
 //! [`check`] looks at counts, sizes and masks only and costs nothing; [`mod@decode`] turns files into pixels and samples,
-//! each within its budget; [`kept`] puts parts of a picture or recording back in their places; [`drafting`] looks at drafts
+//! each within its budget; [`kept`] puts parts of a picture or recording back in their places, [`tiled`] holds pictures of which
+//! some tiles came to the target's own layout; [`drafting`] looks at drafts
 //! and at how tokens are to be chosen, [`history`] at the turns before a question. All speak to people: value, limit, remedy.
 
 mod check;
@@ -11,6 +12,7 @@ mod history;
 mod kept;
 #[cfg(test)]
 mod properties;
+mod tiled;
 
 pub(crate) use check::{check_ask, check_attach, effective_limits, name_of};
 pub(crate) use decode::{decode, decode_recording, decode_sound};

@@ -48,6 +48,7 @@ async fn earlier_turns_and_instructions_are_read() {
     let state = state(Options::default());
     let turn = |question: &str, answer: &str| Turn {
         images: vec![],
+        clip: None,
         audio: None,
         question: question.into(),
         answer: answer.into(),

@@ -10,4 +10,7 @@ mod program;
 mod published_checkpoint;
 mod refusals;
 mod serving;
+#[path = "../../../models/tests/speech_checkpoint/mod.rs"]
+#[allow(dead_code, reason = "recordings are of another kind here")]
+mod speech_checkpoint;
 mod support;

@@ -1,7 +1,7 @@
 //! What is refused, with the remedy, and before the weights move.
 
 use msao_models::WeightsFormat;
-use msao_server::hub::{HubError, MemoryLimit, Wanted};
+use msao_server::hub::{HubError, MemoryLimit, Purpose, Wanted};
 use serde_json::json;
 
 use crate::hub_server::{Fault, HubServer};
@@ -27,6 +27,17 @@ async fn another_architecture_is_refused_by_its_configuration() {
     let gpt = json!({"architectures": ["GPT2LMHeadModel"]}).to_string().into_bytes();
     refused(|hub| hub.set_file("config.json", gpt), &["GPT2LMHeadModel", "LlamaForCausalLM"]).await;
     refused(|hub| hub.set_file("config.json", b"<html>".to_vec()), &["config.json", "not usable"]).await;
+}
+
+#[actix_web::test]
+async fn a_checkpoint_for_another_purpose_is_refused() {
+    let hub = HubServer::start(repository()).await;
+    let mut client = Client::new(&hub);
+    let wanted = Wanted { purpose: Purpose::Speech, ..Wanted::default() };
+    let words = client.fetch_wanting(wanted).await.unwrap_err().to_string();
+    assert!(words.contains("whisper"), "{words}");
+    assert_eq!(hub.weights_sent(), 0);
+    client.fetch_wanting(Wanted { purpose: Purpose::Any, ..Wanted::default() }).await.unwrap();
 }
 
 #[actix_web::test]

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::hub_server::{COMMIT, HubServer, ID};
 use crate::published_checkpoint::{checkpoint, published, safetensors};
+use crate::speech_checkpoint::{NAMES, contents};
 use crate::support::{CARD, repository};
 
 /// A random checkpoint of published structure.
@@ -145,4 +146,28 @@ async fn what_cannot_be_had_keeps_the_server_from_starting() {
         assert!(refused.contains(words), "{refused}");
     }
     assert_eq!(hub.weights_sent(), 0);
+}
+
+#[actix_web::test]
+async fn a_speech_model_comes_from_the_hub_too_for_the_server_and_for_pages() {
+    let files: BTreeMap<String, Vec<u8>> =
+        NAMES.iter().map(|name| (*name).to_owned()).zip(contents("english")).collect();
+    let hub = HubServer::start(files).await;
+    let cache = TempDir::new().unwrap();
+    let reference = format!("hub:{ID}");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/weights");
+    let flags = ["--weights", shipped, "--speech", &reference, "--edge-speech", &reference];
+    let state = start(&hub, cache.path(), &flags).await.unwrap();
+    let name = ID.rsplit('/').next().unwrap();
+    assert_eq!(state.speech.as_ref().unwrap().name(), name);
+    let address = serve(state);
+    let listing = get(format!("{address}/weights/index.json")).await.text().await.unwrap();
+    let listing: Value = serde_json::from_str(&listing).unwrap();
+    assert_eq!(listing["speech"]["name"], name);
+    // What answers questions writes nothing down, and is refused before its weights move.
+    let other = HubServer::start(repository()).await;
+    let cache = TempDir::new().unwrap();
+    let refused = start(&other, cache.path(), &flags).await.err().unwrap().to_string();
+    assert!(refused.contains("whisper"), "{refused}");
+    assert_eq!(other.weights_sent(), 0);
 }

@@ -18,7 +18,7 @@ pub(crate) fn image(bytes: Vec<u8>) -> ImageInput {
 }
 
 fn turn(question: &str, answer: &str) -> Turn {
-    Turn { images: vec![], audio: None, question: question.into(), answer: answer.into() }
+    Turn { images: vec![], clip: None, audio: None, question: question.into(), answer: answer.into() }
 }
 
 /// What the model alone writes.

@@ -107,6 +107,15 @@ async fn the_page_is_told_what_it_may_choose_from() {
         let parameters: usize =
             config.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         assert_eq!(model["parameters"], parameters);
+        let memory = model["memory"].as_array().unwrap();
+        let formats: Vec<&str> = memory.iter().filter_map(|needs| needs["format"].as_str()).collect();
+        assert_eq!(formats, ["f32", "f16", "int8", "q4"]);
+        let weights: Vec<u64> = memory.iter().filter_map(|needs| needs["weights_bytes"].as_u64()).collect();
+        assert!(weights[0] >= 4 * parameters as u64 && weights.is_sorted_by(|a, b| a > b), "{weights:?}");
+        for needs in memory {
+            assert!(needs["peak_bytes"].as_u64() > needs["weights_bytes"].as_u64());
+            assert!(needs["largest_tensor_bytes"].as_u64() < needs["weights_bytes"].as_u64());
+        }
     }
 }
 

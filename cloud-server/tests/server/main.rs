@@ -5,8 +5,10 @@
 mod abuse;
 mod across;
 mod checkpoint;
+mod clips;
 mod conversations;
 mod edge_models;
+mod edge_tiles;
 #[path = "../support/forged_png.rs"]
 mod forged_png;
 mod http;

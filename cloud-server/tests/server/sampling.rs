@@ -333,7 +333,14 @@ async fn late_media_greedy_neighbours_and_shared_passes_do_not_change_what_is_dr
     client.send(&ClientMessage::Ask(early)).await;
     client.send(&ClientMessage::Ask(whole(5, 2))).await;
     client.send(&ClientMessage::Ask(ask(6, QUESTION))).await;
-    client.send(&ClientMessage::Attach(Attach { request_id: 4, images: vec![image()], audio: None })).await;
+    client
+        .send(&ClientMessage::Attach(Attach {
+            request_id: 4,
+            images: vec![image()],
+            clip: None,
+            audio: None,
+        }))
+        .await;
     for (id, expected) in [(4, one), (5, other), (6, greedy)] {
         let answer = client.answer(id).await;
         let tokens: Vec<u32> = answer.settled.iter().map(|one| one.token.id).collect();

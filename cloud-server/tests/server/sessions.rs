@@ -101,14 +101,18 @@ async fn two_sessions_are_answered_side_by_side() {
 async fn a_full_queue_is_told_when_to_come_back() {
     let server = TestServer::start(Options { places: 1, ..Options::default() });
     let (mut first, mut second) = (server.session().await, server.session().await);
-    first.send(&ClientMessage::Ask(msao_protocol::Ask { max_new_tokens: 128, ..ask(1, "a?") })).await;
+    // It waits for drafts that never come, and keeps the place meanwhile.
+    let speculation = msao_protocol::Speculation::Distributed { patience_ms: 60_000 };
+    first.send(&ClientMessage::Ask(msao_protocol::Ask { speculation, ..ask(1, "a?") })).await;
     first.send(&ClientMessage::Ask(ask(2, "b?"))).await;
-    // The refusal overtakes the answer.
     let mut busy = None;
     loop {
         match first.next().await {
             ServerMessage::Settled { request_id: 1, .. } => {}
-            ServerMessage::Error(report) => busy = Some(report),
+            ServerMessage::Error(report) => {
+                busy = Some(report);
+                first.send(&ClientMessage::Cancel { request_id: 1 }).await;
+            }
             ServerMessage::Done { request_id: 1, .. } => break,
             other => panic!("{other:?}"),
         }

@@ -43,7 +43,7 @@ pub(crate) fn draft(
 
 pub(crate) fn attach_image(request_id: u32, bytes: Vec<u8>) -> ClientMessage {
     let image = ImageInput::Whole(Media { kind: MediaKind::Png, bytes });
-    ClientMessage::Attach(Attach { request_id, images: vec![image], audio: None })
+    ClientMessage::Attach(Attach { request_id, images: vec![image], clip: None, audio: None })
 }
 
 pub(crate) fn origins(answer: &Answer, source: TokenSource, fate: TokenFate) -> usize {
@@ -198,7 +198,14 @@ async fn waiting_for_media_can_be_cancelled_and_ends_by_itself() {
 
     client.send(&ClientMessage::Ask(spoken(3))).await;
     let sound = AudioInput::Whole(Media { kind: MediaKind::Wav, bytes: wav(1, 16_000, 60) });
-    client.send(&ClientMessage::Attach(Attach { request_id: 3, images: vec![], audio: Some(sound) })).await;
+    client
+        .send(&ClientMessage::Attach(Attach {
+            request_id: 3,
+            images: vec![],
+            clip: None,
+            audio: Some(sound),
+        }))
+        .await;
     assert!(client.answer(3).await.tokens > 0);
 
     let attach_wait = Duration::from_millis(50);
@@ -244,7 +251,8 @@ async fn media_and_drafts_that_nobody_can_use_fail_their_request_only() {
     let server = TestServer::start(Options { limits, ..Options::default() });
     let mut client = server.session().await;
     let image = |bytes: Vec<u8>| ImageInput::Whole(Media { kind: MediaKind::Png, bytes });
-    let attach = |id, images| ClientMessage::Attach(Attach { request_id: id, images, audio: None });
+    let attach =
+        |id, images| ClientMessage::Attach(Attach { request_id: id, images, clip: None, audio: None });
     let pending = |id| Ask { pending: vec![Modality::Vision], ..ask(id, QUESTION) };
     let waits = |id| Ask { speculation: PATIENT, ..ask(id, QUESTION) };
     let nothing_announced = waits(9);

@@ -18,6 +18,7 @@ use msao_protocol::{
     Ask, Attach, AudioInput, ClientMessage, ErrorCode, KeepMask, KeptAudio, Media, MediaKind, Modality,
     SpanKind,
 };
+use msao_server::config::Command;
 use msao_server::{AppState, ServerConfig, StartupError, create_app, prepare};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -214,7 +215,7 @@ async fn a_model_that_cannot_hear_answers_what_was_said_as_if_it_had_been_typed(
     let announced = Ask { pending: vec![Modality::Audio], ..ask(5, "Why?") };
     client.send(&ClientMessage::Ask(announced)).await;
     let audio = Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes: sound.clone() }));
-    client.send(&ClientMessage::Attach(Attach { request_id: 5, images: vec![], audio })).await;
+    client.send(&ClientMessage::Attach(Attach { request_id: 5, images: vec![], clip: None, audio })).await;
     assert_eq!(ids(&client.answer(5).await), typed);
 
     // Windows of it that were kept: all of four, which is the same sound with silence behind.
@@ -261,4 +262,64 @@ fn a_speech_model_that_is_no_good_is_named_with_the_remedy() {
     let other = world.place.path().join(DEAF);
     let refused = world.start(&["--speech", other.to_str().unwrap()]).err().unwrap().to_string();
     assert!(refused.contains("whisper") && refused.contains("model_type"), "{refused}");
+}
+
+#[actix_web::test]
+async fn pages_may_have_a_speech_model_and_are_told_from_which_confidence_its_words_stand() {
+    let world = World::new();
+    let speech = world.speech();
+    let listing = async |state: &Data<AppState>, path: &str| {
+        let app = init_service(create_app(state.clone())).await;
+        let response = call_service(&app, TestRequest::get().uri(path).to_request()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        serde_json::from_slice::<Value>(&read_body(response).await).unwrap()
+    };
+    let start = || Data::new(world.start(&["--edge-speech", speech.to_str().unwrap()]).unwrap());
+    let state = start();
+    let told = listing(&state, "/weights/index.json").await["speech"].clone();
+    assert_eq!((&told["name"], &told["languages"]), (&json!(NAME), &json!(1)));
+    assert!(told["threshold"].is_null() && told["parameters"].as_u64().unwrap() > 0, "{told}");
+    let manifest = listing(&state, &format!("/weights/{NAME}/MANIFEST.json")).await;
+    let files = manifest["files"].as_object().unwrap();
+    for wanted in ["config.json", "generation_config.json", "preprocessor_config.json", "model.safetensors"] {
+        assert!(files.contains_key(wanted), "{wanted}");
+    }
+    assert_eq!(manifest["parameters"], told["parameters"]);
+    let without = Data::new(world.start(&[]).unwrap());
+    assert!(listing(&without, "/weights/index.json").await["speech"].is_null());
+
+    // Recordings whose words are what the model writes: everything may stand.
+    let calibrate = |words: &dyn Fn(&[u8]) -> String| {
+        let recordings = tempfile::tempdir().unwrap();
+        for number in 0..6_u32 {
+            let sound = wav(1, 8_000 + 1_000 * number, 60);
+            fs::write(recordings.path().join(format!("{number}.wav")), &sound).unwrap();
+            fs::write(recordings.path().join(format!("{number}.txt")), words(&sound)).unwrap();
+        }
+        let folders = [recordings.path(), &speech].map(|path| path.to_str().unwrap().to_owned());
+        let [recordings, speech] = &folders;
+        let line =
+            ["x", "calibrate-speech", "--epsilon", "0.3", "--delta", "0.3", "--speech", speech, recordings];
+        let loaded = msao_server::config::load(line.map(Into::into)).ok().unwrap();
+        let Some(Command::CalibrateSpeech(command)) = loaded.cli.command else { panic!("{line:?}") };
+        let mut log = Vec::new();
+        command.run(&mut log).map(|()| String::from_utf8(log).unwrap())
+    };
+    let log = calibrate(&|sound| alone(&speech, sound, &Options::default()).text()).unwrap();
+    assert!(log.contains("6 of 6 would have, 0 of them not good"), "{log}");
+    let told = listing(&start(), "/weights/index.json").await["speech"].clone();
+    assert_eq!(told["threshold"], json!(0.0));
+    // Where it is always wrong, nothing may, and what was found before is kept.
+    let refused = calibrate(&|_| "something else altogether".to_owned()).unwrap_err().to_string();
+    assert!(refused.contains("record more"), "{refused}");
+}
+
+#[test]
+fn only_a_speech_model_is_given_to_pages_as_one() {
+    let world = World::new();
+    let other = world.place.path().join(DEAF);
+    let refused = world.start(&["--edge-speech", other.to_str().unwrap()]).err().unwrap().to_string();
+    assert!(refused.contains("whisper"), "{refused}");
+    let refused = world.start(&["--edge-speech", "nowhere"]).err().unwrap().to_string();
+    assert!(refused.contains("nowhere"), "{refused}");
 }

@@ -127,7 +127,14 @@ async fn the_edge_is_waited_for_anew_once_it_is_steered_to() {
     client.send(&draft(2, 0, 0, &tokens[..2], true)).await;
     client.send(&steer(2, PATIENT)).await;
     let sound = AudioInput::Whole(Media { kind: MediaKind::Wav, bytes: wav(1, 16_000, 60) });
-    client.send(&ClientMessage::Attach(Attach { request_id: 2, images: vec![], audio: Some(sound) })).await;
+    client
+        .send(&ClientMessage::Attach(Attach {
+            request_id: 2,
+            images: vec![],
+            clip: None,
+            audio: Some(sound),
+        }))
+        .await;
     let ServerMessage::Settled { start: 0, tokens: settled, .. } = client.next().await else {
         panic!("the draft was not verified")
     };

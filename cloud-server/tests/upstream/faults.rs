@@ -195,7 +195,7 @@ async fn earlier_turns_go_along_and_nothing_is_kept() {
     let server = serve(&[&upstream], Kind::OpenAi).await;
     let mut client = server.session().await;
     let (question, answered) = ("what?".to_owned(), " a star".to_owned());
-    let turn = Turn { images: vec![], audio: None, question, answer: answered };
+    let turn = Turn { images: vec![], clip: None, audio: None, question, answer: answered };
     let asked = Ask { history: vec![turn], ..ask(1, "really?") };
     let (text, _, receipt) = answer(&mut client, asked).await;
     assert_eq!((text.as_str(), receipt.prompt_tokens), (" yes", 7));

@@ -98,7 +98,13 @@ async fn answers_are_the_embedded_engine_s(server: &TestServer, embedded: &TestS
     // A cut answer is a part of the whole one.
     let whole = answer(&mut reference, question(90, DESCRIBE)).await.text;
     let first = question(0, DESCRIBE);
-    let turn = Turn { images: first.images, audio: None, question: first.question, answer: whole.clone() };
+    let turn = Turn {
+        images: first.images,
+        clip: None,
+        audio: None,
+        question: first.question,
+        answer: whole.clone(),
+    };
     let then = |id| Ask { history: vec![turn.clone()], ..question(id, ("What color is the circle?", &[])) };
     let expected = answer(&mut reference, then(92)).await.text;
     assert_eq!(answer(&mut client, then(93)).await.text, expected, "in a conversation");
@@ -126,7 +132,7 @@ async fn drafts_are_accepted_and_corrected(server: &TestServer, embedded: &TestS
     {
         let ask = Ask { speculation: PATIENT, ..question(id, DESCRIBE) };
         // The picture comes after the drafts, so that they are there when the upstream begins.
-        let attach = Attach { request_id: id, images: ask.images, audio: None };
+        let attach = Attach { request_id: id, images: ask.images, clip: None, audio: None };
         let ask = Ask { images: vec![], pending: vec![Modality::Vision], ..ask };
         client.send(&ClientMessage::Ask(ask)).await;
         let (tokens, proposed) = (drafted.clone(), drafted.len() as u32);

@@ -74,3 +74,15 @@ fn a_table_beyond_a_weak_adapter_s_binding_is_said_to_be_the_matter() {
     assert!(matches!(excess, Some(Excess::Tensor { limit_bytes, .. }) if limit_bytes == 128 << 20));
     assert_eq!(MemoryPlan::new(&config, &wanted(WeightsFormat::Q4)).excess(&limits), None);
 }
+
+#[test]
+fn formats_are_planned_from_the_stored_one_down() {
+    let config = model(576, 30, 768);
+    let formats = |config: &ModelConfig| -> Vec<WeightsFormat> {
+        let plans = MemoryPlan::of_formats(config, &Use::in_page(WeightsFormat::Stored));
+        plans.iter().map(|plan| plan.format).collect()
+    };
+    assert_eq!(formats(&config), WeightsFormat::ALL);
+    let quantization = Some(crate::QuantizationConfig { format: "int8".to_owned(), group_size: None });
+    assert_eq!(formats(&ModelConfig { quantization, ..config }), [WeightsFormat::Int8, WeightsFormat::Q4]);
+}

@@ -134,14 +134,14 @@ impl PreprocessorFile {
         }
     }
 
-    /// How often frames of a video are looked at.
-    pub(super) fn video_sampling(&self) -> Result<VideoSampling, ModelError> {
-        let sampling = self.video_sampling.unwrap_or_default();
+    /// How often frames of a video are looked at, where the checkpoint has learned to.
+    pub(super) fn video_sampling(&self) -> Result<Option<VideoSampling>, ModelError> {
+        let Some(sampling) = self.video_sampling else { return Ok(None) };
         let is_usable = sampling.fps.is_finite() && sampling.fps > 0.0;
         require(is_usable && (1..=1_024).contains(&sampling.max_frames), || {
             "video_sampling.fps must be above zero and max_frames 1 to 1024".to_owned()
         })?;
-        Ok(sampling)
+        Ok(Some(sampling))
     }
 
     pub(super) fn filter(&self) -> Result<ResizeFilter, ModelError> {

@@ -27,14 +27,15 @@ pub use mel::{MelConfig, MelSpectrogram};
 pub use parts::{SquareGrid, cut_windows, put_back_windows};
 pub use resample::Resampler;
 pub use resize::{ResizeFilter, resize};
-pub use tiles::ImageLayout;
+pub use tiles::{ImageLayout, Tiling};
 pub use video::{Clip, VideoSampling};
 pub use wav::{AudioBudget, read_wav};
+
+use msao_kernels::share_rows;
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use config::{Framing, PreprocessorFile};
-use tiles::Tiling;
 
 /// Prepares pictures and recordings for one checkpoint.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ struct ImagePreprocessor {
     size: u32,
     framing: Framing,
     tiling: Option<Tiling>,
-    video: VideoSampling,
+    video: Option<VideoSampling>,
     filter: ResizeFilter,
     /// The normalised value of each byte, per channel.
     normalized: [[f32; 256]; 3],
@@ -110,19 +111,14 @@ impl Preprocessor {
         tiling.map_or(ImageLayout::WHOLE, |tiling| tiling.layout(width, height))
     }
 
-    /// Longest edge in pixels that a picture is brought to before it is split; 0 where none is split.
-    pub fn longest_edge_px(&self) -> u32 {
-        self.image.as_ref().and_then(|image| image.tiling).map_or(0, |tiling| tiling.longest_edge)
-    }
-
     /// Most tiles along a side of any picture; 0 where none is split.
     pub(crate) fn max_tiles_per_side(&self) -> u32 {
         self.image.as_ref().and_then(|image| image.tiling).map_or(0, Tiling::max_per_side)
     }
 
-    /// How often frames of a video are looked at; `None` where the checkpoint cannot see.
+    /// How often frames of a video are looked at; `None` where the checkpoint says nothing of videos.
     pub fn video_sampling(&self) -> Option<VideoSampling> {
-        self.image.as_ref().map(|image| image.video)
+        self.image.as_ref().and_then(|image| image.video)
     }
 
     /// The vision tower's input for one picture that is not split.
@@ -160,9 +156,33 @@ impl Preprocessor {
             None => vec![self.image(image)],
             Some(tiling) => {
                 let squares = tiling.split(image, preprocessor.filter);
-                squares.iter().map(|square| preprocessor.normalize(square)).collect()
+                let mut inputs = vec![Vec::new(); squares.len()];
+                let values = 3 * preprocessor.size as usize * preprocessor.size as usize;
+                share_rows(&mut inputs, 1, values, &|first, inputs| {
+                    for (input, square) in inputs.iter_mut().zip(&squares[first..]) {
+                        *input = preprocessor.normalize(square);
+                    }
+                });
+                inputs
             }
         }
+    }
+
+    /// As [`Self::inputs`] where another picture shows the whole: a square of the tower's side, as [`Tiling::whole`] makes it.
+    ///
+    /// # Shapes and panics
+    /// As [`Self::inputs`]; the square has `S` pixels a side.
+    pub fn inputs_beside(&self, image: &RgbImage, whole: &RgbImage) -> Vec<Vec<f32>> {
+        let preprocessor = self.image.as_ref().expect("a checkpoint that sees");
+        let mut inputs = self.inputs(image);
+        let last = inputs.len() - 1;
+        inputs[last] = preprocessor.normalize(whole);
+        inputs
+    }
+
+    /// How pictures are split; `None` where they are not.
+    pub fn tiling(&self) -> Option<Tiling> {
+        self.image.as_ref().and_then(|image| image.tiling)
     }
 
     /// Of [`Self::inputs`] the last one alone: the whole picture in one square.

@@ -7,6 +7,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use msao_kernels::share_rows;
+
 use super::RgbImage;
 
 /// The kernel of a resize; names and numbers as in `PIL.Image.Resampling`.
@@ -159,6 +161,11 @@ impl Kernels {
         Self { source, target, filter, starts, weights, ends }
     }
 
+    /// Weights of a target position, on average.
+    fn taps(&self) -> usize {
+        self.weights.len().div_ceil(self.target)
+    }
+
     /// First source position and weights of each target position.
     fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         let begins = [0].into_iter().chain(self.ends.iter().copied());
@@ -182,6 +189,8 @@ fn to_byte(sum: i32) -> u8 {
 const CHANNELS: usize = 3;
 /// Rows that the first pass takes at a time.
 const ROWS: usize = 16;
+/// Of each weight of a byte.
+const OPERATIONS: usize = 2;
 /// Sums that stay in registers while weights pass by; the compiler makes vectors of them.
 const LANES: usize = ROWS * CHANNELS;
 
@@ -201,39 +210,44 @@ fn weighted<'a>(lanes: impl Iterator<Item = &'a [u8; LANES]>, weights: &[i32]) -
 fn resize_rows(pixels: &[u8], source_width: usize, kernels: &Kernels) -> Vec<u8> {
     let (source_stride, target_stride) = (source_width * CHANNELS, kernels.target * CHANNELS);
     let mut out = vec![0; pixels.len() / source_stride * target_stride];
-    let mut turned = vec![[0; LANES]; source_width];
-    let blocks = pixels.chunks(source_stride * ROWS).zip(out.chunks_mut(target_stride * ROWS));
-    for (block, out) in blocks {
-        for (row, pixels) in block.chunks_exact(source_stride).enumerate() {
-            for (column, pixel) in turned.iter_mut().zip(pixels.as_chunks::<CHANNELS>().0) {
-                column.as_chunks_mut::<CHANNELS>().0[row] = *pixel;
+    share_rows(&mut out, target_stride, OPERATIONS * kernels.taps(), &|first, out| {
+        let mut turned = vec![[0; LANES]; source_width];
+        let pixels = &pixels[first * source_stride..][..out.len() / target_stride * source_stride];
+        let blocks = pixels.chunks(source_stride * ROWS).zip(out.chunks_mut(target_stride * ROWS));
+        for (block, out) in blocks {
+            for (row, pixels) in block.chunks_exact(source_stride).enumerate() {
+                for (column, pixel) in turned.iter_mut().zip(pixels.as_chunks::<CHANNELS>().0) {
+                    column.as_chunks_mut::<CHANNELS>().0[row] = *pixel;
+                }
+            }
+            for (position, (start, weights)) in kernels.iter().enumerate() {
+                let bytes = weighted(turned[start..].iter(), weights);
+                for (row, pixel) in out.chunks_exact_mut(target_stride).zip(bytes.as_chunks::<CHANNELS>().0) {
+                    row.as_chunks_mut::<CHANNELS>().0[position] = *pixel;
+                }
             }
         }
-        for (position, (start, weights)) in kernels.iter().enumerate() {
-            let bytes = weighted(turned[start..].iter(), weights);
-            for (row, pixel) in out.chunks_exact_mut(target_stride).zip(bytes.as_chunks::<CHANNELS>().0) {
-                row.as_chunks_mut::<CHANNELS>().0[position] = *pixel;
-            }
-        }
-    }
+    });
     out
 }
 
 fn resize_columns(pixels: &[u8], width: usize, kernels: &Kernels) -> Vec<u8> {
     let stride = width * CHANNELS;
     let mut out = vec![0; kernels.target * stride];
-    for ((start, weights), out) in kernels.iter().zip(out.chunks_exact_mut(stride)) {
-        let rows = pixels[start * stride..].chunks_exact(stride);
-        let (blocks, rest) = out.as_chunks_mut::<LANES>();
-        let first_of_rest = stride - rest.len();
-        for (index, block) in blocks.iter_mut().enumerate() {
-            *block = weighted(rows.clone().map(|row| &row.as_chunks().0[index]), weights);
+    share_rows(&mut out, stride, OPERATIONS * kernels.taps(), &|first, out| {
+        for ((start, weights), out) in kernels.iter().skip(first).zip(out.chunks_exact_mut(stride)) {
+            let rows = pixels[start * stride..].chunks_exact(stride);
+            let (blocks, rest) = out.as_chunks_mut::<LANES>();
+            let first_of_rest = stride - rest.len();
+            for (index, block) in blocks.iter_mut().enumerate() {
+                *block = weighted(rows.clone().map(|row| &row.as_chunks().0[index]), weights);
+            }
+            for (column, byte) in (first_of_rest..).zip(rest) {
+                let values = rows.clone().zip(weights).map(|(row, weight)| i32::from(row[column]) * weight);
+                *byte = to_byte(ROUNDING + values.sum::<i32>());
+            }
         }
-        for (column, byte) in (first_of_rest..).zip(rest) {
-            let values = rows.clone().zip(weights).map(|(row, weight)| i32::from(row[column]) * weight);
-            *byte = to_byte(ROUNDING + values.sum::<i32>());
-        }
-    }
+    });
     out
 }
 

@@ -1,7 +1,9 @@
 //! A loaded Whisper checkpoint: a window of sound to frames, and frames to tokens.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,6 +58,31 @@ impl WhisperFiles {
             preprocessor_json: read("preprocessor_config.json")?,
             tokenizer_json: read("tokenizer.json")?,
             safetensors: WeightFiles::from_dir(folder)?,
+            ..Self::default()
+        })
+    }
+
+    /// Takes small files by name, and opened weights.
+    ///
+    /// # Errors
+    /// [`ModelError::File`] naming the file that is missing.
+    pub fn from_files(
+        files: &BTreeMap<String, Vec<u8>>,
+        safetensors: WeightFiles,
+    ) -> Result<Self, ModelError> {
+        let take = |name: &str| {
+            let source = || io::ErrorKind::NotFound.into();
+            files
+                .get(name)
+                .cloned()
+                .ok_or_else(|| ModelError::File { path: name.to_owned(), source: source() })
+        };
+        Ok(Self {
+            config_json: take("config.json")?,
+            generation_json: take("generation_config.json")?,
+            preprocessor_json: take("preprocessor_config.json")?,
+            tokenizer_json: take("tokenizer.json")?,
+            safetensors,
             ..Self::default()
         })
     }

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The WebGPU module: the SIMD one, with a device of its own as the real one has. `standIn` says how it fares.
 const MODULE: &str = r#"
-import init, { Engine as Simd, choose_engine } from "../simd/msao_runtime.js";
-export { choose_engine };
+import init, { Engine as Simd, check_room, choose_engine } from "../simd/msao_runtime.js";
+export { check_room, choose_engine };
 export default init;
 export class Engine {
   static async load(_kind, ...files) {
@@ -81,7 +81,8 @@ fn stand_in(measured: f64, answered: f64, fails: &str) -> String {
 
 /// In the Worker that chooses engines: there is a GPU.
 const ADAPTER: &str = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () =>
-    ({ info: { vendor: 'test', architecture: 'stand-in', description: '', isFallbackAdapter: false } }) } });";
+    ({ info: { vendor: 'test', architecture: 'stand-in', description: '', isFallbackAdapter: false },
+       limits: { maxBufferSize: 2 ** 31, maxStorageBufferBindingSize: 2 ** 31 } }) } });";
 
 /// A server whose page has the stand-in.
 fn server(test: &str) -> Result<Server> {

@@ -15,6 +15,7 @@ mod settling;
 mod snapshots;
 mod threads;
 mod uplink;
+mod video;
 mod visits;
 
 use std::time::Duration;

@@ -47,6 +47,7 @@ pub(crate) fn image_kinds(tap: &Wiretap) -> Result<Vec<MediaKind>> {
             kinds.extend(ask.images.iter().map(|image| match image {
                 ImageInput::Whole(whole) => whole.kind,
                 ImageInput::Kept(kept) => kept.tiles.kind,
+                ImageInput::Tiles(tiled) => tiled.picture.kind,
             }));
         }
     }

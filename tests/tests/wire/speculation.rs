@@ -32,7 +32,7 @@ fn begun(request_id: u32, sample: &Sample) -> Result<(Ask, Attach)> {
     pending.extend((!images.is_empty()).then_some(Modality::Vision));
     pending.extend(audio.is_some().then_some(Modality::Audio));
     let ask = Ask { pending, ..cloud::question(request_id, &sample.question) };
-    Ok((ask, Attach { request_id, images, audio }))
+    Ok((ask, Attach { request_id, images, clip: None, audio }))
 }
 
 fn draft(request_id: u32, tokens: Vec<TokenId>) -> ClientMessage {

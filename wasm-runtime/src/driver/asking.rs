@@ -2,7 +2,7 @@
 
 use msao_planner::plan::NoPlan;
 use msao_protocol::{
-    AnswerMode, Ask, AudioInput, ErrorReport, ImageInput, KeptAudio, KeptImage, Media, MediaKind, Modality,
+    AnswerMode, Ask, AudioInput, Clip, ErrorReport, ImageInput, KeptAudio, Media, MediaKind, Modality,
     ModalityAction, Policy, RequestId,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     wav_encode,
 };
 
-/// Kept squares of one frame, to be encoded.
+/// Kept squares or tiles of one frame, or all of it beside those, to be encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tiles {
     /// In the whole picture's own codec, so that some of it never takes more than all of it by the choice of one.
@@ -40,7 +40,9 @@ impl Driver {
         // The device has not read what was said before, so nothing of it may stand by itself.
         let mode = if question.history.is_empty() { self.settings.mode } else { AnswerMode::Verified };
         let target = self.target.clone().filter(|_| policy != Policy::EdgeOnly);
-        let grid = target.as_ref().filter(|_| policy.uses_mas()).map(TargetGrid::from);
+        let prunes_tiles = question.prune_tiles.unwrap_or(self.settings.prune_tiles);
+        let of = |model| TargetGrid::of_asked(model, question.clip.is_some(), prunes_tiles);
+        let grid = target.as_ref().filter(|_| policy.uses_mas()).map(of);
         // Only where the cloud may verify or draft with it, the device stays with the question after its answer.
         let awaits_target = target.is_some() && (policy.is_adaptive() || policy == Policy::Distributed);
 
@@ -50,6 +52,7 @@ impl Driver {
             request_id,
             question: question.text.clone(),
             max_new_tokens: question.max_new_tokens,
+            clip: question.clip.clone(),
             target: grid,
             sampling: question.sampling,
             awaits_target,
@@ -61,7 +64,8 @@ impl Driver {
                 edge_vocabulary: edge.vocabulary.clone(),
                 target: running.target.clone(),
             };
-            edge.has_probe && running.request.looks_first(&present, &mut self.knowledge)
+            let can_look = edge.has_probe || grid.is_some_and(|grid| grid.has_tiles());
+            can_look && running.request.looks_first(&present, &mut self.knowledge)
         });
         self.running.insert(request_id, running);
 
@@ -188,12 +192,13 @@ impl Driver {
         running.is_asking = true;
         if running.request.action(Modality::Vision) != ModalityAction::Pruned {
             let images = running.images.iter().cloned().map(ImageInput::Whole).collect();
-            return self.send(request_id, images, now_ms);
+            let clip = running.clip.clone();
+            return self.send(request_id, (images, clip), now_ms);
         }
         running.scored.images.sort_by_key(|image| image.frame);
-        let tiles = running.scored.images.iter().map(|image| {
-            let whole = running.images.get(image.frame as usize);
-            Tiles { kind: whole.map_or(MediaKind::Png, |whole| whole.kind), pixels: image.tiles.clone() }
+        let tiles = running.scored.images.iter().flat_map(|image| {
+            let kind = running.kind_of(image.frame);
+            image.pictures().map(move |pixels| Tiles { kind, pixels: pixels.clone() })
         });
         vec![Action::Encode(request_id, tiles.collect())]
     }
@@ -207,19 +212,28 @@ impl Driver {
     ) -> Vec<Action> {
         let Some(running) = self.running.get_mut(&request_id) else { return Vec::new() };
         let kept = std::mem::take(&mut running.scored.images);
-        let Some(files) = files.filter(|files| files.len() == kept.len()) else {
+        let clip = running.clip.as_ref().map(|clip| clip.only(kept.iter().map(|image| image.frame as usize)));
+        let mut files = files.unwrap_or_default().into_iter();
+        let images: Option<Vec<ImageInput>> = kept
+            .into_iter()
+            .map(|image| {
+                let kind = running.kind_of(image.frame);
+                image.into_input(&mut files.by_ref().map(|bytes| Media { kind, bytes }))
+            })
+            .collect();
+        let Some(images) = images.filter(|_| files.next().is_none()) else {
             let message = "the browser could not encode what was to be sent; ask again";
             return self.cloud_fails(request_id, Failure::own(OwnCode::EncodingFailed, message), now_ms);
         };
-        let images = kept.into_iter().zip(files).map(|(image, bytes)| {
-            let kind = running.images.get(image.frame as usize).map_or(MediaKind::Png, |whole| whole.kind);
-            ImageInput::Kept(KeptImage { mask: image.mask, tiles: Media { kind, bytes } })
-        });
-        let images = images.collect();
-        self.send(request_id, images, now_ms)
+        self.send(request_id, (images, clip), now_ms)
     }
 
-    fn send(&mut self, request_id: RequestId, images: Vec<ImageInput>, now_ms: f64) -> Vec<Action> {
+    fn send(
+        &mut self,
+        request_id: RequestId,
+        (images, clip): (Vec<ImageInput>, Option<Clip>),
+        now_ms: f64,
+    ) -> Vec<Action> {
         let locks = self.settings.locks;
         let Some(running) = self.running.get_mut(&request_id).filter(|running| !running.is_over) else {
             return Vec::new();
@@ -244,7 +258,9 @@ impl Driver {
                 })
             }),
         };
-        let Some(ask) = running.request.ask(PreparedMedia { images, audio }, &[]) else { return Vec::new() };
+        let Some(ask) = running.request.ask(PreparedMedia { images, clip, audio }, &[]) else {
+            return Vec::new();
+        };
         let ask = Ask { history: running.history.clone(), ..ask };
         vec![Action::AskCloud(Box::new(ask))]
     }

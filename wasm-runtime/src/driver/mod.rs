@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use msao_planner::confidence::JudgedPair;
 use msao_protocol::{
-    AnswerMode, Limits, Media, Modality, ModelInfo, Policy, RequestId, Sampling, Turn, Vocabulary,
+    AnswerMode, Clip, Limits, Media, Modality, ModelInfo, Policy, RequestId, Sampling, Turn, Vocabulary,
 };
 use serde::Deserialize;
 
@@ -67,6 +67,8 @@ pub struct Settings {
     pub policy: Policy,
     /// What its answer is held to.
     pub mode: AnswerMode,
+    /// Whether the device leaves out tiles of pictures that a target looks at in tiles, which may change answers.
+    pub prune_tiles: bool,
 }
 
 /// A question with its media, encoded for the wire.
@@ -78,12 +80,16 @@ pub struct Question {
     pub history: Vec<Turn>,
     /// One picture, or the frames of a clip in order of time.
     pub images: Vec<Media>,
+    /// When the frames were, if they are of a video.
+    pub clip: Option<Clip>,
     /// A recording.
     pub audio: Option<Media>,
     /// Most tokens of the answer.
     pub max_new_tokens: u32,
     /// How tokens are drawn; `None` takes the most likely one each time.
     pub sampling: Option<Sampling>,
+    /// As in [`Settings`], which says it where this is `None`.
+    pub prune_tiles: Option<bool>,
     /// Only the plan is wanted: it is told as [`Told::Planned`], and nothing is sent.
     pub only_plan: bool,
 }

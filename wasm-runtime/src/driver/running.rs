@@ -1,7 +1,8 @@
 //! A question under way: its state machine, and what the driver knows besides.
 
 use msao_protocol::{
-    AnswerMode, FinishReason, Media, Modality, ModelInfo, PlanReason, Policy, Receipt, RequestId, Turn,
+    AnswerMode, Clip, FinishReason, Media, MediaKind, Modality, ModelInfo, PlanReason, Policy, Receipt,
+    RequestId, Turn,
 };
 
 use super::{AnswerReceipt, Failure, Locks, Question, ShownToken};
@@ -34,6 +35,7 @@ pub(super) struct Running {
     pub(super) target: Option<ModelInfo>,
     /// The media, until they are sent.
     pub(super) images: Vec<Media>,
+    pub(super) clip: Option<Clip>,
     pub(super) audio: Option<Media>,
     pub(super) history: Vec<Turn>,
     pub(super) only_plan: bool,
@@ -69,6 +71,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// The codec of a whole frame, in which what is kept of it is encoded as well.
+    pub(super) fn kind_of(&self, frame: u32) -> MediaKind {
+        self.images.get(frame as usize).map_or(MediaKind::Png, |whole| whole.kind)
+    }
+
     pub(super) fn new(
         request_id: RequestId,
         question: Question,
@@ -77,7 +84,17 @@ impl Running {
         target: Option<ModelInfo>,
         now_ms: f64,
     ) -> Self {
-        let Question { text, history, images, audio, max_new_tokens, sampling, only_plan } = question;
+        let Question {
+            text,
+            history,
+            images,
+            clip,
+            audio,
+            max_new_tokens,
+            sampling,
+            only_plan,
+            prune_tiles: _,
+        } = question;
         let pictures = images.len() as u32;
         let vision = (pictures > 0).then(|| Given {
             modality: Modality::Vision,
@@ -105,6 +122,7 @@ impl Running {
             }),
             target,
             images,
+            clip,
             audio,
             history,
             only_plan,

@@ -2,9 +2,9 @@
 
 use msao_planner::EngineKind;
 use msao_protocol::{
-    AnswerMode, FinishReason, ImageGrid, ImageInput, KeepMask, KeptParts, Limits, MasReceipt, Media,
-    MediaKind, Modality, ModelInfo, PictureSize, PlanReason, Policy, Receipt, SettledToken, Speculation,
-    Strategy, Token, TokenFate, TokenOrigin, TokenSource, Vocabulary,
+    AnswerMode, Clip, ClipSampling, FinishReason, ImageGrid, ImageInput, KeepMask, KeptParts, Limits,
+    MasReceipt, Media, MediaKind, Modality, ModelInfo, PictureSize, PlanReason, Policy, Receipt,
+    SettledToken, Speculation, Strategy, Token, TokenFate, TokenOrigin, TokenSource, Vocabulary,
 };
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     cloud_events::{CloudEvent, CloudFailure, CloudFailureCause},
     messages::{EdgeDone, EdgeErrorCode, EdgeFailure, Kept, Ready, RgbaPixels, WorkerEvent, WorkerRequest},
-    scored::{ModalityScores, PrunedImage, Scored},
+    scored::{ModalityScores, PrunedImage, Scored, SplitPicture},
 };
 
 const WORDS: [&str; 3] = [" a", " red", " star"];
@@ -27,6 +27,7 @@ fn model() -> ModelInfo {
         co_located_draft: false,
         vocabulary: Vocabulary::default(),
         pictures: PictureSize::default(),
+        clips: None,
     }
 }
 
@@ -86,6 +87,7 @@ fn scored(relevance: f32) -> Scored {
             patch_probabilities: vec![],
         }],
         images: vec![PrunedImage {
+            split: None,
             frame: 0,
             mask,
             tiles: RgbaPixels { width: 4, height: 4, pixels: vec![0; 64] },
@@ -177,6 +179,31 @@ fn hand_over(driver: &mut Driver, request_id: RequestId) -> Vec<Action> {
 }
 
 #[test]
+fn the_times_of_a_video_go_with_its_frames_to_models_that_read_them_only() {
+    let clips = ClipSampling { fps: 1.0, max_frames: 8, longest_edge_px: 64 };
+    for reads in [true, false] {
+        let mut driver = driver(true, false, Settings::default());
+        let model = ModelInfo { clips: reads.then_some(clips), ..model() };
+        driver.cloud_event(
+            CloudEvent::Connected { session_id: "s".into(), model, limits: Limits::default() },
+            0.0,
+        );
+        let clip = Clip { duration_ms: 2_000, times_ms: vec![0, 1_900] };
+        let film = Question { images: vec![picture(); 2], clip: Some(clip), ..question() };
+        let (id, actions) = driver.ask(film, 0.0).unwrap();
+        assert!(
+            matches!(&actions[..], [Action::AskEdge(header)] if header.clip.is_some()),
+            "the device decides itself"
+        );
+        let actions = hand_over(&mut driver, id);
+        let ask = asked_of_cloud(&actions).expect("the cloud is asked");
+        // Of the two frames the first is kept.
+        let kept = Clip { duration_ms: 2_000, times_ms: vec![0] };
+        assert_eq!((ask.images.len(), &ask.clip), (1, &reads.then_some(kept)));
+    }
+}
+
+#[test]
 fn what_the_question_needs_is_sent_and_the_cloud_s_answer_is_told_once() {
     let mut driver = driver(true, true, Settings::default());
     let (id, actions) = driver.ask(question(), 0.0).unwrap();
@@ -205,6 +232,48 @@ fn what_the_question_needs_is_sent_and_the_cloud_s_answer_is_told_once() {
     assert_eq!((receipt.first_token_ms, receipt.total_ms), (Some(20.0), Some(22.0)));
     assert_eq!(driver.under_way(), 0);
     assert!(driver.edge_event(edge_token(id, 1), 23.0).is_empty(), "what comes late is ignored");
+}
+
+#[test]
+fn tiles_are_left_out_where_that_is_asked_for_without_a_probe_too() {
+    let splits = || {
+        let mut driver = driver(true, true, Settings::default());
+        driver.edge_event(ready(false), 0.0);
+        let target = driver.target.as_mut().unwrap();
+        target.pictures = PictureSize { longest_edge_px: 256, tile_px: 64 };
+        driver
+    };
+    let mut unasked = splits();
+    let (_, actions) = unasked.ask(question(), 0.0).unwrap();
+    assert!(asked_of_cloud(&actions).is_some_and(|ask| matches!(&ask.images[..], [ImageInput::Whole(_)])));
+
+    let mut driver = splits();
+    let wished = Question { prune_tiles: Some(true), ..question() };
+    let (id, actions) = driver.ask(wished, 0.0).unwrap();
+    let [Action::AskEdge(header)] = &actions[..] else { panic!("{actions:?}") };
+    assert!(header.target.unwrap().has_tiles());
+    let mut scored = scored(1.0);
+    let whole = RgbaPixels { width: 2, height: 2, pixels: vec![0; 16] };
+    scored.images[0].mask = KeepMask::new(&[true, false, false, true]);
+    scored.images[0].split = Some(SplitPicture { rows: 2, columns: 2, whole: whole.clone() });
+    let actions = driver.edge_event(WorkerEvent::Scored { request_id: id, scored }, 5.0);
+    let pictures: Vec<_> = actions
+        .iter()
+        .filter_map(|action| if let Action::Encode(_, tiles) = action { Some(tiles) } else { None })
+        .flatten()
+        .collect();
+    assert!(matches!(&pictures[..], [_, second] if second.pixels == whole), "{actions:?}");
+    let mut short = driver.running[&id].scored.clone();
+    let actions = driver.encoded(id, Some(vec![vec![1; 900], vec![2; 30]]), 6.0);
+    let ask = asked_of_cloud(&actions).expect("the cloud is asked");
+    let [ImageInput::Tiles(tiled)] = &ask.images[..] else { panic!("{:?}", ask.images) };
+    assert_eq!((tiled.rows, tiled.columns, tiled.mask.kept()), (2, 2, 2));
+    assert_eq!((tiled.picture.bytes.len(), tiled.whole.bytes.len()), (900, 30));
+    assert_eq!(ask.bytes(Modality::Vision), 930);
+    assert!(
+        short.images.remove(0).into_input(&mut [picture()].into_iter()).is_none(),
+        "the whole is missing"
+    );
 }
 
 #[test]
@@ -273,7 +342,7 @@ fn a_cloud_that_fails_is_done_without_and_a_device_too() {
 
     let (id, _) = both.ask(question(), 20.0).unwrap();
     let message = "lost".to_owned();
-    let failure = EdgeFailure { request_id: None, code: EdgeErrorCode::EngineFailed, message };
+    let failure = EdgeFailure { request_id: None, code: EdgeErrorCode::EngineFailed, message, fits_as: None };
     let actions = both.edge_event(WorkerEvent::Error(failure), 21.0);
     let ask = asked_of_cloud(&actions).expect("the cloud is asked without the device");
     assert!(matches!(&ask.images[..], [ImageInput::Whole(_)]), "nobody has looked");
@@ -301,7 +370,8 @@ fn a_plan_is_told_and_nothing_is_sent() {
 fn earlier_turns_go_with_the_question_and_let_nothing_stand_by_itself() {
     let mode = AnswerMode::RiskControlled { epsilon: 0.5 };
     let mut driver = driver(true, true, Settings { mode, ..Settings::default() });
-    let turn = Turn { images: Vec::new(), audio: None, question: "a?".into(), answer: "b".into() };
+    let turn =
+        Turn { images: Vec::new(), clip: None, audio: None, question: "a?".into(), answer: "b".into() };
     let (id, _) = driver.ask(Question { history: vec![turn.clone()], ..question() }, 0.0).unwrap();
     let actions = hand_over(&mut driver, id);
     assert_eq!(asked_of_cloud(&actions).map(|ask| ask.history.clone()), Some(vec![turn]));
@@ -353,7 +423,7 @@ proptest! {
                 _ => {
                     let message = String::new();
                     let failure =
-                        EdgeFailure { request_id: Some(id), code: EdgeErrorCode::EngineFailed, message };
+                        EdgeFailure { request_id: Some(id), code: EdgeErrorCode::EngineFailed, message, fits_as: None };
                     driver.edge_event(WorkerEvent::Error(failure), now_ms)
                 }
             };

@@ -20,6 +20,7 @@ use msao_planner::{
 use msao_protocol::{ModelInfo, Receipt, Span, SpanKind, Strategy, TokenId, Vocabulary};
 
 use super::{
+    hearing::Listening,
     look::Looking,
     preferences::{MAX_DRAFT_TOKENS, Preferences},
     standing::Confidence,
@@ -88,6 +89,8 @@ pub struct Knowledge {
     pub preferences: Preferences,
     /// What looking at media takes and brings.
     pub(super) looking: Looking,
+    /// What listening takes, and how often a transcript is enough.
+    pub(super) listening: Listening,
     live: LiveEstimates,
     /// Work of the server's own draft model for an answer, by tokens that it proposed: what reading takes, and each step.
     co_located: AffineEstimator,
@@ -106,6 +109,7 @@ impl Knowledge {
             confidence: Confidence::default(),
             preferences: Preferences::default(),
             looking: Looking::default(),
+            listening: Listening::default(),
             live: LiveEstimates::new(Estimates::default()),
             co_located: AffineEstimator::new(AffineMs {
                 base_ms: Estimates::default().co_located_prefill.ms(USUAL_PROMPT_TOKENS),
@@ -163,6 +167,7 @@ impl Knowledge {
             .target_prefill
             .observe(tokens, receipt.ms(SpanKind::Encode) + receipt.ms(SpanKind::Prefill));
         self.live.queue.observe(receipt.ms(SpanKind::Queue));
+        self.listening.cloud_answered(receipt);
         let gflop = receipt.flops as f64 / 1e9;
         let step = if self.answer_gflop > 0.0 { AVERAGE_STEP } else { 1.0 };
         self.answer_gflop += step * (gflop - self.answer_gflop);

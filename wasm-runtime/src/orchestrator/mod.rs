@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `knowledge` | what a session has learnt about network, machines and models |
 //! | `preferences` | what the user wants plans to weigh |
+//! | `hearing` | who writes a recording down for a model that cannot hear |
 //! | `look` | whether the edge looks at the media before the cloud is asked |
 //! | `standing` | how sure the edge must be for its answer to stand alone |
 //! | `rounds` | the plan, and what is decided again at each step of the answer |
@@ -24,6 +25,7 @@
 
 mod answer;
 mod edge_text;
+mod hearing;
 mod knowledge;
 mod look;
 mod preferences;
@@ -33,8 +35,9 @@ mod standing;
 
 use msao_planner::plan::Plan;
 use msao_protocol::{
-    AnswerMode, Ask, Attach, AudioInput, Candidate, Draft, ImageInput, Modality, ModalityAction, PlanChange,
-    Policy, Receipt, RequestId, Sampling, SettledToken, ShadowCheck, Speculation, Strategy, Token,
+    AnswerMode, Ask, Attach, AudioInput, Candidate, Clip, Draft, ImageInput, Modality, ModalityAction,
+    PlanChange, Policy, Receipt, RequestId, Sampling, SettledToken, ShadowCheck, Speculation, Strategy,
+    Token,
 };
 
 use self::{
@@ -44,6 +47,7 @@ use self::{
 pub use self::{
     answer::{AnswerToken, TokenState},
     edge_text::Correction,
+    hearing::{Recording, ears, question_with},
     knowledge::{Knowledge, Present, RoundTripOfAnswer},
     preferences::{MAX_DRAFT_TOKENS, Preferences},
     standing::{Confidence, RiskState},
@@ -89,6 +93,8 @@ pub struct Terms {
 pub struct PreparedMedia {
     /// The picture, or the kept frames of the clip.
     pub images: Vec<ImageInput>,
+    /// When those frames were, if they are of a video.
+    pub clip: Option<Clip>,
     /// The recording.
     pub audio: Option<AudioInput>,
 }
@@ -114,6 +120,8 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub struct OneRequest {
     terms: Terms,
+    /// Sound that words of the device stand for.
+    transcribed: Option<Given>,
     scores: Vec<ModalityScores>,
     /// The edge was not to look before the plan.
     is_unlooked: bool,
@@ -147,6 +155,7 @@ impl OneRequest {
     pub fn new(terms: Terms) -> Self {
         Self {
             terms,
+            transcribed: None,
             scores: Vec::new(),
             is_unlooked: false,
             present: Present::default(),
@@ -208,6 +217,7 @@ impl OneRequest {
         let ask = Ask {
             request_id: self.terms.request_id,
             question: self.terms.question.clone(),
+            clip: media.clip.filter(|_| leaves(Modality::Vision) && self.tells_times(&media.images)),
             images: if leaves(Modality::Vision) { media.images } else { Vec::new() },
             audio: media.audio.filter(|_| leaves(Modality::Audio)),
             history: Vec::new(),
@@ -222,12 +232,19 @@ impl OneRequest {
         Some(ask)
     }
 
+    /// Whether the target hears when these frames were: if there are any, and it reads that.
+    fn tells_times(&self, images: &[ImageInput]) -> bool {
+        let reads = self.present.target.as_ref().is_some_and(|target| target.clips.is_some());
+        reads && !images.is_empty()
+    }
+
     /// The media that [`Self::ask`] announced as late, with nothing else of what was prepared; `None` if none were.
     pub fn attach(&mut self, media: PreparedMedia) -> Option<Attach> {
         let late = std::mem::take(&mut self.late);
         let is_due = |modality| late.contains(&modality);
         let attach = Attach {
             request_id: self.terms.request_id,
+            clip: media.clip.filter(|_| is_due(Modality::Vision) && self.tells_times(&media.images)),
             images: if is_due(Modality::Vision) { media.images } else { Vec::new() },
             audio: media.audio.filter(|_| is_due(Modality::Audio)),
         };

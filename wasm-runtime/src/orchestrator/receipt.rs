@@ -11,6 +11,7 @@ impl OneRequest {
         let is_alone = strategy == Strategy::EdgeOnly;
         let cloud = self.cloud_receipt.clone().unwrap_or_default();
         let own = self.edge.own().map_or(0, |own| own.tokens.len());
+        let modalities = self.terms.given.iter().map(|given| self.modality_receipt(given));
         Some(PlanReceipt {
             policy: self.terms.policy,
             mode: self.terms.mode,
@@ -20,7 +21,7 @@ impl OneRequest {
             edge_confidence: self.confidence.map(|confidence| confidence as f32),
             changes: self.changes.clone(),
             shadow: self.shadow,
-            modalities: self.terms.given.iter().map(|given| self.modality_receipt(given)).collect(),
+            modalities: modalities.chain(self.transcribed_receipt()).collect(),
             tokens: if is_alone { vec![UNVERIFIED; own] } else { cloud.tokens },
             rounds: cloud.rounds,
             proposed_drafts: cloud.proposed_drafts,

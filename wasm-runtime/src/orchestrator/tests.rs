@@ -21,6 +21,7 @@ fn target() -> ModelInfo {
         co_located_draft: false,
         vocabulary: Vocabulary::default(),
         pictures: PictureSize::default(),
+        clips: None,
     }
 }
 
@@ -66,6 +67,7 @@ pub(super) fn media() -> PreparedMedia {
     let png = |bytes| Media { kind: MediaKind::Png, bytes: vec![0; bytes] };
     PreparedMedia {
         images: vec![ImageInput::Kept(KeptImage { mask: KeepMask::new(&[true; 36]), tiles: png(900) })],
+        clip: None,
         audio: Some(AudioInput::Whole(Media { kind: MediaKind::Wav, bytes: vec![0; 700] })),
     }
 }

@@ -1,11 +1,13 @@
 //! A checkpoint that cannot hear, with a speech model beside it; both of published structure, with random weights.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use msao_models::Prompt;
-use msao_models::speech::{Options, Whisper, question_of};
+use msao_models::speech::{Options, Whisper, WhisperFiles, question_of};
 use msao_planner::EngineKind;
 use msao_protocol::{Modality, SpanKind};
+use msao_runtime::ears::Ears;
 use msao_runtime::engine::{EdgeAnswer, EdgeEngine};
 use pollster::block_on;
 
@@ -54,4 +56,35 @@ fn without_a_speech_model_a_recording_is_refused() {
     let engine = deaf();
     let refused = crate::answer(&engine, &spoken("Why?"), 6, async |_, _| true);
     assert!(refused.unwrap_err().to_string().contains("audio tower"));
+}
+
+#[test]
+fn ears_alone_write_down_what_the_model_writes_and_tell_how_far_they_are() {
+    let given = files("english");
+    // As a page hands them over.
+    let small = [
+        ("config.json", &given.config_json),
+        ("generation_config.json", &given.generation_json),
+        ("preprocessor_config.json", &given.preprocessor_json),
+        ("tokenizer.json", &given.tokenizer_json),
+    ];
+    let small: BTreeMap<String, Vec<u8>> =
+        small.into_iter().map(|(name, bytes)| (name.to_owned(), bytes.clone())).collect();
+    let taken = WhisperFiles::from_files(&small, given.safetensors.clone()).unwrap();
+    let ears = Ears::load("whisper-tiny.en", &taken).unwrap();
+    let whisper = Whisper::load(&given).unwrap();
+    let sound = recording(9.0);
+    let transcript =
+        whisper.transcribe(&sound, &Options::default(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let mut seconds = Vec::new();
+    let heard = ears.write_down(&sound, |done| seconds.push(done)).unwrap();
+    assert_eq!((heard.text, heard.speech.confidence), (transcript.text(), transcript.confidence()));
+    assert_eq!((heard.speech.seconds, heard.speech.bytes), (9.0, 0));
+    assert_eq!(ears.num_parameters(), whisper.num_parameters());
+    assert!(seconds.is_sorted() && *seconds.last().unwrap() > 0.0, "{seconds:?}");
+
+    let mut without = small;
+    without.remove("generation_config.json");
+    let refused = WhisperFiles::from_files(&without, given.safetensors).unwrap_err().to_string();
+    assert!(refused.contains("generation_config.json"), "{refused}");
 }

@@ -10,6 +10,7 @@ mod published_checkpoint;
 #[path = "../../../models/tests/speech_checkpoint/mod.rs"]
 #[allow(dead_code, reason = "as above")]
 mod speech_checkpoint;
+mod tiles;
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,7 +30,8 @@ use msao_models::{
 };
 use msao_planner::EngineKind;
 use msao_protocol::{
-    AudioGrid, FinishReason, ImageGrid, Modality, SpanKind, Token, TokenFate, TokenOrigin, TokenSource,
+    AudioGrid, FinishReason, ImageGrid, Modality, PictureSize, SpanKind, Token, TokenFate, TokenOrigin,
+    TokenSource,
 };
 use msao_runtime::{
     engine::{EdgeAnswer, EdgeEngine},
@@ -48,6 +50,7 @@ fn now_ms() -> f64 {
 const TARGET: TargetGrid = TargetGrid {
     image: ImageGrid { side_px: 192, tokens_per_side: 6 },
     audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 1_280, tokens: 60 }),
+    tiles: PictureSize { longest_edge_px: 0, tile_px: 0 },
 };
 
 fn models() -> PathBuf {
@@ -260,7 +263,11 @@ fn whose_fault_it_is_decides_the_code() {
     let refused = answer(&engine(), &too_long, 4, async |_, _| true).unwrap_err();
     assert_eq!(code(refused), EdgeErrorCode::InvalidInput);
 
-    let target = TargetGrid { image: ImageGrid { side_px: 192, tokens_per_side: 7 }, audio: None };
+    let target = TargetGrid {
+        image: ImageGrid { side_px: 192, tokens_per_side: 7 },
+        audio: None,
+        tiles: PictureSize::default(),
+    };
     let prompt = prompt();
     let question = EdgeQuestion { target: Some(&target), ..plain(&prompt, 4) };
     let refused = ask(&engine(), &question, async |_| true, async |_, _| true);

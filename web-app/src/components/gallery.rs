@@ -136,6 +136,7 @@ async fn load_media(page: PageState, sample: &Sample) -> Result<(Vec<Picture>, O
         let bytes = fetch::bytes(&format!("{FOLDER}{name}")).await?;
         match file::from_bytes(name.clone(), &bytes, &limits, page.wanted_pictures()).await? {
             Loaded::Picture(picture) => pictures.push(picture),
+            Loaded::Film(_) | Loaded::Stopped => {}
             Loaded::Sound(loaded, _) => sound = Some(loaded),
         }
     }

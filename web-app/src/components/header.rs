@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
-use super::icon::{Icon, IconView};
+use super::{
+    icon::{Icon, IconView},
+    misfit::Misfit,
+};
 use crate::{
     state::{now_ms, use_page},
     status::{CloudStatus, EdgeStatus},
@@ -51,6 +54,7 @@ fn EdgeChip() -> impl IntoView {
                     </span>
                 </div>
                 <div class="chip-detail" data-testid="edge-detail">{move || page.edge.with(EdgeStatus::detail)}</div>
+                <Misfit />
                 <Show when=is_loading>
                     <progress max="1" aria-label="Download of the model" data-testid="edge-progress"
                         value=move || page.edge.with(EdgeStatus::fraction).map(|fraction| format!("{fraction:.3}")) />

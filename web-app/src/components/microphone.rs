@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     input::{
-        pcm::WINDOW_S,
+        pcm,
         push_to_talk::{Command, PushToTalk},
         refusal::{Device, device_message},
     },
@@ -72,7 +72,7 @@ impl Talk {
                 if self.session.get_value() == session && self.meter.with_untracked(Option::is_some) {
                     self.meter.set(Some(meter));
                     self.levels.update(|levels| levels.push(meter.level));
-                    if meter.seconds >= WINDOW_S {
+                    if meter.seconds >= self.page.heard_s() {
                         self.finish();
                     }
                 }
@@ -101,8 +101,10 @@ impl Talk {
             match recorder.finish().await {
                 Ok(samples) => {
                     // The last message of the audio thread may have run over.
-                    let window = crate::input::pcm::WINDOW_SAMPLES.min(samples.len());
-                    match Sound::from_samples("the recording", &samples[..window], WINDOW_S) {
+                    let heard_samples = self.page.heard_samples();
+                    let limit_s = heard_samples as f64 / f64::from(pcm::SAMPLE_RATE_HZ);
+                    let window = heard_samples.min(samples.len());
+                    match Sound::from_samples("the recording", &samples[..window], limit_s, heard_samples) {
                         Ok((sound, _)) => self.page.draft.sound.set(Some(sound)),
                         Err(refusal) => self.page.notices.error(refusal.to_string()),
                     }
@@ -167,8 +169,12 @@ pub(crate) fn Microphone() -> impl IntoView {
     let label = move || match (talk.button.get(), talk.meter.get()) {
         (PushToTalk::Idle, _) => "Hold or tap to talk".to_owned(),
         (_, None) => "Opening the microphone…".to_owned(),
-        (PushToTalk::Latched, Some(meter)) => format!("Tap to finish · {:.1} s left", left_s(meter)),
-        (PushToTalk::Held { .. }, Some(meter)) => format!("Let go to finish · {:.1} s left", left_s(meter)),
+        (PushToTalk::Latched, Some(meter)) => {
+            format!("Tap to finish · {:.1} s left", left_s(meter, page.heard_s()))
+        }
+        (PushToTalk::Held { .. }, Some(meter)) => {
+            format!("Let go to finish · {:.1} s left", left_s(meter, page.heard_s()))
+        }
     };
     let level = move || talk.meter.get().map_or(0.0, |meter| meter.level);
     let seconds = move || talk.meter.get().map_or(0.0, |meter| meter.seconds);
@@ -184,7 +190,7 @@ pub(crate) fn Microphone() -> impl IntoView {
                 on:contextmenu=move |event| event.prevent_default()>
                 <svg class="live-wave" viewBox="0 0 480 40" preserveAspectRatio="none" aria-hidden="true"
                     data-testid="live-waveform">
-                    <path d=move || talk.levels.with(|levels| live_path(levels, seconds())) />
+                    <path d=move || talk.levels.with(|levels| live_path(levels, seconds(), page.heard_s())) />
                 </svg>
                 <span class="level" data-testid="level" data-level=move || format!("{:.2}", level())
                     style:transform=move || format!("scaleX({:.3})", level())></span>
@@ -205,8 +211,8 @@ pub(crate) fn Microphone() -> impl IntoView {
 }
 
 /// The waveform of `seconds` of recording, on a grid of 480 by 40 that is as long as a recording may be.
-fn live_path(levels: &[f32], seconds: f64) -> String {
-    let step = 480.0 * (seconds / WINDOW_S).min(1.0) / levels.len().max(1) as f64;
+fn live_path(levels: &[f32], seconds: f64, most_s: f64) -> String {
+    let step = 480.0 * (seconds / most_s).min(1.0) / levels.len().max(1) as f64;
     let bar = |(index, level): (usize, &f32)| {
         let half = (f64::from(*level) * 19.0).max(0.6);
         format!("M{:.1} {:.1}V{:.1}", index as f64 * step, 20.0 - half, 20.0 + half)
@@ -214,6 +220,6 @@ fn live_path(levels: &[f32], seconds: f64) -> String {
     levels.iter().enumerate().map(bar).collect()
 }
 
-fn left_s(meter: Meter) -> f64 {
-    (WINDOW_S - meter.seconds).max(0.0)
+fn left_s(meter: Meter, most_s: f64) -> f64 {
+    (most_s - meter.seconds).max(0.0)
 }

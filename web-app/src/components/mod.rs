@@ -12,6 +12,7 @@ pub(crate) mod header;
 pub(crate) mod icon;
 pub(crate) mod lock;
 pub(crate) mod microphone;
+pub(crate) mod misfit;
 pub(crate) mod network;
 pub(crate) mod notice;
 pub(crate) mod notices;

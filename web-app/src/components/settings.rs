@@ -1,10 +1,17 @@
 //! The settings: kept in this browser, in force at once, and less than what the address asks for.
 
 use leptos::prelude::*;
-use msao_planner::EngineKind;
+use msao_planner::{EngineKind, fitting::Format};
 
 use super::{dialog::Dialog, policy::Switches};
-use crate::{context::ContextChoice, mode, policy, settings, state::use_page};
+use crate::{
+    context::ContextChoice,
+    fit, mode,
+    offered::{OfferedModel, OfferedSpeech},
+    policy, settings,
+    state::use_page,
+    status::EarsStatus,
+};
 
 /// The settings in a dialog.
 #[component]
@@ -74,6 +81,16 @@ fn Answers() -> impl IntoView {
                     } />
                 <span>"Send as little as possible, even where that takes longer"</span>
             </label>
+            <label class="check">
+                <input type="checkbox" data-testid="prune-tiles" prop:checked=move || page.options.with(|options| options.prune_tiles)
+                    on:change=move |event| {
+                        let prunes = event_target_checked(&event);
+                        page.choose_option(|options| options.prune_tiles = prunes);
+                        page.keep_setting("prune_tiles", if prunes { "on" } else { "" });
+                    } />
+                <span>"Leave out parts of large pictures in which little stands out"</span>
+            </label>
+            <p class="hint">"For servers whose model looks at pictures in tiles. The device looks at the whole and sends fewer tiles; answers may change. Holds for pictures taken from now on."</p>
         </fieldset>
     }
 }
@@ -143,6 +160,8 @@ fn Machines() -> impl IntoView {
                     "Load"
                 </button>
             </div>
+            <WeightsFormat />
+            {move || page.offered.with(|offered| offered.speech.clone()).map(|speech| view! { <Speech speech=speech /> })}
             <Choice label="Runs on" testid="engine"
                 offered=engines.map(|(name, label)| (name.to_owned(), label.to_owned())).to_vec()
                 value=move || page.options.with(|options| engine_name(options.engine).to_owned())
@@ -173,6 +192,62 @@ fn OfferedModel() -> impl IntoView {
         <Choice label="Model on this device" testid="model" offered=offered value=folder
             on_change=move |folder: String| page.choose_model(&folder) />
         <p class="hint" data-testid="model-words">{words}</p>
+    }
+}
+
+/// How the weights of the device's model are kept; shown where the server tells what each format takes.
+#[component]
+fn WeightsFormat() -> impl IntoView {
+    let page = use_page();
+    let model = move || {
+        page.options.track();
+        let folder = page.weights_url();
+        page.offered.with(|offered| offered.at(&folder).filter(|model| !model.memory.is_empty()).cloned())
+    };
+    let chosen = move || page.options.with(|options| options.format.map_or("", Format::name).to_owned());
+    let options = move |model: &OfferedModel| {
+        let choices = fit::choices(model, &page.device_limits.get());
+        let is_listed = choices.iter().any(|choice| choice.value == chosen());
+        let selected = move |value: &str| value == if is_listed { chosen() } else { String::new() };
+        let option = |choice: fit::FormatChoice| {
+            let is_selected = selected(&choice.value);
+            view! { <option value=choice.value disabled=!choice.fits prop:selected=is_selected>{choice.label}</option> }
+        };
+        choices.into_iter().map(option).collect_view()
+    };
+    let words = move || {
+        let stored = model().and_then(|model| model.memory.first().map(|needs| needs.format));
+        page.options.with(|options| options.format).or(stored).map(fit::accuracy)
+    };
+    move || {
+        model().map(|model| {
+            view! {
+                <label class="policy">
+                    <span>"Weights in memory"</span>
+                    <select data-testid="weights-format"
+                        on:change=move |event| page.choose_format(event_target_value(&event).parse().ok())>
+                        {options(&model)}
+                    </select>
+                </label>
+                <p class="hint" data-testid="format-words">
+                    {words} " All of the model is downloaded, and rounded when it is loaded."
+                </p>
+            }
+        })
+    }
+}
+
+/// Whether recordings are written down here.
+#[component]
+fn Speech(speech: OfferedSpeech) -> impl IntoView {
+    let page = use_page();
+    view! {
+        <label class="check">
+            <input type="checkbox" data-testid="speech" prop:checked=move || page.options.with(|options| options.speech)
+                on:change=move |event| page.choose_speech(event_target_checked(&event)) />
+            <span>{speech.label()}</span>
+        </label>
+        <p class="hint">{speech.words()} " " <span data-testid="speech-status">{move || page.ears.with(EarsStatus::words)}</span></p>
     }
 }
 

@@ -6,8 +6,9 @@ use web_sys::{Element, HtmlElement};
 
 use super::dialog::Dialog;
 use crate::{
+    film::CLIP_FRAMES,
     shortcuts::{LIST, Place, Shortcut, meaning},
-    state::{CLIP_FRAMES, MICROPHONE_ID, PageState, use_page},
+    state::{MICROPHONE_ID, PageState, use_page},
 };
 
 /// Listens for the shortcuts while the page is open.

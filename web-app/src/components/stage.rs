@@ -6,13 +6,14 @@ use web_sys::{HtmlInputElement, MediaStream};
 
 use super::icon::{Icon, IconView};
 use crate::{
+    film::{self, CLIP_FRAMES, Moment},
     input::refusal::{Device, device_message},
     media::{
         camera::{self, CameraChoice},
         picture::Picture,
     },
     place::View,
-    state::{CLIP_FRAMES, now_ms, use_page},
+    state::{now_ms, use_page},
 };
 
 /// Time between the frames of a clip.
@@ -99,8 +100,9 @@ pub(crate) fn Stage(
                     camera.set(Camera::Filming(taken.len()));
                     sleep_until(begin_ms + taken.len() as f64 * FRAME_INTERVAL_MS).await;
                 }
+                let at_ms = (now_ms() - begin_ms) as u32;
                 match Picture::from_video(&video, page.wanted_pictures()).await {
-                    Ok(picture) => taken.push(picture),
+                    Ok(picture) => taken.push((at_ms, picture)),
                     Err(_) => break,
                 }
             }
@@ -109,7 +111,12 @@ pub(crate) fn Stage(
             }
             camera.set(Camera::Live);
             if taken.len() == frames {
-                pictures.set(taken);
+                let duration_ms = (now_ms() - begin_ms) as u32;
+                let with_moment = |(at_ms, picture)| Picture {
+                    moment: (frames > 1).then_some(Moment { at_ms, duration_ms }),
+                    ..picture
+                };
+                pictures.set(taken.into_iter().map(with_moment).collect());
             } else {
                 page.notices.error("The camera shows no picture yet. Wait a moment and try again.");
             }
@@ -150,9 +157,11 @@ pub(crate) fn Stage(
         match camera.get() {
             Camera::Opening => "Waiting for the camera. The browser may ask you.".to_owned(),
             Camera::Filming(frame) => format!("Filming: frame {} of {CLIP_FRAMES}", frame + 1),
-            _ if page.draft.reading.get() => "Reading the file…".to_owned(),
-            _ if count > 1 => format!("A clip of {count} frames, as the models see it"),
-            _ if count == 1 => "The picture, as the models see it".to_owned(),
+            _ if page.draft.reading.get() => match page.draft.frame.get() {
+                Some((frame @ 1.., of)) => format!("Reading frame {frame} of {of}"),
+                _ => "Reading the file…".to_owned(),
+            },
+            _ if count > 0 => film::caption(count),
             Camera::Live => "Live. Asking takes the picture, or take it now.".to_owned(),
             Camera::Off => String::new(),
         }
@@ -165,10 +174,10 @@ pub(crate) fn Stage(
                     aria-label="Live camera picture" data-testid="viewfinder"></video>
                 <Show when=has_pictures>
                     <div class="pictures" class:clip=move || { pictures.with(Vec::len) > 1 } data-testid="pictures">
-                        {move || pictures.get().into_iter().enumerate().map(|(index, picture)| view! {
-                            <img src=picture.url.as_str().to_owned() alt=format!("Picture {} to ask about", index + 1)
-                                data-testid="picture" />
-                        }).collect_view()}
+                        {move || pictures.with(|pictures| film::shown(pictures.len()).into_iter().map(|index| view! {
+                            <img src=pictures[index].url.as_str().to_owned() data-testid="picture"
+                                alt=format!("Picture {} to ask about", index + 1) />
+                        }).collect_view())}
                     </div>
                 </Show>
                 <Show when=is_empty>
@@ -180,7 +189,7 @@ pub(crate) fn Stage(
                             on_click=on_gallery />
                         <Tile icon=Icon::Cards label="Cards" name="Cards to show to the camera" testid="open-cards"
                             on_click=on_cards />
-                        <p class="hint">"or drop and paste pictures and sounds anywhere"</p>
+                        <p class="hint">"or drop and paste pictures, videos and sounds anywhere"</p>
                     </div>
                 </Show>
                 <Show when=move || camera.get() == Camera::Opening>
@@ -189,6 +198,12 @@ pub(crate) fn Stage(
             </div>
             <p class="caption" data-testid="stage-caption">{caption}</p>
             <div class="buttons">
+                <Show when=move || page.draft.frame.with(|frame| frame.is_some_and(|(frame, _)| frame > 0))>
+                    <button type="button" class="secondary" data-testid="stop-reading"
+                        on:click=move |_| page.draft.frame.set(None)>
+                        <IconView icon=Icon::Stop /> "Stop reading"
+                    </button>
+                </Show>
                 <Show when=is_live>
                     <button type="button" class="secondary" data-testid="snapshot" aria-keyshortcuts="S" on:click=move |_| take(1)
                         prop:disabled=move || matches!(camera.get(), Camera::Filming(_))>
@@ -224,7 +239,7 @@ pub(crate) fn Stage(
                 </Show>
             </div>
             <input node_ref=file_input type="file" class="hidden" multiple tabindex="-1" aria-hidden="true"
-                accept="image/png,image/jpeg,image/webp,audio/*" data-testid="file-input" on:change=on_files />
+                accept="image/png,image/jpeg,image/webp,video/*,audio/*" data-testid="file-input" on:change=on_files />
         </div>
     }
 }

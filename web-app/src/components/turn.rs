@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use leptos::{html, prelude::*};
 use msao_protocol::ShadowCheck;
+use msao_runtime::orchestrator::question_with;
 use web_sys::{ScrollBehavior, ScrollIntoViewOptions, ScrollLogicalPosition};
 
 use super::{
@@ -17,6 +18,8 @@ use super::{
     receipt::ReceiptView,
 };
 use crate::{
+    film,
+    heard::HeardHere,
     media::clipboard,
     standing::Standing,
     state::{Asked, Side, Turn, use_page},
@@ -48,11 +51,13 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
     let asked = turn.with_value(|turn| turn.asked.clone());
     let again = asked.clone();
     let shown = asked.clone();
+    let corrected = asked.clone();
     let receipt = move || turn.with_value(|turn| turn.receipt.get()).filter(|_| !is_pending.get());
     view! {
         <article node_ref=article class="turn" data-testid="turn" data-state=state
             aria-busy=move || is_pending.get().to_string()>
             <Question asked=asked />
+            {move || turn.with_value(|turn| turn.heard.get()).map(|heard| view! { <HeardView heard=heard asked=corrected.clone() /> })}
             <div class="reply">
                 <AnswerView side=Side::Cloud answer=turn.with_value(|turn| turn.answer(Side::Cloud))
                     leads=Signal::derive(move || leader.get() == Side::Cloud) turn_id=id />
@@ -94,8 +99,8 @@ fn Question(asked: std::sync::Arc<Asked>) -> impl IntoView {
         <div class="question">
             {(!asked.pictures.is_empty()).then(|| view! {
                 <div class="thumbs" class:clip=asked.pictures.len() != 1>
-                    {asked.pictures.iter().map(|picture| view! {
-                        <img src=picture.url.as_str().to_owned() alt="The picture asked about" />
+                    {film::shown(asked.pictures.len()).into_iter().map(|index| view! {
+                        <img src=asked.pictures[index].url.as_str().to_owned() alt="The picture asked about" />
                     }).collect_view()}
                 </div>
             })}
@@ -106,6 +111,27 @@ fn Question(asked: std::sync::Arc<Asked>) -> impl IntoView {
                 })}
                 {asked.sound.clone().map(|sound| view! { <SoundPlayer sound=sound /> })}
             </div>
+        </div>
+    }
+}
+
+/// What this device heard, to be read and put right.
+#[component]
+fn HeardView(heard: HeardHere, asked: std::sync::Arc<Asked>) -> impl IntoView {
+    let page = use_page();
+    let words = question_with(&asked.question, &heard.text);
+    let edit = move |_| {
+        let typed = Asked { question: words.clone(), sound: None, ..(*asked).clone() };
+        page.draft.restore(&typed);
+        page.focus_prompt();
+    };
+    view! {
+        <div class="heard" data-testid="heard" data-language=heard.speech.language.clone()>
+            <p>"Heard: " <q data-testid="heard-text">{heard.text.clone()}</q></p>
+            <p class="hint">{heard.remark()}</p>
+            <button type="button" class="quiet" data-testid="heard-edit" on:click=edit>
+                <IconView icon=Icon::Pencil /> "Correct what was heard"
+            </button>
         </div>
     }
 }

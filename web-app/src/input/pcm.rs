@@ -70,8 +70,9 @@ pub fn trim_notice(name: &str, length: usize, kept: &Range<usize>) -> Option<Str
     let s = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE_HZ);
     (kept.len() < length).then(|| {
         format!(
-            "{name} lasts {:.1} s and the models hear {WINDOW_S} s: kept its loudest part, from {:.1} s to {:.1} s.",
+            "{name} lasts {:.1} s and the models hear {} s: kept its loudest part, from {:.1} s to {:.1} s.",
             s(length),
+            s(kept.len()),
             s(kept.start),
             s(kept.end)
         )

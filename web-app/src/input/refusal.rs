@@ -2,6 +2,17 @@
 
 use crate::format::{bytes, seconds};
 
+/// What helps against a model that cannot hear.
+fn hearing_remedy(speech_bytes: Option<u64>) -> String {
+    match speech_bytes {
+        Some(size) => format!(
+            "Turn on “Understand speech on this device” ({}) in the settings, or type the question.",
+            bytes(size)
+        ),
+        None => "Type the question, or choose a model that hears in the settings.".to_owned(),
+    }
+}
+
 /// An input the page refuses before any model sees it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +26,12 @@ pub enum Refusal {
         actual: u64,
         /// Bytes allowed.
         limit: u64,
+    },
+    /// A recording that no model here or there can listen to.
+    #[error("The model on this device cannot hear, and nobody else may listen. {}", hearing_remedy(*.speech_bytes))]
+    NobodyHears {
+        /// Bytes of the speech model that is offered, if one is.
+        speech_bytes: Option<u64>,
     },
     /// More pixels than allowed.
     #[error("{name} is {width} × {height} pixels; at most {} million fit. Save it smaller, or show it to the camera.", limit / 1_000_000)]
@@ -44,8 +61,10 @@ pub enum Refusal {
         /// Name of the file.
         name: String,
     },
-    /// Neither a picture nor a sound.
-    #[error("{name} is neither a picture (PNG, JPEG, WebP) nor a sound (WAV, MP3, OGG, FLAC, M4A).")]
+    /// Neither a picture nor a video nor a sound.
+    #[error(
+        "{name} is neither a picture (PNG, JPEG, WebP) nor a video (MP4, WebM) nor a sound (WAV, MP3, OGG, FLAC, M4A)."
+    )]
     UnknownFormat {
         /// Name of the file.
         name: String,
@@ -61,6 +80,14 @@ pub enum Refusal {
         "{name} cannot be read as a sound: it is damaged or of a kind this browser does not play. Try a WAV file."
     )]
     DamagedAudio {
+        /// Name of the file.
+        name: String,
+    },
+    /// A video of which the browser shows nothing.
+    #[error(
+        "{name} has no pictures that this browser can read: it is damaged, or of a codec that is not known here. Try MP4 (H.264) or WebM (VP8, VP9)."
+    )]
+    UnreadableVideo {
         /// Name of the file.
         name: String,
     },

@@ -58,6 +58,14 @@ pub fn kind(bytes: &[u8]) -> FileKind {
     }
 }
 
+/// Whether the container that `bytes` begin may hold a video; it may as well hold sound alone.
+pub fn may_be_video(bytes: &[u8]) -> bool {
+    let is_matroska = bytes.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
+    let brand = bytes.get(8..12).filter(|_| bytes.get(4..8) == Some(b"ftyp"));
+    // Apple's names for files of sound alone.
+    is_matroska || brand.is_some_and(|brand| !matches!(brand, b"M4A " | b"M4B " | b"M4P "))
+}
+
 /// MPEG audio frame sync, layer II or III.
 fn is_mp3_frame(bytes: &[u8]) -> bool {
     matches!(bytes, [0xff, second, ..] if second & 0xe0 == 0xe0 && second & 0x06 != 0)
@@ -173,6 +181,15 @@ fn u32_be(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::input::pcm;
+
+    #[test]
+    fn containers_of_videos_are_told_from_those_of_sound_alone() {
+        assert!(may_be_video(b"\x1a\x45\xdf\xa3 webm"));
+        assert!(may_be_video(b"\0\0\0\x18ftypmp42") && may_be_video(b"\0\0\0\x14ftypqt  "));
+        for other in [&b"\0\0\0\x20ftypM4A "[..], b"\0\0\0\x20ftyp", b"OggS", &png(3, 4), b""] {
+            assert!(!may_be_video(other), "{other:?}");
+        }
+    }
 
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();

@@ -2,6 +2,7 @@
 
 pub(crate) mod camera;
 pub(crate) mod clipboard;
+pub(crate) mod device;
 pub(crate) mod fetch;
 pub(crate) mod file;
 pub(crate) mod picture;
@@ -10,6 +11,7 @@ pub(crate) mod recorder;
 pub(crate) mod save;
 pub(crate) mod sound;
 pub(crate) mod storage;
+pub(crate) mod video;
 
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, BlobPropertyBag, Url};

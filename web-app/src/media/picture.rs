@@ -15,6 +15,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, CanvasRenderingContext2d, HtmlCanvasElement, HtmlVideoElement, ImageBitmap, ImageData};
 
 use super::{ObjectUrl, blob};
+use crate::film::Moment;
 
 /// Longest side of a picture that a model sees in one piece, in pixels.
 const MAX_SIDE: u32 = 256;
@@ -27,13 +28,17 @@ const PNG_BYTES: u32 = 48_000;
 /// JPEG quality at which camera noise hides what is lost.
 const JPEG_QUALITY: f64 = 0.92;
 
-/// How pictures are wanted on the wire.
+/// How pictures are wanted on the wire, and how much of recordings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Longest edge that the server's model gains from; 0 where it sees what the device sees.
     pub(crate) longest_edge_px: u32,
     /// Most bytes of a file.
     pub(crate) most_bytes: u32,
+    /// Whether the device is to look at large pictures too, and leave out tiles of them.
+    pub(crate) with_pixels: bool,
+    /// Samples of a recording that are heard, at 16 kHz.
+    pub(crate) heard_samples: usize,
 }
 
 /// A picture: its square decoded for this device, and a file for the wire.
@@ -45,8 +50,12 @@ pub(crate) struct Picture {
     pub(crate) rgba: Arc<Vec<u8>>,
     /// The picture as a file.
     pub(crate) encoded: Arc<Media>,
+    /// What the file shows, where that is more than the square and the device is to look at it.
+    pub(crate) large: Option<Arc<RgbaPixels>>,
     /// Address of that file for `<img>`.
     pub(crate) url: Arc<ObjectUrl>,
+    /// When it was, if it is a frame of a video.
+    pub(crate) moment: Option<Moment>,
 }
 
 impl Picture {
@@ -55,8 +64,20 @@ impl Picture {
     /// # Errors
     /// What the browser throws; also when the video has no picture yet.
     pub(crate) async fn from_video(video: &HtmlVideoElement, wanted: Wanted) -> Result<Self, JsValue> {
+        Self::of_video(video, Part::square((video.video_width(), video.video_height())), wanted).await
+    }
+
+    /// Takes the frame that a video file shows now, all of it.
+    ///
+    /// # Errors
+    /// As [`Self::from_video`].
+    pub(super) async fn from_film(video: &HtmlVideoElement, wanted: Wanted) -> Result<Self, JsValue> {
+        Self::of_video(video, Part::whole((video.video_width(), video.video_height())), wanted).await
+    }
+
+    async fn of_video(video: &HtmlVideoElement, sendable: Part, wanted: Wanted) -> Result<Self, JsValue> {
         let all = (video.video_width(), video.video_height());
-        Self::from_source(all, Part::square(all), wanted, |context, part, (width, height)| {
+        Self::from_source(all, sendable, wanted, |context, part, (width, height)| {
             let Part { x, y, .. } = part;
             context.draw_image_with_html_video_element_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
                 video,
@@ -115,18 +136,24 @@ impl Picture {
         let side = (square.width as u32).min(MAX_SIDE);
         let (shown, context) = drawn(square, (side, side), &draw)?;
         let rgba = context.get_image_data(0.0, 0.0, f64::from(side), f64::from(side))?.data();
-        let mut encoded = None;
+        let (mut encoded, mut pixels) = (None, None);
         if wanted.longest_edge_px > MAX_SIDE {
-            let (large, _) = drawn(sendable, sendable.within(wanted.longest_edge_px.min(MOST_SIDE)), &draw)?;
+            let size = sendable.within(wanted.longest_edge_px.min(MOST_SIDE));
+            let (large, context) = drawn(sendable, size, &draw)?;
             encoded =
                 Some(encode(&large).await?).filter(|file| file.bytes.len() <= wanted.most_bytes as usize);
+            if wanted.with_pixels && encoded.is_some() {
+                let data = context.get_image_data(0.0, 0.0, f64::from(size.0), f64::from(size.1))?.data();
+                pixels = Some(Arc::new(RgbaPixels { width: size.0, height: size.1, pixels: data.to_vec() }));
+            }
         }
         let encoded = match encoded {
             Some(encoded) => encoded,
             None => encode(&shown).await?,
         };
         let url = ObjectUrl::new(&encoded.bytes, mime(encoded.kind))?;
-        Ok(Self { side, rgba: Arc::new(rgba.to_vec()), encoded: Arc::new(encoded), url: Arc::new(url) })
+        let (rgba, encoded, url) = (Arc::new(rgba.to_vec()), Arc::new(encoded), Arc::new(url));
+        Ok(Self { side, rgba, encoded, large: pixels, url, moment: None })
     }
 }
 

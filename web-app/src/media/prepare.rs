@@ -1,6 +1,6 @@
 //! What the plan sends, as the wire carries it.
 
-use msao_protocol::{AudioInput, ImageInput, KeptAudio, KeptImage, Media, MediaKind, ModalityAction};
+use msao_protocol::{AudioInput, ImageInput, KeptAudio, Media, MediaKind, ModalityAction};
 use msao_runtime::{orchestrator::PreparedMedia, scored::Scored, wav_encode};
 use wasm_bindgen::JsValue;
 
@@ -23,14 +23,21 @@ pub(crate) async fn media(
         ModalityAction::Whole => {
             let whole = |picture: &super::picture::Picture| ImageInput::Whole((*picture.encoded).clone());
             prepared.images = asked.pictures.iter().map(whole).collect();
+            prepared.clip = asked.clip();
         }
         ModalityAction::Pruned => {
             scored.images.sort_by_key(|image| image.frame);
+            let frames = scored.images.iter().map(|image| image.frame as usize);
+            prepared.clip = asked.clip().map(|clip| clip.only(frames));
             for image in scored.images {
                 // In the whole picture's own codec, so that some of it never takes more than all of it by the choice of one.
                 let frame = asked.pictures.get(image.frame as usize).ok_or("no such frame")?;
-                let tiles = encode_pixels(&image.tiles, frame.encoded.kind).await?;
-                prepared.images.push(ImageInput::Kept(KeptImage { mask: image.mask, tiles }));
+                let mut files = Vec::with_capacity(2);
+                for picture in image.pictures() {
+                    files.push(encode_pixels(picture, frame.encoded.kind).await?);
+                }
+                let input = image.into_input(&mut files.into_iter()).ok_or("a picture is missing")?;
+                prepared.images.push(input);
             }
         }
     }

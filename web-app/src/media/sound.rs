@@ -28,7 +28,7 @@ pub(crate) struct Sound {
 }
 
 impl Sound {
-    /// Takes samples at 16 kHz; a long recording is cut to its loudest window, which the second value says.
+    /// Takes samples at 16 kHz; one longer than the `heard_samples` that are listened to is cut to its loudest window, which the second value says.
     ///
     /// # Errors
     /// [`Refusal::AudioTooLong`] past `limit_s`, [`Refusal::AudioSilent`].
@@ -36,12 +36,13 @@ impl Sound {
         name: &str,
         samples: &[f32],
         limit_s: f64,
+        heard_samples: usize,
     ) -> Result<(Self, Option<String>), Refusal> {
         let actual_s = samples.len() as f64 / f64::from(pcm::SAMPLE_RATE_HZ);
         if actual_s > limit_s {
             return Err(Refusal::AudioTooLong { name: name.to_owned(), actual_s, limit_s });
         }
-        let kept = pcm::loudest_window(samples, pcm::WINDOW_SAMPLES);
+        let kept = pcm::loudest_window(samples, heard_samples);
         let notice = pcm::trim_notice(name, samples.len(), &kept);
         let samples = &samples[kept];
         if pcm::is_silent(samples) {

@@ -59,6 +59,7 @@ pub(crate) fn receipt() -> TurnReceipt {
             cloud_flops: 0,
         },
         whole_tokens: [72, 0],
+        heard: None,
         edge: Some(Receipt {
             spans: vec![Span { kind: SpanKind::Encode, ms: 12.0 }, Span { kind: SpanKind::Score, ms: 0.1 }],
             ..Receipt::default()

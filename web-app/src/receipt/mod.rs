@@ -16,6 +16,8 @@ pub mod words;
 
 use msao_protocol::{PlanReceipt, Receipt, TokenFate};
 
+use crate::heard::HeardHere;
+
 /// What is known about a question that was asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TurnReceipt {
@@ -23,6 +25,8 @@ pub struct TurnReceipt {
     pub plan: PlanReceipt,
     /// Prompt tokens that all of vision and all of audio would be for the cloud.
     pub whole_tokens: [u32; 2],
+    /// What the device heard in the recording, where its model cannot hear by itself.
+    pub heard: Option<HeardHere>,
     /// The device's own.
     pub edge: Option<Receipt>,
     /// The server's own.

@@ -2,11 +2,11 @@
 
 use msao_protocol::{
     Modality, ModalityAction, ModalityPlanReceipt, PlanChange, PlanReason, Receipt, ShadowCheck, SpanKind,
-    TokenFate, TokenSource,
+    SpeechReceipt, TokenFate, TokenSource,
 };
 
 use super::TurnReceipt;
-use crate::{format, mode, policy};
+use crate::{format, heard::HeardHere, mode, policy};
 
 /// A line of a list: what, and how much.
 pub type Line = (&'static str, String);
@@ -77,6 +77,10 @@ impl TurnReceipt {
             ("Mode", mode::label(plan.mode)),
             ("Who wrote", format!("{}; {}", policy::strategy_words(plan.strategy), self.reason_words())),
         ];
+        lines.extend(self.heard.as_ref().map(HeardHere::line));
+        if let Some(speech) = self.cloud.as_ref().and_then(|receipt| receipt.speech.as_ref()) {
+            lines.push(("Heard there", heard_there(speech)));
+        }
         if let Some(confidence) = plan.edge_confidence {
             let sure = format::probability(confidence);
             lines.push(("Confidence", format!("{sure} that the device's answer is the cloud's too")));
@@ -255,6 +259,12 @@ pub fn span_word(kind: SpanKind) -> &'static str {
         SpanKind::Prune => "cut out",
         SpanKind::Transcribe => "write down",
     }
+}
+
+fn heard_there(speech: &SpeechReceipt) -> String {
+    let SpeechReceipt { model, language, seconds, tokens, bytes, confidence } = speech;
+    let (sure, sound) = (format::probability(*confidence), format::bytes(*bytes));
+    format!("{seconds:.1} s by {model}, {language}, {tokens} tokens, {sure} sure; {sound} of sound were sent")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use msao_planner::{Conditions, Route};
 use msao_protocol::{Policy, RequestId};
 use msao_runtime::{
     messages::{EdgeAsk, PcmSamples, RgbaPixels},
+    orchestrator::question_with,
     scored::{Scored, TargetGrid},
 };
 
@@ -80,6 +81,7 @@ impl PageState {
         let spoken = self.draft.sound.with_untracked(Option::is_some);
         let limit = self.limits.with_untracked(|limits| limits.question_chars);
         self.draft.question.with_untracked(|question| check_question(question, spoken, limit))?;
+        self.check_somebody_hears(self.policy_in_force())?;
         self.route().map(|_| ())
     }
 
@@ -122,37 +124,48 @@ impl PageState {
         };
         let request_id = self.next_request_id();
         let policy = self.policy_in_force();
-        let goes_on = turn.asked.goes_on.is_some();
         let target = self.cloud.with_untracked(|status| match status {
             CloudStatus::Connected(model) if route.uses_cloud() => Some(model.clone()),
             _ => None,
         });
-        let grid = target.as_ref().filter(|_| policy.uses_mas()).map(TargetGrid::from);
-        // Only where the cloud may verify or draft with it, the device stays with the question after its answer.
-        let awaits_target = target.is_some() && (policy.is_adaptive() || policy == Policy::Distributed);
-        let terms = (policy, self.mode());
         let locks = self.draft.locks();
-        let running = Running::new(request_id, &turn.asked, locks, terms, target);
+        let running = Running::new(request_id, &turn.asked, locks, (policy, self.mode()), target);
         self.give_up(turn.request_id.get_untracked());
         turn.begin(request_id, running, locks, now_ms());
         for side in [Side::Edge, Side::Cloud] {
             self.announcement(side).set(String::new());
         }
+        if !self.listens_first(turn, route, policy) {
+            self.begin(turn, route, policy);
+        }
+    }
+
+    /// Has the question answered, once all that it is asked in is there.
+    pub(super) fn begin(self, turn: &Turn, route: Route, policy: Policy) {
+        let request_id = turn.request_id.get_untracked();
+        let goes_on = turn.asked.goes_on.is_some();
+        let target = turn.update(|running| running.target.clone()).flatten();
+        let grid = target
+            .as_ref()
+            .filter(|_| policy.uses_mas())
+            .map(|model| TargetGrid::of_asked(model, turn.asked.clip().is_some(), self.prunes_tiles()));
+        // Tiles are chosen of pictures as they are sent; what was taken before that was wished is sent whole.
+        let grid = grid.map(|grid| if turn.asked.has_large_pictures() { grid } else { grid.without_tiles() });
+        // Only where the cloud may verify or draft with it, the device stays with the question after its answer.
+        let awaits_target = target.is_some() && (policy.is_adaptive() || policy == Policy::Distributed);
         // The device's engine reads single questions: with a context to read it would draft an answer to another one.
         let sits_out = goes_on && route.uses_edge() && route.uses_cloud();
         turn.update(|running| running.device_sits_out = sits_out);
         let is_ready = route.uses_edge() && !sits_out;
-        let is_scored = is_ready && self.has_probe() && self.looks_first(turn);
+        let can_look = self.has_probe() || grid.is_some_and(|grid| grid.has_tiles());
+        let is_scored = is_ready && can_look && self.looks_first(turn);
         if !is_scored {
             self.plan(turn, Scored::default(), is_ready);
         }
         let writes = turn.update(|running| running.request.strategy().is_some_and(|one| one.uses_edge()));
         if is_ready && (policy.is_adaptive() || writes == Some(true)) {
-            let posted = self.clients.with_value(|clients| {
-                clients.edge.as_ref().map(|edge| {
-                    edge.ask(EdgeAsk { awaits_target, ..edge_ask(request_id, &turn.asked, grid) })
-                })
-            });
+            let ask = EdgeAsk { awaits_target, ..edge_ask(request_id, turn, grid) };
+            let posted = self.clients.with_value(|clients| clients.edge.as_ref().map(|edge| edge.ask(ask)));
             if let Some(Err(error)) = posted {
                 self.fail(request_id, Side::Edge, &error.to_string());
             }
@@ -193,19 +206,27 @@ impl PageState {
     }
 }
 
-fn edge_ask(request_id: RequestId, asked: &Asked, target: Option<TargetGrid>) -> EdgeAsk {
-    let image = |picture: &Picture| RgbaPixels {
-        width: picture.side,
-        height: picture.side,
-        pixels: picture.rgba.to_vec(),
+fn edge_ask(request_id: RequestId, turn: &Turn, target: Option<TargetGrid>) -> EdgeAsk {
+    let asked = &turn.asked;
+    // What was heard stands for the sound even where that is sent as well: this device's model cannot hear it.
+    let said = turn.heard.with_untracked(|heard| {
+        heard
+            .as_ref()
+            .map(|heard| question_with(&asked.question, &heard.text))
+            .filter(|said| !said.is_empty())
+    });
+    let sound = asked.sound.as_ref().filter(|_| said.is_none());
+    let by_tiles = target.is_some_and(|target| target.has_tiles());
+    let image = |picture: &Picture| match picture.large.as_ref().filter(|_| by_tiles) {
+        Some(large) => (**large).clone(),
+        None => RgbaPixels { width: picture.side, height: picture.side, pixels: picture.rgba.to_vec() },
     };
     EdgeAsk {
         request_id,
-        question: asked.words(),
+        question: said.unwrap_or_else(|| asked.words()),
         images: asked.pictures.iter().map(image).collect(),
-        audio: asked
-            .sound
-            .as_ref()
+        clip: asked.clip(),
+        audio: sound
             .map(|sound| PcmSamples { sample_rate_hz: pcm::SAMPLE_RATE_HZ, samples: sound.samples.to_vec() }),
         max_new_tokens: MAX_NEW_TOKENS,
         target,

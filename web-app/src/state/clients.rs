@@ -2,26 +2,30 @@
 
 use leptos::prelude::*;
 use msao_planner::EngineKind;
+use msao_protocol::ClipSampling;
 use msao_runtime::{
     cloud_client::{self, CloudClient},
+    ears_client::EarsClient,
     edge_client::{EdgeClient, EdgeOptions},
     messages::{EnginePreference, LoadStage, Progress},
 };
 
 use super::PageState;
 use crate::{
+    film,
     media::picture::Wanted,
     status::{CloudStatus, EdgeStatus},
 };
 
 /// Where the engine's package lies, relative to the page.
-const ENGINE_URL: &str = "engine/";
+pub(super) const ENGINE_URL: &str = "engine/";
 
 /// The clients that are there.
 #[derive(Default)]
 pub(super) struct Clients {
     pub(super) edge: Option<EdgeClient>,
     pub(super) cloud: Option<CloudClient>,
+    pub(super) ears: Option<EarsClient>,
 }
 
 impl PageState {
@@ -39,8 +43,13 @@ impl PageState {
             total_bytes: 0,
             seconds_left: None,
         }));
-        let options =
-            EdgeOptions { engine_url: ENGINE_URL.to_owned(), weights_url: self.weights_url(), engine };
+        self.learn_limits(engine == EnginePreference::Webgpu);
+        let options = EdgeOptions {
+            engine_url: ENGINE_URL.to_owned(),
+            weights_url: self.weights_url(),
+            engine,
+            format: self.format(),
+        };
         match EdgeClient::spawn(options, move |event| self.on_edge(event)) {
             Ok(client) => self.clients.update_value(|clients| clients.edge = Some(client)),
             Err(error) => self.edge.set(EdgeStatus::Failed(error.to_string())),
@@ -53,7 +62,27 @@ impl PageState {
             CloudStatus::Connected(model) => model.pictures.longest_edge_px,
             _ => 0,
         });
-        Wanted { longest_edge_px, most_bytes: self.limits.with_untracked(|limits| limits.image_bytes) }
+        let most_bytes = self.limits.with_untracked(|limits| limits.image_bytes);
+        Wanted {
+            longest_edge_px,
+            most_bytes,
+            with_pixels: self.prunes_tiles(),
+            heard_samples: self.heard_samples(),
+        }
+    }
+
+    /// Whether the device leaves out tiles of pictures.
+    pub(crate) fn prunes_tiles(self) -> bool {
+        self.options.with_untracked(|options| options.prune_tiles)
+    }
+
+    /// How a video is looked at.
+    pub(crate) fn film_sampling(self) -> ClipSampling {
+        let limits = self.limits.get_untracked();
+        self.cloud.with_untracked(|status| match status {
+            CloudStatus::Connected(model) => film::sampling(Some(model), &limits),
+            _ => film::sampling(None, &limits),
+        })
     }
 
     /// Gives the engine up: its download, if that is still going on, and its memory.

@@ -5,16 +5,14 @@ use web_sys::File;
 
 use super::{Asked, Locks, PageState};
 use crate::{
+    film::CLIP_FRAMES,
     input::refusal::Refusal,
     media::{
-        file::{self, Loaded},
+        file::{self, Loaded, Reading},
         picture::Picture,
         sound::Sound,
     },
 };
-
-/// Frames of a clip, as the models were trained.
-pub(crate) const CLIP_FRAMES: usize = 4;
 
 /// A question before it is asked.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) sound: RwSignal<Option<Sound>>,
     /// Files are being read.
     pub(crate) reading: RwSignal<bool>,
+    /// Of a video that is read: which frame is taken, of how many. Emptied, it makes the reading stop.
+    pub(crate) frame: RwSignal<Option<(usize, usize)>>,
     /// Pictures stay on this device, as long as the page is open.
     pub(crate) vision_locked: RwSignal<bool>,
     /// Recordings stay on this device, as long as the page is open.
@@ -44,6 +44,7 @@ impl Draft {
             pictures: RwSignal::new(Vec::new()),
             sound: RwSignal::new(None),
             reading: RwSignal::new(false),
+            frame: RwSignal::new(None),
             vision_locked: RwSignal::new(false),
             audio_locked: RwSignal::new(false),
             text_locked: RwSignal::new(false),
@@ -86,7 +87,7 @@ impl Draft {
         self.sound.set(asked.sound.clone());
     }
 
-    /// Reads files that were chosen, dropped or pasted: pictures replace pictures, a sound replaces the sound.
+    /// Reads files that were chosen, dropped or pasted: pictures and videos replace pictures, a sound replaces the sound.
     /// Whatever cannot be used is said, and what was there before stays.
     pub(crate) async fn add_files(self, files: Vec<File>, page: PageState) {
         if files.is_empty() {
@@ -94,10 +95,19 @@ impl Draft {
         }
         self.reading.set(true);
         let (limits, wanted, notices) = (page.limits.get_untracked(), page.wanted_pictures(), page.notices);
-        let mut pictures = Vec::new();
+        let (mut pictures, mut film) = (Vec::new(), None);
         for file in &files {
-            match file::load(file, &limits, wanted).await {
+            let reading = Reading { limits: &limits, wanted, sampling: page.film_sampling() };
+            self.frame.set(Some((0, 0)));
+            let progress = |frame, of| {
+                let goes_on = self.frame.get_untracked().is_some();
+                self.frame.set(goes_on.then_some((frame, of)));
+                goes_on
+            };
+            match file::load(file, reading, progress).await {
                 Ok(Loaded::Picture(picture)) => pictures.push(picture),
+                Ok(Loaded::Film(frames)) => film = Some(frames),
+                Ok(Loaded::Stopped) => notices.info("The video was not read to its end and left out."),
                 Ok(Loaded::Sound(sound, notice)) => {
                     self.sound.set(Some(sound));
                     if let Some(notice) = notice {
@@ -107,7 +117,10 @@ impl Draft {
                 Err(refusal) => notices.error(refusal.to_string()),
             }
         }
-        if pictures.len() > CLIP_FRAMES {
+        self.frame.set(None);
+        if let Some(film) = film {
+            self.pictures.set(film);
+        } else if pictures.len() > CLIP_FRAMES {
             notices.error(Refusal::TooManyImages { actual: pictures.len(), limit: CLIP_FRAMES }.to_string());
         } else if !pictures.is_empty() {
             self.pictures.set(pictures);

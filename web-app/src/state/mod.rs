@@ -7,6 +7,7 @@ mod asking;
 mod clients;
 mod conversation;
 mod draft;
+mod ears;
 mod events;
 mod happened;
 mod measured;
@@ -24,7 +25,7 @@ mod turn;
 mod visits;
 
 use leptos::prelude::*;
-use msao_planner::confidence::JudgedPair;
+use msao_planner::{confidence::JudgedPair, fitting::DeviceLimits};
 use msao_protocol::{Limits, Policy, RequestId};
 use msao_runtime::{
     frame_log::FrameLog,
@@ -33,7 +34,7 @@ use msao_runtime::{
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlVideoElement};
 
-pub(crate) use draft::{CLIP_FRAMES, Draft};
+pub(crate) use draft::Draft;
 pub(crate) use happened::Happened;
 pub(crate) use notices::Notices;
 use running::Locks;
@@ -47,9 +48,10 @@ use crate::{
     options::PageOptions,
     risk::JudgedAnswers,
     samples::Sample,
-    status::{CloudStatus, EdgeStatus},
+    status::{CloudStatus, EarsStatus, EdgeStatus},
 };
 use clients::Clients;
+use ears::Listening;
 
 /// Id of the prompt box.
 pub(crate) const PROMPT_ID: &str = "question";
@@ -73,6 +75,10 @@ pub(crate) struct PageState {
     pub(crate) edge: RwSignal<EdgeStatus>,
     /// The session with the cloud.
     pub(crate) cloud: RwSignal<CloudStatus>,
+    /// The speech model on this device.
+    pub(crate) ears: RwSignal<EarsStatus>,
+    /// The question whose recording is being written down.
+    listening: StoredValue<Option<Listening>>,
     /// The user works offline: there is no session with the cloud, and none is tried. Changed by `work_offline` alone.
     pub(crate) offline: RwSignal<bool>,
     /// Counts sessions, so that what one that was given up still tells is not heard.
@@ -118,6 +124,8 @@ pub(crate) struct PageState {
     pub(crate) options: RwSignal<PageOptions>,
     /// The models that the server offers for this device; none before it has told, and where it does not.
     pub(crate) offered: RwSignal<OfferedModels>,
+    /// What a model may take here.
+    pub(crate) device_limits: RwSignal<DeviceLimits>,
     clients: StoredValue<Clients, LocalStorage>,
 }
 
@@ -133,6 +141,8 @@ impl PageState {
             install: InstallOffer::new(),
             edge: RwSignal::new(EdgeStatus::Off),
             cloud: RwSignal::new(CloudStatus::Connecting),
+            ears: RwSignal::new(EarsStatus::default()),
+            listening: StoredValue::new(None),
             offline: RwSignal::new(false),
             cloud_session: StoredValue::new(0),
             limits: RwSignal::new(Limits::default()),
@@ -158,6 +168,7 @@ impl PageState {
             knowledge: StoredValue::new(Knowledge::new(random_seed())),
             options: RwSignal::new(options),
             offered: RwSignal::new(OfferedModels::default()),
+            device_limits: RwSignal::new(DeviceLimits::of_tab(None, None)),
             clients: StoredValue::new_local(Clients::default()),
         };
         for complaint in complaints {

@@ -1,10 +1,13 @@
-//! Which model this device loads: the server's list, the choice, and what is taken without one.
+//! Which model this device loads, and in which format: the server's list, the choice, what is taken without one, and what is offered
+//! where it does not fit.
 
 use leptos::{prelude::*, task::spawn_local};
+use msao_planner::fitting::Format;
 
 use super::PageState;
 use crate::{
-    media::{fetch, storage},
+    fit::{self, Instead, Misfit},
+    media::{device, fetch, storage},
     offered::{LIST_URL, MAX_LIST_BYTES, OfferedModels, SHIPPED},
 };
 
@@ -25,6 +28,7 @@ impl PageState {
                 storage::write(DEFAULT_KEY, &folder);
             }
             self.offered.set(offered);
+            self.hear_as_chosen();
             if self.weights_url() != before && self.clients.with_value(|clients| clients.edge.is_some()) {
                 self.stop_edge();
                 self.load_edge();
@@ -39,6 +43,50 @@ impl PageState {
         let remembered =
             || storage::read(DEFAULT_KEY).and_then(|folder| crate::settings::weights(&folder).ok().flatten());
         chosen.or_else(offered).or_else(remembered).unwrap_or_else(|| format!("weights/{SHIPPED}/"))
+    }
+
+    /// How the weights of the device's model are kept: as chosen, where that is smaller than they are stored.
+    pub(super) fn format(self) -> Option<Format> {
+        let chosen = self.options.with_untracked(|options| options.format)?;
+        let folder = self.weights_url();
+        let is_smaller = self.offered.with_untracked(|offered| {
+            let known = offered.at(&folder).filter(|model| !model.memory.is_empty());
+            known.is_none_or(|model| model.memory.iter().any(|needs| needs.format == chosen))
+        });
+        is_smaller.then_some(chosen)
+    }
+
+    /// Keeps weights in this format from now on; `None` is as they are stored.
+    pub(crate) fn choose_format(self, format: Option<Format>) {
+        self.keep_format(format);
+        self.stop_edge();
+        self.load_edge();
+    }
+
+    fn keep_format(self, format: Option<Format>) {
+        self.keep_setting("format", format.map_or("", Format::name));
+        self.choose_option(|options| options.format = format);
+    }
+
+    /// Learns what a model may take here.
+    pub(super) fn learn_limits(self, is_for_gpu: bool) {
+        self.device_limits.set(device::limits());
+        if is_for_gpu {
+            spawn_local(async move { self.device_limits.set(device::gpu_limits().await) });
+        }
+    }
+
+    /// What is wrong with the chosen model and format, if they do not fit, and what would.
+    pub(crate) fn misfit(self) -> Option<Misfit> {
+        self.options.track();
+        let (folder, format, limits) = (self.weights_url(), self.format(), self.device_limits.get());
+        self.offered.with(|offered| fit::misfit(offered.at(&folder)?, format, &limits, &offered.models))
+    }
+
+    /// Takes what was offered.
+    pub(crate) fn choose_instead(self, instead: &Instead) {
+        self.keep_format(instead.format);
+        self.choose_model(&instead.folder);
     }
 
     /// Loads the checkpoint of a folder from now on; an empty one is the server's default.

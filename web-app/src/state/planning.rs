@@ -111,6 +111,7 @@ impl PageState {
         let delay_ms = delay_ms.filter(|_| !media.images.is_empty());
         let delayed = PreparedMedia {
             images: if delay_ms.is_some() { std::mem::take(&mut media.images) } else { Vec::new() },
+            clip: media.clip.take_if(|_| delay_ms.is_some()),
             audio: None,
         };
         let late: &[Modality] = if delay_ms.is_some() { &[Modality::Vision] } else { &[] };

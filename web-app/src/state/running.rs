@@ -8,6 +8,7 @@ use msao_runtime::{
 
 use super::Asked;
 use crate::{
+    heard::HeardHere,
     receipt::{Timing, TurnReceipt},
     standing::Standing,
 };
@@ -66,6 +67,8 @@ pub(super) struct Running {
     pub(super) patch_probabilities: Vec<Vec<f32>>,
     /// The device's model is there and does not take part.
     pub(super) device_sits_out: bool,
+    /// What the device heard in the recording.
+    heard: Option<HeardHere>,
     /// The device's receipt.
     pub(super) edge: Option<Receipt>,
     /// The server's receipt.
@@ -121,9 +124,19 @@ impl Running {
             whole_tokens,
             patch_probabilities: Vec::new(),
             device_sits_out: false,
+            heard: None,
             edge: None,
             cloud: None,
         }
+    }
+
+    /// The device has written the recording down: `question` has its words beside what was typed.
+    pub(super) fn hear(&mut self, question: String, heard: &HeardHere) {
+        if heard.replaces_sound() {
+            self.request = self.request.clone().with_transcript(question);
+            self.locked.retain(|modality| *modality != Modality::Audio);
+        }
+        self.heard = Some(heard.clone());
     }
 
     /// How long the answer that ends at `now_ms` took; `None` where some of it was waited by design.
@@ -142,6 +155,7 @@ impl Running {
         Some(TurnReceipt {
             plan: self.request.receipt()?,
             whole_tokens: self.whole_tokens,
+            heard: self.heard.clone(),
             edge: self.edge.clone(),
             cloud: self.cloud.clone(),
             patch_probabilities: self.patch_probabilities.clone(),

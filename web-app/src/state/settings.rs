@@ -33,11 +33,14 @@ pub(super) fn options() -> (PageOptions, Vec<String>) {
         epsilon: value("epsilon"),
         delay_image_ms: value("delay_image_ms"),
         weights: value("weights"),
+        format: value("format"),
         draft_tokens: value("draft_tokens"),
         frugal: value("frugal"),
+        prune_tiles: value("prune_tiles"),
         context: value("context"),
         uplink_kbit_s: value("uplink_kbit_s"),
         rtt_ms: value("rtt_ms"),
+        speech: value("speech"),
     })
 }
 
@@ -89,10 +92,11 @@ impl PageState {
         self.choose_mode(now.risk_controlled);
         self.draft.goes_on.set(None);
         self.choose_option(|options| options.clone_from(&now));
-        if (before.engine, &before.weights) != (now.engine, &now.weights) {
+        if (before.engine, &before.weights, before.format) != (now.engine, &now.weights, now.format) {
             self.stop_edge();
             self.load_edge();
         }
+        self.hear_as_chosen();
         if (before.server, before.rtt_ms, before.uplink_kbit_s) != (now.server, now.rtt_ms, now.uplink_kbit_s)
         {
             self.reconnect();

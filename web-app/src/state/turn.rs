@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use msao_protocol::{Modality, RequestId};
+use msao_protocol::{Clip, Modality, RequestId};
 
 use super::running::{Locks, Running};
 use crate::{
     answer::{Answer, Phase, cloud_leads},
+    film,
+    heard::HeardHere,
     held::HandedOver,
     media::{picture::Picture, sound::Sound},
     receipt::TurnReceipt,
@@ -42,9 +44,19 @@ pub(crate) struct GoesOn {
 }
 
 impl Asked {
+    /// That the pictures are frames of one video.
+    pub(crate) fn clip(&self) -> Option<Clip> {
+        film::clip(self.pictures.iter().map(|picture| picture.moment))
+    }
+
     /// The words for the models.
     pub(crate) fn words(&self) -> String {
         if self.question.is_empty() { LISTEN.to_owned() } else { self.question.clone() }
+    }
+
+    /// Whether all of its pictures are here as they are sent.
+    pub(crate) fn has_large_pictures(&self) -> bool {
+        self.pictures.iter().all(|picture| picture.large.is_some())
     }
 }
 
@@ -74,6 +86,8 @@ pub(crate) struct Turn {
     pub(crate) standing: RwSignal<Option<Standing>>,
     /// Name of the session in which the cloud answered, and still has what it read.
     pub(super) answered_in: StoredValue<Option<String>>,
+    /// What the device heard in the recording.
+    pub(crate) heard: RwSignal<Option<HeardHere>>,
     /// What has been said of the leading answer.
     pub(super) spoken: StoredValue<Spoken>,
     /// Bytes of words that were handed over to the network.
@@ -95,6 +109,7 @@ impl Turn {
             receipt: RwSignal::new(None),
             standing: RwSignal::new(None),
             answered_in: StoredValue::new(None),
+            heard: RwSignal::new(None),
             spoken: StoredValue::new(Spoken::default()),
             text_sent: RwSignal::new(0),
             locks: StoredValue::new(Locks::default()),
@@ -120,6 +135,7 @@ impl Turn {
         self.spoken.set_value(Spoken::default());
         self.running.set_value(Some(running));
         self.receipt.set(None);
+        self.heard.set(None);
         self.standing.set(None);
         self.edge.set(Answer::asked(now_ms));
         self.cloud.set(Answer::asked(now_ms));

@@ -39,7 +39,17 @@ fn running(name: &str, co_located_draft: bool) -> ModelInfo {
     let image = ImageGrid::default();
     let (vocabulary, pictures) = (Vocabulary::default(), PictureSize::default());
     let (name, device) = (name.into(), "cpu".into());
-    ModelInfo { name, parameters: 1, device, image, audio: None, co_located_draft, vocabulary, pictures }
+    ModelInfo {
+        name,
+        parameters: 1,
+        device,
+        image,
+        audio: None,
+        co_located_draft,
+        vocabulary,
+        pictures,
+        clips: None,
+    }
 }
 
 fn able(models: &Models, running: &ModelInfo) -> String {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use msao_models::text::PromptTokens;
-use msao_protocol::{Ask, AudioInput, ImageInput, KeepMask};
+use msao_protocol::{Ask, AudioInput, Clip, ImageInput, KeepMask, TiledImage};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 of one medium: its kind, its mask and its bytes.
@@ -58,16 +58,32 @@ impl Content {
 
 /// The digests of a question's media in the order in which the prompt has them: turn by turn, pictures first.
 pub(super) fn digests(ask: &Ask) -> Vec<Digest> {
-    let turns = ask.history.iter().map(|turn| (&turn.images, &turn.audio)).chain([(&ask.images, &ask.audio)]);
-    turns.flat_map(|(images, audio)| images.iter().map(of_image).chain(audio.iter().map(of_audio))).collect()
+    let earlier = ask.history.iter().map(|turn| (&turn.images, &turn.clip, &turn.audio));
+    let turns = earlier.chain([(&ask.images, &ask.clip, &ask.audio)]);
+    let of_turn = |(images, clip, audio): (&Vec<ImageInput>, &Option<Clip>, &Option<AudioInput>)| {
+        // Frames of a video are not split as pictures are.
+        let kind = if clip.is_some() { b'f' } else { b'v' };
+        let pictures = images.iter().map(move |image| of_image(kind, image));
+        pictures.chain(audio.iter().map(of_audio)).collect::<Vec<_>>()
+    };
+    turns.flat_map(of_turn).collect()
 }
 
-fn of_image(image: &ImageInput) -> Digest {
+fn of_image(kind: u8, image: &ImageInput) -> Digest {
     let mask = match image {
         ImageInput::Whole(_) => None,
         ImageInput::Kept(kept) => Some(&kept.mask),
+        ImageInput::Tiles(tiled) => return of_tiles(tiled),
     };
-    digest(b'v', mask, &image.media().bytes)
+    digest(kind, mask, &image.media().bytes)
+}
+
+/// Two files, each by a digest of its own, so that no byte of the one can pass for one of the other.
+fn of_tiles(tiled: &TiledImage) -> Digest {
+    let mut files = digest(b't', Some(&tiled.mask), &tiled.picture.bytes).to_vec();
+    files.extend(digest(b't', None, &tiled.whole.bytes));
+    files.extend([tiled.rows, tiled.columns]);
+    digest(b't', None, &files)
 }
 
 fn of_audio(audio: &AudioInput) -> Digest {
@@ -120,10 +136,20 @@ mod tests {
     fn masks_and_kinds_are_content_too() {
         let media = || Media { kind: MediaKind::Png, bytes: vec![1, 2, 3] };
         let kept = |mask: &[bool]| {
-            of_image(&ImageInput::Kept(KeptImage { mask: KeepMask::new(mask), tiles: media() }))
+            of_image(b'v', &ImageInput::Kept(KeptImage { mask: KeepMask::new(mask), tiles: media() }))
+        };
+        let tiles = |rows: u8, mask: &[bool], whole: u8| {
+            let whole = Media { kind: MediaKind::Png, bytes: vec![whole] };
+            let (mask, columns) = (KeepMask::new(mask), 2 / rows);
+            of_image(b'v', &ImageInput::Tiles(TiledImage { rows, columns, mask, picture: media(), whole }))
         };
         let all = [
-            of_image(&ImageInput::Whole(media())),
+            tiles(1, &[true, false], 1),
+            tiles(1, &[true, false], 2),
+            tiles(1, &[true, true], 1),
+            tiles(2, &[true, false], 1),
+            of_image(b'v', &ImageInput::Whole(media())),
+            of_image(b'f', &ImageInput::Whole(media())),
             of_audio(&AudioInput::Whole(media())),
             kept(&[true, false]),
             kept(&[false, true]),
@@ -132,7 +158,7 @@ mod tests {
         for (index, digest) in all.iter().enumerate() {
             assert!(!all[..index].contains(digest), "{index}");
         }
-        assert_eq!(kept(&[true, false]), all[2]);
+        assert_eq!(kept(&[true, false]), all[7]);
     }
 
     /// Up to the common beginning both hold the same, and right behind it they do not.

@@ -98,6 +98,7 @@ impl MediaStage {
         let mut history = ask.history.clone();
         history.push(Turn {
             images: ask.images.clone(),
+            clip: ask.clip.clone(),
             audio: ask.audio.clone(),
             question: ask.question.clone(),
             answer,

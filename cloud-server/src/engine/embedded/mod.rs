@@ -39,7 +39,9 @@ use std::time::Duration;
 use msao_models::device::{self, DeviceKind};
 use msao_models::text::{PromptTemplate, TextTokenizer};
 use msao_models::{Assistant, CheckpointFiles, DEFAULT_MAX_NEW_TOKENS, ModelError};
-use msao_protocol::{AudioGrid, ImageGrid, Limits, ModelInfo, PictureSize, TokenId, Vocabulary};
+use msao_protocol::{
+    AudioGrid, ClipSampling, ImageGrid, Limits, ModelInfo, PictureSize, TokenId, Vocabulary,
+};
 
 use self::fair_share::FairShare;
 use self::media::MediaStage;
@@ -242,7 +244,15 @@ fn describe(target: &Assistant, co_located_draft: bool, config: &EmbeddedConfig)
             audio,
             co_located_draft,
             vocabulary: Vocabulary { tokens, fingerprint },
-            pictures: PictureSize { longest_edge_px: target.longest_edge_px() },
+            pictures: target.tiling().map_or_else(PictureSize::default, |tiling| PictureSize {
+                longest_edge_px: tiling.longest_edge,
+                tile_px: tiling.tile,
+            }),
+            clips: target.video_sampling().map(|sampling| ClipSampling {
+                fps: sampling.fps as f32,
+                max_frames: sampling.max_frames.min(PromptTemplate::MAX_IMAGES) as u32,
+                longest_edge_px: side_px,
+            }),
         },
         sees: model.vision_config.is_some(),
         audio_window_s: target.audio_chunk().map(window_s),

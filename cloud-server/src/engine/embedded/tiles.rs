@@ -27,7 +27,10 @@ pub(super) fn prune(target: &Assistant, media: &mut Decoding) -> Result<u64, Eng
     let mut flops = 0;
     for index in 0..images {
         let layout = target.image_layout(prompt, index);
-        if layout.num_inputs() == 1 || prompt.kept.image(index).is_some() {
+        if layout.num_inputs() == 1
+            || prompt.kept.image(index).is_some()
+            || prompt.given_whole(index).is_some()
+        {
             continue;
         }
         flops += target.saliency_flops();

@@ -59,7 +59,8 @@ fn parts(
     for (input, picture) in images.iter().zip(&decoded.images) {
         let url = match input {
             ImageInput::Whole(media) => data_url(&media.bytes),
-            ImageInput::Kept(_) => data_url(&png(picture)?),
+            // No engine elsewhere tells how it splits pictures, so intake lets none in that are sent in tiles.
+            ImageInput::Kept(_) | ImageInput::Tiles(_) => data_url(&png(picture)?),
         };
         parts.push(Part::ImageUrl { image_url: DataUrl { url } });
     }
@@ -135,6 +136,7 @@ mod tests {
             co_located_draft: false,
             vocabulary: Vocabulary::default(),
             pictures: PictureSize::default(),
+            clips: None,
         }
     }
 

@@ -268,6 +268,8 @@ fn describe(config: &OpenAiConfig) -> EngineInfo {
             co_located_draft: false,
             vocabulary: config.tokenizer.vocabulary(),
             pictures: PictureSize::default(),
+            // Frames go upstream as pictures.
+            clips: None,
         },
         sees: true,
         audio_window_s: hears.then_some(f64::from(config.limits.audio_s)),

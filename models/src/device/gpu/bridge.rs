@@ -18,6 +18,7 @@ use super::encoder::EncoderPass;
 use super::launch::{Buffer, Launcher};
 use super::plan::Plan;
 use super::pool::{Move, Slot};
+use super::stored::Matrix;
 
 /// What goes into a pass.
 pub(super) enum Input {
@@ -84,8 +85,8 @@ impl Pass {
         match output {
             PassOutput::Hidden => x,
             PassOutput::Normed => launcher.norm(weights, &x),
-            PassOutput::Logits if layers.is_empty() => launcher.logits(weights, &x),
-            PassOutput::Logits => launcher.logits(weights, &launcher.norm(weights, &x)),
+            PassOutput::Logits if layers.is_empty() => launcher.logits(&weights.head, &x),
+            PassOutput::Logits => launcher.logits(&weights.head, &launcher.norm(weights, &x)),
         }
     }
 }
@@ -115,7 +116,7 @@ impl DecoderPasses for CubeBackend {
         assert_eq!(ids.dtype, DType::I32, "ids are of 32 bits");
         let ids = into_contiguous(ids);
         let Shared { launcher, weights, .. } = &*pass.0.decoder;
-        let x = launcher.embed(weights, &ids.handle, pass.0.shape[1]);
+        let x = launcher.embed(&weights.table, &ids.handle, pass.0.shape[1]);
         beside(&ids, pass.spec(), pass.launch(x))
     }
 
@@ -138,7 +139,8 @@ impl DecoderPasses for CubeBackend {
         let [rows, inputs] = [x.meta.shape()[0], x.meta.shape()[1]];
         let outputs = weight.meta.shape()[0];
         assert_eq!(inputs, weight.meta.shape()[1], "linear: x has {inputs} columns");
-        let values = Launcher::new(x.client.clone()).multiply_any(&buffer(&x), &buffer(&weight), inputs);
+        let values = Launcher::new(x.client.clone())
+            .multiply_any(&buffer(&x), &Matrix::of_values(&buffer(&weight), inputs));
         beside(&x, Shape::from([rows, outputs]), values)
     }
 }

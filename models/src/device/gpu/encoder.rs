@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use msao_kernels::StoredWeight;
 
 use super::bridge;
 use super::launch::{Buffer, Launcher};
+use super::stored::Matrix;
 use super::tiled::{self, AttentionLayout, Ending, MAX_HEAD_VECTORS, QUERIES};
 use crate::checkpoint::Scope;
 use crate::encoder::{Activation, EncoderShape, LayerNames};
@@ -49,8 +51,7 @@ struct Norm {
 
 #[derive(Debug)]
 struct Dense {
-    /// `[outputs, inputs]`
-    weight: Buffer,
+    weight: Matrix,
     bias: Buffer,
 }
 
@@ -156,20 +157,25 @@ impl Dense {
         inputs: usize,
         launcher: &Launcher,
     ) -> Result<Self, ModelError> {
-        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        let (mut weights, mut biases) = (None::<StoredWeight>, Vec::new());
         for (scope, outputs, biased) in parts {
-            weights.append(&mut scope.values("weight", &[*outputs, inputs])?);
+            let own = scope.dense("weight", &[*outputs, inputs])?;
+            match &mut weights {
+                Some(weights) => weights.append(own),
+                none => *none = Some(own),
+            }
             if *biased {
                 biases.append(&mut scope.values("bias", &[*outputs])?);
             } else {
                 biases.resize(biases.len() + outputs, 0.0);
             }
         }
-        Ok(Self { weight: launcher.upload(&weights), bias: launcher.upload(&biases) })
+        let weights = weights.expect("a layer has parts");
+        Ok(Self { weight: Matrix::upload(&weights, launcher), bias: launcher.upload(&biases) })
     }
 
-    fn run(&self, launcher: &Launcher, x: &Buffer, inputs: usize, out: &Buffer, ending: Ending) {
-        launcher.multiply_tiles(x, &self.weight, inputs, Some(&self.bias), out, ending);
+    fn run(&self, launcher: &Launcher, x: &Buffer, out: &Buffer, ending: Ending) {
+        launcher.multiply_tiles(x, &self.weight, Some(&self.bias), out, ending);
     }
 }
 
@@ -202,12 +208,12 @@ impl EncoderPass {
                 launcher.layer_norm(x, &norm.weight, &norm.bias, *eps, &normed);
             };
             norm(&layer.attention_norm);
-            layer.qkv.run(launcher, &normed, *hidden, &qkv, plain);
+            layer.qkv.run(launcher, &normed, &qkv, plain);
             launcher.attend_blocks(&qkv, &qkv, mask, &words, &attended, positions, layout);
-            layer.output.run(launcher, &attended, *hidden, x, adding);
+            layer.output.run(launcher, &attended, x, adding);
             norm(&layer.inner_norm);
-            layer.up.run(launcher, &normed, *hidden, &inner, Ending { activation: *activation, ..plain });
-            layer.down.run(launcher, &inner, layer.up.bias.len(), x, adding);
+            layer.up.run(launcher, &normed, &inner, Ending { activation: *activation, ..plain });
+            layer.down.run(launcher, &inner, x, adding);
         }
     }
 }

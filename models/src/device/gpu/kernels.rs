@@ -9,6 +9,8 @@
 
 use cubecl::prelude::*;
 
+use super::stored::{Packing, Word, row_of, scale_of, scaled, unpacked, vector_at, words_of};
+
 /// Units that share a dot product.
 pub(crate) const LANES: usize = 32;
 /// Dot products of a cube that run side by side.
@@ -33,12 +35,19 @@ pub(crate) struct Product {
     pub(crate) normed: bool,
     /// Whether sums go through subgroups.
     pub(crate) planes: bool,
+    /// How the weights are stored.
+    pub(crate) packing: Packing,
 }
 
 impl Product {
     /// Sums that each row has.
     const fn values(&self) -> usize {
         if self.normed { 3 } else { 2 }
+    }
+
+    /// Whether the last word of a row is not full.
+    const fn is_ragged(&self) -> bool {
+        !self.vectors.is_multiple_of(self.packing.vectors())
     }
 }
 
@@ -61,7 +70,7 @@ pub(crate) struct Heads {
 fn products(
     x: &[Vec4],
     norm: &[Vec4],
-    weights: &[Vec4],
+    weights: &[Word],
     first_row: usize,
     last_row: usize,
     first: usize,
@@ -79,24 +88,42 @@ fn products(
     for index in 0..comptime!(rows * product.values()) {
         sums[index] = Vec4::new(0.0);
     }
-    let mut at = lane;
-    while at < vectors {
-        let first_weight = weights[first * vectors + at];
-        let second_weight = weights[second * vectors + at];
+    let packing = comptime!(product.packing);
+    let each = comptime!(product.packing.vectors());
+    let words = words_of(vectors, packing);
+    let (first, second) = (first * row_of(words, packing), second * row_of(words, packing));
+    let mut word = lane;
+    while word < words {
+        let (first_word, second_word) = (weights[first + word], weights[second + word]);
+        let first_scale = scale_of(weights, first, words, word, packing);
+        let second_scale = scale_of(weights, second, words, word, packing);
         #[unroll]
-        for row in 0..rows {
-            let plain = x[clamp_max(first_row + row, last_row) * vectors + at];
-            if normed {
-                let scaled = plain * norm[at];
-                sums[row * values] += scaled * first_weight;
-                sums[row * values + 1] += scaled * second_weight;
-                sums[row * values + 2] += plain * plain;
-            } else {
-                sums[row * values] += plain * first_weight;
-                sums[row * values + 1] += plain * second_weight;
+        for part in 0..each {
+            let first_weight = scaled(unpacked(first_word, part, packing), first_scale, packing);
+            let second_weight = scaled(unpacked(second_word, part, packing), second_scale, packing);
+            let mut at = word * each + part;
+            let is_inside = at < vectors;
+            if comptime!(product.is_ragged()) {
+                at = clamp_max(at, vectors - 1);
+            }
+            #[unroll]
+            for row in 0..rows {
+                let mut plain = x[clamp_max(first_row + row, last_row) * vectors + at];
+                if comptime!(product.is_ragged()) {
+                    plain = select(is_inside, plain, Vec4::new(0.0));
+                }
+                if normed {
+                    let scaled = plain * norm[at];
+                    sums[row * values] += scaled * first_weight;
+                    sums[row * values + 1] += scaled * second_weight;
+                    sums[row * values + 2] += plain * plain;
+                } else {
+                    sums[row * values] += plain * first_weight;
+                    sums[row * values + 1] += plain * second_weight;
+                }
             }
         }
-        at += comptime!(LANES);
+        word += comptime!(LANES);
     }
     let mut totals = Array::<f32>::new(comptime!(rows * product.values()));
     let mut shared = Shared::<[f32]>::new_slice(comptime!(if product.planes {
@@ -158,7 +185,7 @@ fn rms_factor(squares: f32, eps: f32, #[comptime] size: usize) -> f32 {
 pub(crate) fn project_qkv(
     x: &[Vec4],
     norm: &[Vec4],
-    weights: &[Vec4],
+    weights: &[Word],
     rotary: &[f32],
     plan: &[u32],
     q: &mut [f32],
@@ -213,14 +240,16 @@ pub(crate) fn project_qkv(
 
 /// `out = x W^T`, or added to what is there.
 ///
-/// - weights: `[outputs, inputs]`; out: `[rows, outputs]`
+/// - weights: `[outputs, inputs]`; out: `[rows, columns]`, of which these are the ones from `first_column` on
 #[cube(launch_unchecked)]
 pub(crate) fn project(
     x: &[Vec4],
-    weights: &[Vec4],
+    weights: &[Word],
     out: &mut [f32],
     rows: u32,
     outputs: u32,
+    first_column: u32,
+    columns: u32,
     #[comptime] product: Product,
     #[comptime] add: bool,
 ) {
@@ -246,7 +275,7 @@ pub(crate) fn project(
             #[unroll]
             for column in 0..2usize {
                 if first + column < outputs {
-                    let target = row * outputs + first + column;
+                    let target = row * columns as usize + first_column as usize + first + column;
                     if add {
                         out[target] += totals[offset * 2 + column];
                     } else {
@@ -265,7 +294,7 @@ pub(crate) fn project(
 pub(crate) fn project_swiglu(
     x: &[Vec4],
     norm: &[Vec4],
-    weights: &[Vec4],
+    weights: &[Word],
     out: &mut [f32],
     rows: u32,
     outputs: u32,
@@ -407,15 +436,27 @@ pub(crate) fn copy_within(values: &mut [Vec4], from: u32, to: u32, count: u32) {
     }
 }
 
-/// Rows of the embedding table; a cube for each row.
+/// Rows of the embedding table that are in this part of it, `first_row` and so many behind it; a cube for each id.
 #[cube(launch_unchecked)]
-pub(crate) fn embed(ids: &[i32], table: &[Vec4], out: &mut [Vec4], #[comptime] vectors: usize) {
+pub(crate) fn embed(
+    ids: &[i32],
+    table: &[Word],
+    out: &mut [Vec4],
+    first_row: u32,
+    rows: u32,
+    #[comptime] vectors: usize,
+    #[comptime] packing: Packing,
+) {
     let row = CUBE_POS_X as usize;
-    let from = ids[row] as usize * vectors;
-    let mut at = UNIT_POS_X as usize;
-    while at < vectors {
-        out[row * vectors + at] = table[from + at];
-        at += comptime!(LANES);
+    let id = ids[row] as u32;
+    let words = words_of(vectors, packing);
+    if id >= first_row && id < first_row + rows {
+        let from = (id - first_row) as usize * row_of(words, packing);
+        let mut at = UNIT_POS_X as usize;
+        while at < vectors {
+            out[row * vectors + at] = vector_at(table, from, words, at, packing);
+            at += comptime!(LANES);
+        }
     }
 }
 

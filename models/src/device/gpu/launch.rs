@@ -11,6 +11,7 @@ use cubecl::server::Handle;
 
 use super::kernels::{self, ATTENTION_UNITS, Heads, KEY_TILE, LANES, Product, TEAMS};
 use super::plan::Plan;
+use super::stored::{Matrix, Table};
 use super::tiled::MAX_HEAD_VECTORS;
 
 /// Rows that share a read of the weights.
@@ -43,15 +44,15 @@ pub(crate) struct LayerWeights {
     /// `[hidden]`
     pub(crate) input_norm: Buffer,
     /// `[(queries + 2 * keys) * width, hidden]`: query, key and value rows.
-    pub(crate) qkv: Buffer,
+    pub(crate) qkv: Matrix,
     /// `[hidden, queries * width]`
-    pub(crate) output: Buffer,
+    pub(crate) output: Matrix,
     /// `[hidden]`
     pub(crate) inner_norm: Buffer,
     /// `[2 * inner, hidden]`: gate and up rows.
-    pub(crate) gate_up: Buffer,
+    pub(crate) gate_up: Matrix,
     /// `[hidden, inner]`
-    pub(crate) down: Buffer,
+    pub(crate) down: Matrix,
 }
 
 /// The weights of a decoder.
@@ -59,12 +60,12 @@ pub(crate) struct LayerWeights {
 pub(crate) struct Weights {
     pub(crate) sizes: Sizes,
     /// `[vocabulary, hidden]`
-    pub(crate) table: Buffer,
+    pub(crate) table: Table,
     pub(crate) layers: Vec<LayerWeights>,
     /// `[hidden]`
     pub(crate) norm: Buffer,
     /// `[vocabulary, hidden]`
-    pub(crate) head: Buffer,
+    pub(crate) head: Table,
     /// `[positions, width / 2, 2]`: cosine and sine.
     pub(crate) rotary: Buffer,
 }
@@ -144,6 +145,16 @@ impl Launcher {
         Buffer::new(self.client.create_from_slice(f32::as_bytes(values)), values.len())
     }
 
+    /// Bytes from host memory, a multiple of four.
+    pub(super) fn upload_bytes(&self, bytes: &[u8]) -> Buffer {
+        Buffer::new(self.client.create_from_slice(bytes), bytes.len() / FLOAT_BYTES)
+    }
+
+    /// Bytes that a kernel may see through one binding.
+    pub(super) fn binding_bytes(&self) -> usize {
+        self.client.properties().memory.max_page_size.try_into().unwrap_or(usize::MAX)
+    }
+
     /// Words from host memory.
     pub(super) fn upload_words(&self, words: &[u32]) -> Buffer {
         Buffer::new(self.client.create_from_slice(u32::as_bytes(words)), words.len())
@@ -154,9 +165,9 @@ impl Launcher {
         &self.client
     }
 
-    fn product(&self, inputs: usize, rows: usize, normed: bool) -> Product {
+    fn product(&self, weights: &Matrix, rows: usize, normed: bool) -> Product {
         let rows = rows.next_power_of_two().min(MAX_ROWS);
-        Product { vectors: inputs / 4, rows, normed, planes: self.planes }
+        Product { vectors: weights.inputs / 4, rows, normed, planes: self.planes, packing: weights.packing }
     }
 
     /// Copies the first `len` values of a buffer to another one.
@@ -206,20 +217,25 @@ impl Launcher {
     }
 
     /// Embeddings of tokens; `ids` are `i32`s inside the vocabulary.
-    pub(crate) fn embed(&self, weights: &Weights, ids: &Handle, rows: usize) -> Buffer {
-        let hidden = weights.sizes.hidden;
+    pub(crate) fn embed(&self, table: &Table, ids: &Handle, rows: usize) -> Buffer {
+        let hidden = table.inputs();
         let out = self.empty(rows * hidden);
-        // SAFETY: a cube for each id, each inside the table.
-        unsafe {
-            kernels::embed::launch_unchecked(
-                &self.client,
-                CubeCount::Static(rows as u32, 1, 1),
-                CubeDim::new_1d(LANES as u32),
-                BufferArg::from_raw_parts(ids.clone(), rows),
-                weights.table.vectors(),
-                out.vectors(),
-                hidden / 4,
-            );
+        for (first, part) in &table.parts {
+            // SAFETY: a cube for each id, which looks where the table has it.
+            unsafe {
+                kernels::embed::launch_unchecked(
+                    &self.client,
+                    CubeCount::Static(rows as u32, 1, 1),
+                    CubeDim::new_1d(LANES as u32),
+                    BufferArg::from_raw_parts(ids.clone(), rows),
+                    part.argument(),
+                    out.vectors(),
+                    *first as u32,
+                    part.outputs as u32,
+                    hidden / 4,
+                    part.packing,
+                );
+            }
         }
         out
     }
@@ -279,13 +295,13 @@ impl Launcher {
                     teams,
                     x.vectors(),
                     layer.input_norm.vectors(),
-                    layer.qkv.vectors(),
+                    layer.qkv.argument(),
                     weights.rotary.argument(),
                     plan.argument(),
                     q.argument(),
                     cache.argument(),
                     eps,
-                    self.product(hidden, rows, true),
+                    self.product(&layer.qkv, rows, true),
                     heads,
                 );
                 kernels::attend::launch_unchecked(
@@ -304,11 +320,13 @@ impl Launcher {
                     cubes(hidden.div_ceil(2)),
                     teams,
                     attended.vectors(),
-                    layer.output.vectors(),
+                    layer.output.argument(),
                     x.argument(),
                     rows as u32,
                     hidden as u32,
-                    self.product(width, rows, false),
+                    0,
+                    hidden as u32,
+                    self.product(&layer.output, rows, false),
                     true,
                 );
                 kernels::project_swiglu::launch_unchecked(
@@ -317,23 +335,25 @@ impl Launcher {
                     teams,
                     x.vectors(),
                     layer.inner_norm.vectors(),
-                    layer.gate_up.vectors(),
+                    layer.gate_up.argument(),
                     activated.argument(),
                     rows as u32,
                     inner as u32,
                     eps,
-                    self.product(hidden, rows, true),
+                    self.product(&layer.gate_up, rows, true),
                 );
                 kernels::project::launch_unchecked(
                     client,
                     cubes(hidden.div_ceil(2)),
                     teams,
                     activated.vectors(),
-                    layer.down.vectors(),
+                    layer.down.argument(),
                     x.argument(),
                     rows as u32,
                     hidden as u32,
-                    self.product(inner, rows, false),
+                    0,
+                    hidden as u32,
+                    self.product(&layer.down, rows, false),
                     true,
                 );
             }
@@ -366,14 +386,26 @@ impl Launcher {
     }
 
     /// Scores of every token: `[rows, hidden]` of normalised values to `[rows, vocabulary]`.
-    pub(crate) fn logits(&self, weights: &Weights, x: &Buffer) -> Buffer {
-        self.multiply(x, &weights.head, weights.sizes.hidden)
+    pub(crate) fn logits(&self, head: &Table, x: &Buffer) -> Buffer {
+        let Table { parts, rows: columns } = head;
+        let out = self.empty(x.len / head.inputs() * columns);
+        for (first, part) in parts {
+            self.multiply_into(x, part, &out, *first, *columns);
+        }
+        out
     }
 
-    /// `x W^T`: `[rows, inputs]` and `[outputs, inputs]` to `[rows, outputs]`, with a multiple of four inputs.
-    pub(crate) fn multiply(&self, x: &Buffer, weights: &Buffer, inputs: usize) -> Buffer {
-        let (rows, outputs) = (x.len / inputs, weights.len / inputs);
-        let out = self.empty(rows * outputs);
+    /// `x W^T`: `[rows, inputs]` to `[rows, outputs]`.
+    pub(crate) fn multiply(&self, x: &Buffer, weights: &Matrix) -> Buffer {
+        let out = self.empty(x.len / weights.inputs * weights.outputs);
+        self.multiply_into(x, weights, &out, 0, weights.outputs);
+        out
+    }
+
+    /// As [`Self::multiply`], into some of the columns of `[rows, columns]`.
+    fn multiply_into(&self, x: &Buffer, weights: &Matrix, out: &Buffer, first: usize, columns: usize) {
+        let (rows, outputs) = (x.len / weights.inputs, weights.outputs);
+        assert!(first + outputs <= columns && out.len == rows * columns, "columns of a product");
         let cubes = outputs.div_ceil(2).div_ceil(TEAMS) as u32;
         // SAFETY: the kernel stays inside buffers of the documented shapes, which these are.
         unsafe {
@@ -382,14 +414,15 @@ impl Launcher {
                 CubeCount::Static(cubes, rows.div_ceil(MAX_ROWS) as u32, 1),
                 CubeDim::new_2d(LANES as u32, TEAMS as u32),
                 x.vectors(),
-                weights.vectors(),
+                weights.argument(),
                 out.argument(),
                 rows as u32,
                 outputs as u32,
-                self.product(inputs, rows, false),
+                first as u32,
+                columns as u32,
+                self.product(weights, rows, false),
                 false,
             );
         }
-        out
     }
 }

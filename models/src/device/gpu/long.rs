@@ -7,6 +7,7 @@ use cubecl::prelude::*;
 use super::kernels::Heads;
 use super::launch::{Buffer, Launcher, Sizes, Weights};
 use super::plan::{LONG_ROWS, Plan};
+use super::stored::Matrix;
 use super::tiled::{
     self, Activation, AttentionLayout, BLOCK_STRIDE, Ending, KEYS, NORM_UNITS, QUERIES, ROW_UNITS, SIDE, TILE,
 };
@@ -24,7 +25,7 @@ impl Launcher {
         plan: &Plan,
         x: &Buffer,
     ) {
-        let Sizes { hidden, inner, heads, .. } = weights.sizes;
+        let Sizes { inner, heads, .. } = weights.sizes;
         let Heads { queries, keys, width } = heads;
         let rows = plan.rows();
         let blocks = self.upload_words(&plan.blocks());
@@ -51,7 +52,7 @@ impl Launcher {
         let units = CubeDim::new_1d(ROW_UNITS as u32);
         for (layer, cache) in weights.layers[layers].iter().zip(caches) {
             let normed = self.rms_norm(x, &layer.input_norm, weights.sizes.eps);
-            self.multiply_tiles(&normed, &layer.qkv, hidden, None, &qkv, plain);
+            self.multiply_tiles(&normed, &layer.qkv, None, &qkv, plain);
             // SAFETY: the kernel stays inside buffers of the documented shapes, which these are.
             unsafe {
                 tiled::rotate::launch_unchecked(
@@ -67,9 +68,9 @@ impl Launcher {
                 );
             }
             self.attend_blocks(&q, cache, &weights.norm, &blocks, &attended, num_keys, layout);
-            self.multiply_tiles(&attended, &layer.output, queries * width, None, x, adding);
+            self.multiply_tiles(&attended, &layer.output, None, x, adding);
             let normed = self.rms_norm(x, &layer.inner_norm, weights.sizes.eps);
-            self.multiply_tiles(&normed, &layer.gate_up, hidden, None, &gate_up, plain);
+            self.multiply_tiles(&normed, &layer.gate_up, None, &gate_up, plain);
             // SAFETY: as above.
             unsafe {
                 tiled::swiglu::launch_unchecked(
@@ -81,7 +82,7 @@ impl Launcher {
                     inner as u32,
                 );
             }
-            self.multiply_tiles(&activated, &layer.down, inner, None, x, adding);
+            self.multiply_tiles(&activated, &layer.down, None, x, adding);
         }
     }
 
@@ -119,31 +120,31 @@ impl Launcher {
     }
 
     /// `x W^T` as suits the number of rows; shapes as [`Self::multiply`] has them.
-    pub(super) fn multiply_any(&self, x: &Buffer, weights: &Buffer, inputs: usize) -> Buffer {
-        let rows = x.len() / inputs;
+    pub(super) fn multiply_any(&self, x: &Buffer, weights: &Matrix) -> Buffer {
+        let rows = x.len() / weights.inputs;
         if rows < LONG_ROWS {
-            return self.multiply(x, weights, inputs);
+            return self.multiply(x, weights);
         }
-        let out = self.empty(rows * (weights.len() / inputs));
+        let out = self.empty(rows * weights.outputs);
         let plain = Ending { adds: false, activation: Activation::None };
-        self.multiply_tiles(x, weights, inputs, None, &out, plain);
+        self.multiply_tiles(x, weights, None, &out, plain);
         out
     }
 
     /// A dense layer over many rows: `x W^T + b`, and what comes behind.
     ///
     /// # Shapes
-    /// - x: `[rows, inputs]`; weights: `[outputs, inputs]`; bias: `[outputs]`; out: `[rows, outputs]`
+    /// - x: `[rows, inputs]`; bias: `[outputs]`; out: `[rows, outputs]`
     pub(super) fn multiply_tiles(
         &self,
         x: &Buffer,
-        weights: &Buffer,
-        inputs: usize,
+        weights: &Matrix,
         bias: Option<&Buffer>,
         out: &Buffer,
         ending: Ending,
     ) {
-        let (rows, outputs) = (x.len() / inputs, weights.len() / inputs);
+        let Matrix { inputs, outputs, packing, .. } = *weights;
+        let rows = x.len() / inputs;
         assert_eq!(
             (out.len(), bias.map_or(outputs, Buffer::len)),
             (rows * outputs, outputs),
@@ -157,14 +158,15 @@ impl Launcher {
                 CubeCount::Static(cubes(outputs), cubes(rows), 1),
                 CubeDim::new_2d(SIDE as u32, SIDE as u32),
                 x.vectors(),
-                weights.vectors(),
-                bias.unwrap_or(weights).argument(),
+                weights.argument(),
+                bias.unwrap_or(x).argument(),
                 out.argument(),
                 rows as u32,
                 outputs as u32,
                 (inputs / 4) as u32,
                 bias.is_some(),
                 ending,
+                packing,
             );
         }
     }

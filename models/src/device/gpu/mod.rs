@@ -11,6 +11,7 @@
 //! | [`long`] | the launches of a pass over a prompt |
 //! | [`encoder`] | an encoder's weights and passes |
 //! | [`launch`] | weights in the kernels' layout, the launches of a pass |
+//! | [`stored`] | weights as they are stored, and how kernels read them |
 //! | [`pool`] | the cache of all sequences |
 //! | [`bridge`] | tensors in, tensors out, in step with whatever else is queued on the device |
 
@@ -21,6 +22,7 @@ mod launch;
 mod long;
 mod plan;
 mod pool;
+mod stored;
 mod tiled;
 
 use std::ops::Range;
@@ -38,6 +40,7 @@ use kernels::{ATTENTION_UNITS, Heads};
 use launch::{Launcher, LayerWeights, Sizes, Weights};
 use plan::Plan;
 use pool::{CachePool, Move, Slot};
+use stored::{Matrix, Table};
 
 /// `x W^T` by a kernel that is compiled once for all numbers of rows, and never tuned.
 ///
@@ -97,20 +100,22 @@ pub(crate) struct FusedSegment<'a> {
 impl FusedDecoder {
     /// Reads the layers; `None` where the device is no GPU of ours or the sizes do not suit the kernels.
     ///
-    /// `table` is the embedding table, `head` the scope of an untied head, `num_positions` the longest sequence.
+    /// `head` is the scope of an untied head, `num_positions` the longest sequence.
     pub(crate) fn load(
         scope: &Scope<'_>,
         config: &TextConfig,
-        table: &Tensor<2>,
         head: Option<&Scope<'_>>,
         num_positions: usize,
     ) -> Result<Option<Self>, ModelError> {
         let Some(sizes) = sizes_of(config) else { return Ok(None) };
-        let Some((table, launcher)) = bridge::buffer_of(table) else { return Ok(None) };
-        let head = match head {
-            Some(head) => launcher.upload(&head.values("weight", &[sizes.vocabulary, sizes.hidden])?),
-            None => table.clone(),
+        let Some(launcher) = bridge::launcher_of(scope.device()) else { return Ok(None) };
+        let table = |scope: &Scope<'_>, name: &str| {
+            let weight = scope.dense(name, &[sizes.vocabulary, sizes.hidden])?;
+            Ok::<_, ModelError>(Table::upload(&weight, &launcher, launcher.binding_bytes()))
         };
+        let head = head.map(|head| table(head, "weight")).transpose()?;
+        let table = table(scope, "embed_tokens.weight")?;
+        let head = head.unwrap_or_else(|| table.clone());
         let layers = (0..config.num_hidden_layers)
             .map(|index| load_layer(&scope.child(&format!("layers.{index}")), &sizes, &launcher))
             .collect::<Result<_, _>>()?;
@@ -154,6 +159,24 @@ impl FusedDecoder {
         bridge::run(Input::Hidden(hidden), self.pass(segments, layers, output, shape))
     }
 
+    /// Embeddings of tokens.
+    ///
+    /// # Shapes
+    /// - output: `[1, ids, hidden]`
+    pub(crate) fn embed(&self, ids: &[u32]) -> Tensor<3> {
+        let shape = [1, ids.len(), self.shared.weights.sizes.hidden];
+        let pass = self.pass(&mut [], 0..0, PassOutput::Hidden, shape);
+        bridge::run(self.tokens(ids), pass)
+    }
+
+    /// Tokens for the device.
+    fn tokens(&self, ids: &[u32]) -> Input {
+        let vocabulary = self.shared.weights.sizes.vocabulary;
+        assert!(ids.iter().all(|&id| (id as usize) < vocabulary), "an id is outside the vocabulary");
+        let (ids, count): (Vec<i32>, _) = (ids.iter().map(|&id| id as i32).collect(), ids.len());
+        Input::Tokens(Tensor::from_data(TensorData::new(ids, [count]), &self.shared.device))
+    }
+
     /// Scores of what follows each of `ids`, which are the new positions of the segments one behind the other.
     ///
     /// # Shapes
@@ -162,12 +185,7 @@ impl FusedDecoder {
         let weights = &self.shared.weights;
         let shape = [1, ids.len(), weights.sizes.vocabulary];
         let pass = self.pass(segments, 0..weights.layers.len(), PassOutput::Logits, shape);
-        let vocabulary = weights.sizes.vocabulary;
-        assert!(ids.iter().all(|&id| (id as usize) < vocabulary), "an id is outside the vocabulary");
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let count = ids.len();
-        let ids: Tensor<1, Int> = Tensor::from_data(TensorData::new(ids, [count]), &self.shared.device);
-        bridge::run(Input::Tokens(ids), pass)
+        bridge::run(self.tokens(ids), pass)
     }
 
     /// Scores of every token after normalised hidden values.
@@ -268,21 +286,22 @@ fn sizes_of(config: &TextConfig) -> Option<Sizes> {
 fn load_layer(scope: &Scope<'_>, sizes: &Sizes, launcher: &Launcher) -> Result<LayerWeights, ModelError> {
     let Sizes { hidden, inner, heads, .. } = *sizes;
     let (queries, keys) = (heads.queries * heads.width, heads.keys * heads.width);
-    let weight = |name: &str, outputs, inputs| scope.child(name).values("weight", &[outputs, inputs]);
     let norm = |name: &str| scope.child(name).values("weight", &[hidden]);
+    let joined = |names: &[(&str, usize)], inputs| {
+        Ok::<_, ModelError>(Matrix::upload(&scope.dense_joined(names, inputs)?, launcher))
+    };
     let qkv = [
-        weight("self_attn.q_proj", queries, hidden)?,
-        weight("self_attn.k_proj", keys, hidden)?,
-        weight("self_attn.v_proj", keys, hidden)?,
+        ("self_attn.q_proj.weight", queries),
+        ("self_attn.k_proj.weight", keys),
+        ("self_attn.v_proj.weight", keys),
     ];
-    let gate_up = [weight("mlp.gate_proj", inner, hidden)?, weight("mlp.up_proj", inner, hidden)?];
     Ok(LayerWeights {
         input_norm: launcher.upload(&norm("input_layernorm")?),
-        qkv: launcher.upload(&qkv.concat()),
-        output: launcher.upload(&weight("self_attn.o_proj", hidden, queries)?),
+        qkv: joined(&qkv, hidden)?,
+        output: joined(&[("self_attn.o_proj.weight", hidden)], queries)?,
         inner_norm: launcher.upload(&norm("post_attention_layernorm")?),
-        gate_up: launcher.upload(&gate_up.concat()),
-        down: launcher.upload(&weight("mlp.down_proj", hidden, inner)?),
+        gate_up: joined(&[("mlp.gate_proj.weight", inner), ("mlp.up_proj.weight", inner)], hidden)?,
+        down: joined(&[("mlp.down_proj.weight", hidden)], inner)?,
     })
 }
 

@@ -7,6 +7,7 @@
 use cubecl::prelude::*;
 
 use super::kernels::{Heads, PLAN_STRIDE, clamp_max};
+use super::stored::{Packing, Word, row_of, vector_at, words_of};
 
 /// Rows and outputs of a cube's square.
 pub(crate) const TILE: usize = 64;
@@ -91,7 +92,7 @@ fn activated(x: f32, #[comptime] activation: Activation) -> f32 {
 #[cube(launch_unchecked)]
 pub(crate) fn multiply_tiles(
     x: &[Vec4],
-    weights: &[Vec4],
+    weights: &[Word],
     bias: &[f32],
     out: &mut [f32],
     rows: u32,
@@ -99,6 +100,7 @@ pub(crate) fn multiply_tiles(
     vectors: u32,
     #[comptime] biased: bool,
     #[comptime] ending: Ending,
+    #[comptime] packing: Packing,
 ) {
     let (rows, outputs, vectors) = (rows as usize, outputs as usize, vectors as usize);
     let unit = UNIT_POS_Y as usize * SIDE + UNIT_POS_X as usize;
@@ -107,7 +109,8 @@ pub(crate) fn multiply_tiles(
     let first_output = CUBE_POS_X as usize * TILE;
     let (loaded, depth) = (unit / DEPTH, unit % DEPTH);
     let x_at = clamp_max(first_row + loaded, rows - 1) * vectors + depth;
-    let weights_at = clamp_max(first_output + loaded, outputs - 1) * vectors + depth;
+    let words = words_of(vectors, packing);
+    let weights_at = clamp_max(first_output + loaded, outputs - 1) * row_of(words, packing);
     let shared_at = loaded * PITCH + depth;
     let mut shared_x = Shared::<[Vec4]>::new_slice(comptime!(TILE * PITCH));
     let mut shared_weights = Shared::<[Vec4]>::new_slice(comptime!(TILE * PITCH));
@@ -123,7 +126,7 @@ pub(crate) fn multiply_tiles(
         let mut new_weights = Vec4::new(0.0);
         if is_inside {
             new_x = x[x_at + from];
-            new_weights = weights[weights_at + from];
+            new_weights = vector_at(weights, weights_at, words, from + depth, packing);
         }
         shared_x[shared_at] = new_x;
         shared_weights[shared_at] = new_weights;
