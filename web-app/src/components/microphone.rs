@@ -46,6 +46,9 @@ impl Talk {
     }
 
     fn press(self) {
+        if let Some(refusal) = self.page.nobody_hears() {
+            return self.page.notices.error(refusal.to_string());
+        }
         let command = self.button.try_update(|button| button.press(now_ms()));
         self.obey(command);
     }

@@ -14,7 +14,7 @@ pub const HEAD_BYTES: u32 = 256 * 1024;
 ///
 /// # Errors
 /// [`Refusal::UnknownFormat`], [`Refusal::FileTooLarge`], [`Refusal::TooManyPixels`],
-/// [`Refusal::AudioTooLong`].
+/// [`Refusal::AudioTooLong`], [`Refusal::NobodyHears`] where no second may be given.
 pub fn admit(name: &str, head: &[u8], file_bytes: u64, limits: &Limits) -> Result<FileKind, Refusal> {
     let kind = sniff::kind(head);
     let limit = match kind {
@@ -24,6 +24,9 @@ pub fn admit(name: &str, head: &[u8], file_bytes: u64, limits: &Limits) -> Resul
     };
     // Before the size, because ten minutes say more than megabytes.
     let limit_s = f64::from(limits.audio_s);
+    if kind == FileKind::Audio && limit_s <= 0.0 {
+        return Err(Refusal::NobodyHears { speech_bytes: None });
+    }
     if let Some(actual_s) = sniff::wav_seconds(head, file_bytes).filter(|&s| s > limit_s) {
         return Err(Refusal::AudioTooLong { name: name.to_owned(), actual_s, limit_s });
     }
@@ -53,6 +56,13 @@ mod tests {
         head.extend(width.to_be_bytes());
         head.extend(height.to_be_bytes());
         head
+    }
+
+    #[test]
+    fn a_recording_that_nobody_hears_is_not_called_too_long() {
+        let deaf = Limits { audio_s: 0.0, ..Limits::default() };
+        let refusal = admit("said.wav", &pcm::wav(&[0.5; 100]), 244, &deaf).unwrap_err();
+        assert!(matches!(refusal, Refusal::NobodyHears { .. }), "{refusal:?}");
     }
 
     #[test]

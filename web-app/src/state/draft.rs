@@ -1,6 +1,7 @@
 //! The question being put together: words, pictures, sound.
 
 use leptos::prelude::*;
+use msao_protocol::Limits;
 use web_sys::File;
 
 use super::{Asked, Locks, PageState};
@@ -94,7 +95,8 @@ impl Draft {
             return;
         }
         self.reading.set(true);
-        let (limits, wanted, notices) = (page.limits.get_untracked(), page.wanted_pictures(), page.notices);
+        let limits = Limits { audio_s: page.recorded_s(), ..page.limits.get_untracked() };
+        let (wanted, notices) = (page.wanted_pictures(), page.notices);
         let (mut pictures, mut film) = (Vec::new(), None);
         for file in &files {
             let reading = Reading { limits: &limits, wanted, sampling: page.film_sampling() };

@@ -8,7 +8,7 @@ use msao_planner::{
     Route,
     speech::{Listener, Outcome},
 };
-use msao_protocol::{Policy, RequestId};
+use msao_protocol::{Limits, Policy, RequestId};
 use msao_runtime::{
     ears_client::EarsClient,
     ears_messages::{EarsEvent, Heard},
@@ -74,13 +74,22 @@ impl PageState {
         self.offered.with_untracked(|offered| offered.is_deaf(&self.weights_url()))
     }
 
-    /// Seconds of a recording that somebody hears: a model's own window, or what the limits allow where it is written down.
+    /// Seconds of a recording that somebody hears: a model's own window, or what may be given where it is written down.
     pub(crate) fn heard_s(self) -> f64 {
-        if self.is_deaf() {
-            self.limits.with_untracked(|limits| f64::from(limits.audio_s))
-        } else {
-            pcm::WINDOW_S
-        }
+        if self.is_deaf() { f64::from(self.recorded_s()) } else { pcm::WINDOW_S }
+    }
+
+    /// Seconds that a recording may last. A server that cannot hear takes none, and this device may listen all the same.
+    pub(crate) fn recorded_s(self) -> f32 {
+        let there_s = self.limits.with_untracked(|limits| limits.audio_s);
+        let may_listen = !self.is_deaf() || self.offered_speech().is_some();
+        if may_listen { there_s.max(Limits::default().audio_s) } else { there_s }
+    }
+
+    /// Says that nobody listens, where a recording would be in vain.
+    pub(crate) fn nobody_hears(self) -> Option<Refusal> {
+        let speech_bytes = self.offered_speech().map(|speech| speech.bytes);
+        (self.recorded_s() <= 0.0).then_some(Refusal::NobodyHears { speech_bytes })
     }
 
     /// The same at the rate of recordings.
