@@ -65,13 +65,18 @@ fn the_package_sends_what_the_checkpoint_looks_at() -> Result<()> {
             const video = new Blob([Uint8Array.from(atob(text), (char) => char.charCodeAt(0))]);
             const frames = [];
             const film = await seen({{ video, onFrame: (...frame) => frames.push(frame) }});
+            const url = `data:video/webm;base64,${{text}}`;
+            const content = [{{ type: 'text', text: 'What?' }}, {{ type: 'video_url', video_url: {{ url }} }}];
+            const asked = {{ max_tokens: 2, messages: [{{ role: 'user', content }}] }};
+            const {{ msao }} = await assistant.chat.completions.create(asked);
+            const chat = msao.receipt.cloud.modalities.find(({{ modality }}) => modality === 'vision');
             const codes = [
                 await refused({{ video: new Blob(['no video']) }}),
                 await refused({{ video, images: [canvas] }}),
                 await refused({{ video, signal: AbortSignal.abort(new DOMException('', 'AbortError')) }}),
             ];
             assistant.dispose();
-            return {{ picture, film, frames, codes }};
+            return {{ picture, film, chat, frames, codes }};
         }})()",
         record = film::RECORD
     );
@@ -84,6 +89,7 @@ fn the_package_sends_what_the_checkpoint_looks_at() -> Result<()> {
         ensure!(of("picture", "inputs")? == 9, "eight tiles and the whole: {told}");
         let frames = of("film", "inputs")?;
         ensure!(frames > 1, "a frame a second, unsplit: {told}");
+        ensure!(of("chat", "inputs")? == frames, "the same by OpenAI's form: {told}");
         let heard = (1..=frames).map(|frame| [frame, frames]).collect::<Vec<_>>();
         ensure!(told["frames"] == serde_json::json!(heard), "{told}");
         let codes: Vec<&str> =

@@ -2,7 +2,7 @@
  * `chat.completions.create` in the form of OpenAI's API, over `assistant.ask`.
  *
  * The models know user and assistant only: what a system message says is put in front of the question that follows it, on
- * lines of its own, as the server's own API does. Of pictures and recordings the last ones given are looked at, with the
+ * lines of its own, as the server's own API does. Of pictures, videos and recordings the last ones given are looked at, with the
  * last question; earlier turns count by their words.
  */
 
@@ -11,6 +11,8 @@ import { fetchFile, fromBase64, refuse } from "./media.js";
 
 /** What would change the answer and is not done. */
 const UNSUPPORTED = ["tools", "tool_choice", "functions", "function_call", "response_format", "stop", "logprobs", "audio"];
+/** Most of a video file; only its frames are sent. */
+const VIDEO_BYTES = 256 << 20;
 const MIME = { wav: "audio/wav", mp3: "audio/mpeg" };
 
 /**
@@ -163,8 +165,8 @@ async function toAsked(body, limits, signal) {
   if (max_tokens != null && !(Number.isInteger(max_tokens) && max_tokens > 0)) {
     refuse("invalid_input", `max_tokens is ${max_tokens}; it must be a whole number above 0`);
   }
-  const { history, question, images, audio } = await conversation(body.messages, limits, signal);
-  return { history, question, images, audio, sampling: toSampling(body), ...(max_tokens ? { maxNewTokens: max_tokens } : {}) };
+  const asked = await conversation(body.messages, limits, signal);
+  return { ...asked, sampling: toSampling(body), ...(max_tokens ? { maxNewTokens: max_tokens } : {}) };
 }
 
 /** Nothing said, and a temperature of 0, take the most likely token each time, as the server's own API does. */
@@ -188,16 +190,16 @@ async function conversation(messages, limits, signal) {
   const history = [];
   let asked = null;
   let instructions = [];
-  let media = { images: [], audio: null };
+  let media = { images: [], audio: null, video: null };
   for (const [index, { role, content }] of messages.entries()) {
     const where = `messages[${index}]`;
     if (role === "system" || role === "developer") {
       instructions.push(wordsOf(content, where));
     } else if (role === "user") {
-      const parts = await partsOf(content, where, limits, signal);
-      asked = [...(asked ?? []), ...instructions, ...parts.words];
+      const { words, ...given } = await partsOf(content, where, limits, signal);
+      asked = [...(asked ?? []), ...instructions, ...words];
       instructions = [];
-      media = parts.images.length || parts.audio ? parts : media;
+      media = given.images.length || given.audio || given.video ? given : media;
     } else if (role === "assistant" && asked) {
       history.push({ question: asked.join("\n"), answer: wordsOf(content, where) });
       asked = null;
@@ -208,7 +210,7 @@ async function conversation(messages, limits, signal) {
   if (!asked) {
     refuse("invalid_input", "the last message is not a question; end with one of the role user");
   }
-  return { history, question: asked.join("\n"), images: media.images, audio: media.audio };
+  return { history, question: asked.join("\n"), ...media };
 }
 
 function wordsOf(content, where) {
@@ -222,7 +224,7 @@ function wordsOf(content, where) {
 async function partsOf(content, where, limits, signal) {
   const parts = typeof content === "string" ? [{ type: "text", text: content }] : (content ?? []);
   const [words, images] = [[], []];
-  let audio = null;
+  let [audio, video] = [null, null];
   for (const [index, part] of parts.entries()) {
     if (part.type === "text") {
       words.push(part.text);
@@ -231,6 +233,8 @@ async function partsOf(content, where, limits, signal) {
         refuse("too_many_images", `more than ${limits.images} pictures were given; give fewer`);
       }
       images.push(await fetchFile(part.image_url.url, limits.image_bytes, signal));
+    } else if (part.type === "video_url" && !video) {
+      video = await fetchFile(part.video_url.url, VIDEO_BYTES, signal);
     } else if (part.type === "input_audio" && !audio) {
       const { data, format } = part.input_audio;
       if (data.length > limits.audio_bytes * 1.4) {
@@ -238,9 +242,9 @@ async function partsOf(content, where, limits, signal) {
       }
       audio = fromBase64(data, MIME[format] ?? "");
     } else {
-      const message = `${where}.content[${index}]: parts of type \`${part.type}\` are not read here; use text, image_url and one input_audio`;
+      const message = `${where}.content[${index}]: parts of type \`${part.type}\` are not read here; use text, image_url, one video_url and one input_audio`;
       refuse("unsupported", message);
     }
   }
-  return { words, images, audio };
+  return { words, images, audio, video };
 }

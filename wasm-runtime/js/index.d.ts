@@ -379,6 +379,7 @@ export interface Measured {
 export type ContentPart =
   | { type: "text"; text: string }
   | { type: "image_url"; image_url: { url: string } }
+  | { type: "video_url"; video_url: { url: string } }
   | { type: "input_audio"; input_audio: { data: string; format: "wav" | "mp3" } };
 
 export interface ChatMessage {

@@ -175,7 +175,7 @@ export async function fetchFile(url, mostBytes, signal) {
   }
   const address = new URL(url, globalThis.location?.href);
   if (!["blob:", "http:", "https:"].includes(address.protocol)) {
-    refuse("unsupported", `pictures at ${address.protocol} are not fetched; give a data:, blob: or https: URL`);
+    refuse("unsupported", `files at ${address.protocol} are not fetched; give a data:, blob: or https: URL`);
   }
   const response = await fetch(address, { signal }).catch((error) => {
     signal?.throwIfAborted();
