@@ -68,7 +68,7 @@ pub struct MemoryPlan {
     pub activations_bytes: u64,
     /// The most while weights are read tensor by tensor: all of them, and the largest one once more.
     pub peak_loading_bytes: u64,
-    /// The largest single tensor.
+    /// The largest tensor that must lie in one buffer; tables are split where a buffer takes less.
     pub largest_tensor_bytes: u64,
 }
 
@@ -121,8 +121,8 @@ impl MemoryPlan {
                 tables_bytes += bytes;
             } else {
                 weights_bytes += bytes;
+                largest_tensor_bytes = bytes.max(largest_tensor_bytes);
             }
-            largest_tensor_bytes = bytes.max(largest_tensor_bytes);
             if is_packed(&name, &shape) {
                 largest_packed = bytes.max(largest_packed);
             }

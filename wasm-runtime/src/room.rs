@@ -84,11 +84,12 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_gpu_s_buffers_bound_the_largest_tensor() {
-        let weak = DeviceLimits::of_tab(None, Some(128 << 20));
-        let found = refused(WeightsFormat::F32, weak).expect("a table of 180 MB is no buffer there");
+    fn a_weak_gpu_s_buffers_bound_the_largest_layer_and_a_table_is_split() {
+        let gpu = |bytes| DeviceLimits::of_tab(None, Some(bytes));
+        assert_eq!(refused(WeightsFormat::F32, gpu(128 << 20)), None, "a table of 180 MB");
+        let found = refused(WeightsFormat::F32, gpu(8 << 20)).expect("a layer of 9.8 MB is no buffer there");
         assert_eq!(found.fits_as, Some(Format::F16), "{}", found.message);
-        assert!(found.message.contains("this GPU allows 128"), "{}", found.message);
+        assert!(found.message.contains("this GPU allows 8"), "{}", found.message);
     }
 
     #[test]

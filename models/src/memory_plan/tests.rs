@@ -66,12 +66,18 @@ fn the_first_thing_that_fits_is_offered() {
 }
 
 #[test]
-fn a_table_beyond_a_weak_adapter_s_binding_is_said_to_be_the_matter() {
+fn a_layer_beyond_a_weak_adapter_s_binding_is_said_to_be_the_matter_and_a_table_is_split() {
     let config = model(2_112, 24, 1_152);
-    let limits =
-        Limits { total_bytes: u64::MAX, buffer_bytes: Some(256 << 20), binding_bytes: Some(128 << 20) };
-    let excess = MemoryPlan::new(&config, &wanted(WeightsFormat::F16)).excess(&limits);
-    assert!(matches!(excess, Some(Excess::Tensor { limit_bytes, .. }) if limit_bytes == 128 << 20));
+    let plan = MemoryPlan::new(&config, &wanted(WeightsFormat::F16));
+    assert!(plan.tables_bytes > plan.largest_tensor_bytes);
+    let binding =
+        |bytes| Limits { total_bytes: u64::MAX, buffer_bytes: Some(256 << 20), binding_bytes: Some(bytes) };
+    assert_eq!(plan.excess(&binding(plan.largest_tensor_bytes)), None);
+    let limits = binding(plan.largest_tensor_bytes - 1);
+    let excess = plan.excess(&limits);
+    assert!(
+        matches!(excess, Some(Excess::Tensor { limit_bytes, .. }) if Some(limit_bytes) == limits.binding_bytes)
+    );
     assert_eq!(MemoryPlan::new(&config, &wanted(WeightsFormat::Q4)).excess(&limits), None);
 }
 
