@@ -407,7 +407,7 @@ fn deaf_probe(config: &ModelConfig, audio_layers: usize) -> ProbeFiles {
 }
 
 #[test]
-fn a_probe_of_a_published_checkpoint_scores_pictures_and_needs_no_ear() {
+fn a_probe_of_a_published_checkpoint_scores_as_where_it_is_trained_and_needs_no_ear() {
     let assistant = assistant("Idefics3");
     let probe = MasProbe::load(&deaf_probe(assistant.config(), 0), assistant.config(), assistant.device());
     let probe = probe.unwrap();
@@ -417,14 +417,20 @@ fn a_probe_of_a_published_checkpoint_scores_pictures_and_needs_no_ear() {
         splitting: Splitting::Never,
         ..Prompt::default()
     };
-    let scores = |question: &str| {
-        let looked = assistant.look(&prompt(question), &probe).unwrap();
-        pollster::block_on(assistant.score(&looked, &probe)).unwrap()
-    };
-    let (one, other) = (scores("What is this?"), scores("How many?"));
-    assert_eq!((one.patches.len(), one.patches[0].len(), one.audio_relevance), (1, 64, None));
-    assert!(one.vision_relevance.is_some_and(|relevance| (0.0..=1.0).contains(&relevance)));
-    assert_ne!(one.patches, other.patches, "patches are scored under the question");
+    for case in golden()["probe"].as_array().unwrap() {
+        let looked = assistant.look(&prompt(case["question"].as_str().unwrap()), &probe).unwrap();
+        let scores = pollster::block_on(assistant.score(&looked, &probe)).unwrap();
+        assert_eq!((scores.patches.len(), scores.audio_relevance), (1, None));
+        let relevance = scores.vision_relevance.unwrap();
+        let found = std::iter::once(relevance).chain(scores.patches[0].iter().copied());
+        let expected = std::iter::once(&case["vision_relevance"]).chain(case["patches"].as_array().unwrap());
+        for (found, expected) in found.zip(expected) {
+            assert!(
+                (f64::from(found) - expected.as_f64().unwrap()).abs() < 1e-4,
+                "{found} is {expected} where it is trained"
+            );
+        }
+    }
     let hears = deaf_probe(assistant.config(), 1);
     let refused = MasProbe::load(&hears, assistant.config(), assistant.device()).unwrap_err();
     assert!(refused.to_string().contains("audio_layers"), "{refused}");

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ import published
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 TOKENIZER = GOLDEN / "published_tokenizer.json"
 EXPECTED = GOLDEN / "published.json"
+TRAINING = Path(__file__).resolve().parents[2] / "training"
+# Width of a small probe, and of the layer that weighs the modalities.
+PROBE = (8, 16)
 NEW_TOKENS = 32
 # Scores that are stored, of 49,280.
 SCORE_STEP = 1_500
@@ -296,6 +300,33 @@ def video_cases(tokenizer):
     return cases
 
 
+@torch.no_grad()
+def probe_cases(tokenizer):
+    """What a probe of a published checkpoint says, by the code that trains it (../../training/published_probe.py)."""
+    sys.path.insert(0, str(TRAINING))
+    from mas_probe import MasProbe
+    from published_probe import Edge
+
+    config = published.reduced("Idefics3")
+    module = model(config, "cpu")
+    weights = {key: torch.tensor(published.weight(key, tuple(t.shape))) for key, t in state(module).items()}
+    module.load_state_dict(weights, strict=False)
+    module.tie_weights()
+    with tempfile.TemporaryDirectory() as folder:
+        module.save_pretrained(folder)
+        processor(config, tokenizer).save_pretrained(folder)
+        edge = Edge(Path(folder), torch.device("cpu"), 1)
+    probe = MasProbe(config["text_config"]["hidden_size"], config["vision_config"]["hidden_size"], None, *PROBE)
+    probe.load_state_dict({key: torch.tensor(published.weight(key, tuple(t.shape))) for key, t in probe.state_dict().items()})
+    seen, cases = edge.look(picture(64, 48))[None], []
+    for question in ("What is this?", "How many?"):
+        embedded, length = edge.read(question)
+        relevance, patches = probe(embedded[None], torch.tensor([length]), seen, None, torch.tensor([[1.0, 0.0]]))
+        values = [round(float(x), 6) for x in patches[0].sigmoid()]
+        cases.append({"question": question, "vision_relevance": round(float(relevance[0, 0].sigmoid()), 6), "patches": values})
+    return cases
+
+
 def has(name):
     return importlib.util.find_spec(name) is not None
 
@@ -315,6 +346,7 @@ def golden(file):
         },
         "templates": TEMPLATES,
         "prompts": template_cases(tokenizer),
+        "probe": probe_cases(tokenizer),
         "forward": {name: forward_cases(name, tokenizer) for name in published.REDUCED},
     }
     if has("num2words") and has("torchvision"):
