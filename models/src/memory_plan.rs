@@ -4,6 +4,8 @@
 //! layers and tables in their format, keys and values as f32 for the whole context of each sequence at a time, and the
 //! buffers of the largest pass.
 
+mod speech;
+
 use std::fmt;
 
 use crate::config::ModelConfig;
@@ -113,37 +115,20 @@ impl MemoryPlan {
         let format = wanted.format.for_checkpoint(config).unwrap_or(WeightsFormat::F32);
         let text = &config.text_config;
         let context = wanted.context.min(text.max_position_embeddings);
-        let (mut weights_bytes, mut tables_bytes, mut largest_tensor_bytes, mut largest_packed) =
-            (0, 0, 0, 0);
-        for (name, shape) in expected_tensors(config) {
-            let bytes = stored_bytes(&name, &shape, format);
-            if name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight") {
-                tables_bytes += bytes;
-            } else {
-                weights_bytes += bytes;
-                largest_tensor_bytes = bytes.max(largest_tensor_bytes);
-            }
-            if is_packed(&name, &shape) {
-                largest_packed = bytes.max(largest_packed);
-            }
-        }
+        let mut kept = Kept::of(expected_tensors(config), format);
         // Rotations of every position.
-        weights_bytes += (text.max_position_embeddings * text.head_dim()) as u64 * FLOAT_BYTES;
+        kept.weights_bytes += (text.max_position_embeddings * text.head_dim()) as u64 * FLOAT_BYTES;
         let row = 2 * text.num_key_value_heads * text.head_dim() * text.num_hidden_layers;
         let kv_bytes = (wanted.sequences * context * row) as u64 * FLOAT_BYTES;
         Self {
             format,
             context,
-            weights_bytes,
-            tables_bytes,
+            weights_bytes: kept.weights_bytes,
+            tables_bytes: kept.tables_bytes,
             kv_bytes,
             activations_bytes: activations(config, context, wanted.inputs_per_pass),
-            peak_loading_bytes: weights_bytes
-                + tables_bytes
-                + largest_packed
-                + QUANTISING_BYTES
-                + PROGRAM_BYTES,
-            largest_tensor_bytes,
+            peak_loading_bytes: kept.peak_loading_bytes(),
+            largest_tensor_bytes: kept.largest_bytes,
         }
     }
 
@@ -205,6 +190,40 @@ impl MemoryPlan {
         let found =
             offered.iter().find_map(|(name, config)| Some((name, fitting(config, WeightsFormat::F16)?)));
         found.map_or(Remedy::Nothing, |(name, format)| Remedy::Model((*name).to_owned(), format))
+    }
+}
+
+/// Bytes that the tensors of a checkpoint take in a format.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    weights_bytes: u64,
+    tables_bytes: u64,
+    largest_bytes: u64,
+    /// The largest of those that have a format.
+    largest_packed_bytes: u64,
+}
+
+impl Kept {
+    fn of(tensors: impl IntoIterator<Item = (String, Vec<usize>)>, format: WeightsFormat) -> Self {
+        let mut kept = Self::default();
+        for (name, shape) in tensors {
+            let bytes = stored_bytes(&name, &shape, format);
+            if name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight") {
+                kept.tables_bytes += bytes;
+            } else {
+                kept.weights_bytes += bytes;
+                kept.largest_bytes = bytes.max(kept.largest_bytes);
+            }
+            if is_packed(&name, &shape) {
+                kept.largest_packed_bytes = bytes.max(kept.largest_packed_bytes);
+            }
+        }
+        kept
+    }
+
+    fn peak_loading_bytes(&self) -> u64 {
+        let loaded = self.weights_bytes + self.tables_bytes;
+        loaded + self.largest_packed_bytes + QUANTISING_BYTES + PROGRAM_BYTES
     }
 }
 

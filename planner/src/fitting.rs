@@ -123,6 +123,11 @@ impl DeviceLimits {
         let share = share.map_or(MOST_WASM_BYTES, |gib| (gib * TAB_SHARE * f64::from(1 << 30)) as u64);
         Self { total_bytes: share.min(MOST_WASM_BYTES), buffer_bytes }
     }
+
+    /// What is left beside something that takes so many bytes of all memory.
+    pub fn beside(self, taken_bytes: u64) -> Self {
+        Self { total_bytes: self.total_bytes.saturating_sub(taken_bytes), ..self }
+    }
 }
 
 impl FormatNeeds {
@@ -146,6 +151,31 @@ impl<'a> Candidate<'a> {
             Some(format) => self.formats.iter().find(|needs| needs.format == format),
         }
     }
+}
+
+/// Whether a model fits beside another one that runs on the processor, and if not, the largest format below those of both in which both do.
+/// Each of the two is given as it is kept and in each smaller format.
+///
+/// # Errors
+/// That format, if there is one.
+pub fn fits_beside(
+    other: &[FormatNeeds],
+    model: &[FormatNeeds],
+    limits: &DeviceLimits,
+) -> Result<(), Option<Format>> {
+    let in_format = |formats: &[FormatNeeds], format: Format| {
+        formats.iter().find(|needs| needs.format >= format).or(formats.last()).copied()
+    };
+    let fits = |other: Option<FormatNeeds>, model: Option<FormatNeeds>| {
+        let taken = other.map_or(0, |needs| needs.peak_bytes);
+        model.is_none_or(|needs| needs.obstacle(&limits.beside(taken)).is_none())
+    };
+    if fits(other.first().copied(), model.first().copied()) {
+        return Ok(());
+    }
+    let kept = other.iter().chain(model).map(|needs| needs.format).min();
+    let smaller = Format::ALL.into_iter().filter(|format| kept.is_none_or(|kept| *format > kept));
+    Err(smaller.into_iter().find(|format| fits(in_format(other, *format), in_format(model, *format))))
 }
 
 /// What would fit instead of a model in a format, `None` being as it is stored. Where that fits, or nothing is known of it, there is
@@ -226,6 +256,17 @@ mod tests {
         let chosen = Candidate { name: "500M", parameters: 500_000_000, formats: &formats };
         let offer = offer_instead(&chosen, None, &limits, &[]).unwrap();
         assert_eq!(offer.format.unwrap().format, Format::F16);
+    }
+
+    #[test]
+    fn two_models_share_what_there_is() {
+        let (model, speech) = (formats(500_000_000), formats(75_000_000));
+        assert_eq!(fits_beside(&model, &speech, &tab(8.0)), Ok(()), "2.3 and 0.4 of 3.2 GB");
+        assert_eq!(fits_beside(&model, &speech, &tab(4.5)), Err(Some(Format::F16)), "each alone would fit");
+        assert_eq!(fits_beside(&model[3..], &speech, &tab(1.2)), Err(Some(Format::F16)));
+        assert_eq!(fits_beside(&model, &speech, &tab(0.5)), Err(None));
+        assert_eq!(fits_beside(&[], &speech, &tab(1.0)), Ok(()), "nothing is known of the other");
+        assert_eq!(fits_beside(&model, &[], &tab(0.1)), Ok(()));
     }
 
     #[test]

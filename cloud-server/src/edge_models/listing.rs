@@ -96,6 +96,11 @@ fn about(model: &EdgeModel, engine: &EngineInfo) -> Result<About, ModelError> {
 }
 
 fn memory(config: &ModelConfig) -> Vec<FormatNeeds> {
+    needs(MemoryPlan::of_formats(config, &Use::in_page(WeightsFormat::Stored)))
+}
+
+/// Plans as a page is told of them.
+pub(super) fn needs(plans: Vec<MemoryPlan>) -> Vec<FormatNeeds> {
     let needs = |plan: MemoryPlan| {
         Some(FormatNeeds {
             format: plan.format.to_string().parse().ok()?,
@@ -106,6 +111,5 @@ fn memory(config: &ModelConfig) -> Vec<FormatNeeds> {
             largest_tensor_bytes: plan.largest_tensor_bytes,
         })
     };
-    let plans = MemoryPlan::of_formats(config, &Use::in_page(WeightsFormat::Stored));
     plans.into_iter().filter_map(needs).collect()
 }

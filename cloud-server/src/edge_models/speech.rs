@@ -4,11 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use msao_models::ModelError;
+use msao_models::memory_plan::MemoryPlan;
 use msao_models::speech::{WhisperConfig, WhisperTokens};
+use msao_models::{ModelError, WeightsFormat};
+use msao_planner::fitting::FormatNeeds;
 use serde::Serialize;
 
 use super::folder::{SPEECH_CONFIDENCE, stamps};
+use super::listing::needs;
 use super::manifest::parameters;
 use super::{EdgeModel, EdgeModels};
 use crate::calibrate_speech::SpeechConfidence;
@@ -28,6 +31,8 @@ pub(super) struct SpeechEntry {
     /// Confidence from which its words stand, where it was calibrated.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold: Option<f64>,
+    /// What it takes in a page's memory as f32, and in each smaller format.
+    memory: Vec<FormatNeeds>,
 }
 
 impl EdgeModels {
@@ -60,6 +65,7 @@ impl SpeechEntry {
             licence: licence_of(&model.folder),
             languages: tokens.languages.len().max(1),
             threshold: confidence.map(|confidence| confidence.threshold),
+            memory: needs(MemoryPlan::of_speech_formats(&config, WeightsFormat::Stored)),
         })
     }
 }

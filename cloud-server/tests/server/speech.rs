@@ -279,6 +279,11 @@ async fn pages_may_have_a_speech_model_and_are_told_from_which_confidence_its_wo
     let told = listing(&state, "/weights/index.json").await["speech"].clone();
     assert_eq!((&told["name"], &told["languages"]), (&json!(NAME), &json!(1)));
     assert!(told["threshold"].is_null() && told["parameters"].as_u64().unwrap() > 0, "{told}");
+    let memory = told["memory"].as_array().unwrap();
+    let formats: Vec<&Value> = memory.iter().map(|needs| &needs["format"]).collect();
+    assert_eq!(formats, ["f32", "f16", "int8", "q4"]);
+    let peaks: Vec<u64> = memory.iter().map(|needs| needs["peak_bytes"].as_u64().unwrap()).collect();
+    assert!(peaks.is_sorted_by(|one, next| one >= next) && peaks[3] > 0, "{peaks:?}");
     let manifest = listing(&state, &format!("/weights/{NAME}/MANIFEST.json")).await;
     let files = manifest["files"].as_object().unwrap();
     for wanted in ["config.json", "generation_config.json", "preprocessor_config.json", "model.safetensors"] {
