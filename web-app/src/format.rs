@@ -35,6 +35,13 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
+/// The same to be spoken: `4.8 seconds`, `10 minutes`.
+pub fn seconds_in_words(s: f64) -> String {
+    let (count, unit) = if s < 100.0 { (s, "second") } else { (s / 60.0, "minute") };
+    let tenths = (count * 10.0).round() / 10.0;
+    format!("{tenths} {unit}{}", if tenths == 1.0 { "" } else { "s" })
+}
+
 /// A time that is only guessed, in whole seconds or minutes, rounded up: `4 s`, `3 min`.
 pub fn rough_seconds(s: f64) -> String {
     let whole = s.max(0.0).ceil() as u64;
@@ -127,6 +134,10 @@ mod tests {
     fn durations_round_across_the_unit() {
         assert_eq!([4.4, 999.4, 999.6, 1_254.0].map(duration_ms), ["4 ms", "999 ms", "1.00 s", "1.25 s"]);
         assert_eq!([4.8, 600.0].map(seconds), ["4.8 s", "10 min 0 s"]);
+        assert_eq!(
+            [4.8, 30.0, 1.0, 90.0, 600.0].map(seconds_in_words),
+            ["4.8 seconds", "30 seconds", "1 second", "90 seconds", "10 minutes"]
+        );
     }
 
     #[test]

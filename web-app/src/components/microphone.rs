@@ -8,6 +8,7 @@ use super::{
     player::SoundPlayer,
 };
 use crate::{
+    format,
     input::{
         pcm,
         push_to_talk::{Command, PushToTalk},
@@ -179,6 +180,15 @@ pub(crate) fn Microphone() -> impl IntoView {
             format!("Let go to finish · {:.1} s left", left_s(meter, page.heard_s()))
         }
     };
+    let name = move || {
+        page.options.track();
+        page.offered.track();
+        page.limits.track();
+        format!(
+            "Hold or tap to talk: hold and let go, or tap to begin and tap again to finish; up to {}",
+            format::seconds_in_words(page.heard_s())
+        )
+    };
     let level = move || talk.meter.get().map_or(0.0, |meter| meter.level);
     let seconds = move || talk.meter.get().map_or(0.0, |meter| meter.seconds);
 
@@ -186,7 +196,7 @@ pub(crate) fn Microphone() -> impl IntoView {
         <div class="sound-row" data-testid="sound-row">
             <button type="button" class="talk" class:active=is_active data-testid="talk" id=MICROPHONE_ID
                 aria-keyshortcuts="V"
-                aria-label="Hold or tap to talk: hold and let go, or tap to begin and tap again to finish; up to 4.8 seconds"
+                aria-label=name
                 aria-pressed=move || if is_active() { "true" } else { "false" }
                 on:pointerdown=on_pointer_down on:pointerup=move |_| talk.release()
                 on:pointercancel=move |_| talk.release() on:keydown=on_key_down on:keyup=on_key_up on:click=on_click
