@@ -10,6 +10,7 @@
  * this Worker's `error` event.
  */
 
+import { breathe } from "./breath.js";
 import { buffersOf } from "./buffers.js";
 import { watchGpu } from "./gpu.js";
 import { sourcesOf } from "./sources.js";
@@ -24,18 +25,6 @@ let engine;
 let threads = Promise.resolve(1);
 /** Of the answers under way. @type {Map<number, Steering>} */
 const steered = new Map();
-
-const breath = new MessageChannel();
-/** @type {() => void} */
-let breathed = () => {};
-breath.port1.onmessage = () => breathed();
-
-/** Lets waiting messages in, such as a cancellation; a timer would be held back by the browser. */
-const breathe = () =>
-  new Promise((resolve) => {
-    breathed = () => resolve(undefined);
-    breath.port2.postMessage(null);
-  });
 
 const methods = {
   /** Fetches and compiles the module. The paths are literal, so that bundlers see them. */

@@ -8,6 +8,8 @@
 use std::cell::RefCell;
 
 use js_sys::{Array, Error, Float32Array, Function, JSON, Object, Promise, Reflect, Uint8Array};
+#[cfg(feature = "engine-flex")]
+use msao_models::speech::WhisperFiles;
 use msao_models::{CheckpointFiles, ModelError, Pcm, Prompt, RgbImage, Splitting, WeightsFormat};
 use msao_planner::{EngineTimings, fitting::DeviceLimits};
 use msao_protocol::{Clip, Sampling};
@@ -228,12 +230,14 @@ pub struct Ears {
 #[cfg(feature = "engine-flex")]
 #[wasm_bindgen]
 impl Ears {
-    /// Loads a Whisper checkpoint from its files, given as those of [`Engine::load`] are.
+    /// Loads a Whisper checkpoint from its files, given as those of [`Engine::load`] are, with a `format` as there.
     ///
     /// # Errors
     /// An `Error` with a `code`.
-    pub fn load(name: &str, files: &Object) -> Result<Ears, JsValue> {
+    pub fn load(name: &str, files: &Object, format: JsValue) -> Result<Ears, JsValue> {
+        let weights_format = weights_format(from_js(&format)?)?;
         let files = crate::checkpoint_source::speech(files).map_err(|e| model_error(&e))?;
+        let files = WhisperFiles { weights_format, ..files };
         Ok(Self { ears: crate::ears::Ears::load(name, &files).map_err(|e| model_error(&e))? })
     }
 
@@ -243,19 +247,19 @@ impl Ears {
         self.ears.num_parameters() as f64
     }
 
-    /// Writes down what is said in `{ sample_rate_hz, samples }`: `{ text, speech }`. `on_progress(seconds)` hears how much of it
-    /// is done.
+    /// Writes down what is said in `{ sample_rate_hz, samples }`. `on_progress(seconds)` hears how much of it is done, and returns a
+    /// promise of whether to go on. Resolves to `{ text, speech }`, or to `null` where it was not to go on.
     ///
     /// # Errors
     /// An `Error` with a `code`.
-    pub fn write_down(&self, audio: JsValue, on_progress: &Function) -> Result<JsValue, JsValue> {
+    pub async fn write_down(&self, audio: JsValue, on_progress: Function) -> Result<JsValue, JsValue> {
         let recording = pcm(&audio)?;
         recording.require_audible().map_err(|e| model_error(&e.into()))?;
-        let heard = self.ears.write_down(&recording, |seconds| {
-            // Whoever throws does not want to know.
-            let _ = on_progress.call1(&JsValue::NULL, &seconds.into());
-        });
-        to_js(&heard.map_err(|e| model_error(&e))?)
+        // Whoever throws does not want to know more.
+        let go_on = async |seconds: f64| {
+            call(&on_progress, Ok(seconds.into())).await.is_ok_and(|answer| answer.is_truthy())
+        };
+        to_js(&self.ears.write_down(&recording, go_on).await.map_err(|e| model_error(&e))?)
     }
 }
 

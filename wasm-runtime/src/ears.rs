@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use msao_models::speech::{Options, SpeechError, Transcript, Whisper, WhisperFiles, question_of};
+use msao_models::speech::{Options, Progress, SpeechError, Transcript, Whisper, WhisperFiles, question_of};
 use msao_models::{ModelError, Pcm, Prompt};
 use msao_protocol::{Receipt, SpanKind, SpeechReceipt};
 
@@ -29,21 +29,26 @@ impl Ears {
         Ok(Self { name: name.to_owned(), whisper: Whisper::load(files)? })
     }
 
-    /// Writes down what is said; `on_progress` hears how many seconds are done.
+    /// Writes down what is said. `on_progress` hears between windows and tokens how many seconds are done, may await, and answers
+    /// whether to go on; where it said no, there is nothing.
     ///
     /// # Errors
     /// A [`ModelError`] for a recording that is refused, or a checkpoint that fails.
-    pub fn write_down(&self, recording: &Pcm, mut on_progress: impl FnMut(f64)) -> Result<Heard, ModelError> {
-        let mut watch = |progress: &msao_models::speech::Progress| {
-            on_progress(progress.seconds_done);
-            ControlFlow::Continue(())
+    pub async fn write_down(
+        &self,
+        recording: &Pcm,
+        mut on_progress: impl AsyncFnMut(f64) -> bool,
+    ) -> Result<Option<Heard>, ModelError> {
+        let watch = async |progress: &Progress| match on_progress(progress.seconds_done).await {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
         };
-        let transcript = self.whisper.transcribe(recording, &Options::default(), &mut watch);
-        let transcript = transcript.map_err(|error| match error {
-            SpeechError::Model(error) => error,
-            error => ModelError::Prompt { reason: error.to_string() },
-        })?;
-        Ok(Heard { text: transcript.text(), speech: self.receipt(&transcript) })
+        match self.whisper.transcribe_awaiting(recording, &Options::default(), watch).await {
+            Ok(transcript) => Ok(Some(Heard { text: transcript.text(), speech: self.receipt(&transcript) })),
+            Err(SpeechError::Cancelled) => Ok(None),
+            Err(SpeechError::Model(error)) => Err(error),
+            Err(error) => Err(ModelError::Prompt { reason: error.to_string() }),
+        }
     }
 
     /// Weights in the model.
@@ -64,14 +69,16 @@ impl Ears {
     }
 
     /// The prompt with what is said in the place of its recording; notes what that took.
-    pub(crate) fn hear<'a>(
+    pub(crate) async fn hear<'a>(
         &self,
         prompt: &'a Prompt,
         receipt: &mut Receipt,
         mut watch: Stopwatch,
     ) -> Result<Cow<'a, Prompt>, ModelError> {
         let Some(recording) = &prompt.audio else { return Ok(Cow::Borrowed(prompt)) };
-        let Heard { text, speech } = self.write_down(recording, |_| ())?;
+        let Some(Heard { text, speech }) = self.write_down(recording, async |_| true).await? else {
+            return Ok(Cow::Borrowed(prompt));
+        };
         receipt.spans.push(watch.lap(SpanKind::Transcribe));
         receipt.speech = Some(speech);
         let question = question_of(&prompt.question, &text);

@@ -1,10 +1,11 @@
 //! The page's handle on the speech model: starts its Worker, hands recordings over, hears it.
 //!
-//! What it can do is in [`ears_messages`](crate::ears_messages). To cancel a download or a transcription the client is dropped, which
-//! ends the Worker and gives its memory back; what was fetched is kept, and gone on with.
+//! What it can do is in [`ears_messages`](crate::ears_messages). To give it up, a download too, the client is dropped, which ends the
+//! Worker and gives its memory back; what was fetched is kept, and gone on with.
 
 use std::{cell::RefCell, rc::Rc};
 
+use msao_planner::fitting::Format;
 use msao_protocol::RequestId;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{Event, MessageEvent, Worker, WorkerOptions, WorkerType};
@@ -19,19 +20,21 @@ use crate::{
 /// The speech model in its Worker. Dropping it ends the Worker.
 pub struct EarsClient {
     worker: Worker,
+    format: Option<Format>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_error: Closure<dyn FnMut(Event)>,
 }
 
 impl EarsClient {
     /// Starts the Worker and lets it load. `engine_url` is the folder of the package, `weights_url` that of the checkpoint; both
-    /// end in `/`. `on_event` hears everything, and must not drop the client.
+    /// end in `/`; `format` is how weights are kept, f32 unless told otherwise. `on_event` hears everything, and must not drop the client.
     ///
     /// # Errors
     /// [`RuntimeError::Worker`] if the browser refuses at once, [`RuntimeError::Post`] if the Worker takes no messages.
     pub fn spawn(
         engine_url: &str,
         weights_url: &str,
+        format: Option<Format>,
         on_event: impl FnMut(EarsEvent) + 'static,
     ) -> Result<Self, RuntimeError> {
         let settings = WorkerOptions::new();
@@ -52,10 +55,15 @@ impl EarsClient {
             (on_event.borrow_mut())(failed(&format!("the speech model stopped: {reason}; turn it on again")));
         });
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        let client = Self { worker, _on_message: on_message, _on_error: on_error };
-        let load = to_js(&EarsRequest::Load { weights_url: absolute_url(weights_url)? })?;
+        let client = Self { worker, format, _on_message: on_message, _on_error: on_error };
+        let load = to_js(&EarsRequest::Load { weights_url: absolute_url(weights_url)?, format })?;
         client.worker.post_message(&load).map_err(|error| post(&error))?;
         Ok(client)
+    }
+
+    /// How its weights are kept, as it was told.
+    pub fn format(&self) -> Option<Format> {
+        self.format
     }
 
     /// Hands a recording over; one that comes before the model is ready waits for it.
@@ -67,6 +75,15 @@ impl EarsClient {
         let transfer = js_sys::Array::new();
         set(&message, "audio", &audio_to_js(recording, &transfer));
         self.worker.post_message_with_transfer(&message, &transfer).map_err(|error| post(&error))
+    }
+
+    /// Ends the work on a recording that was handed over and is not answered yet; the model stays.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Post`] if the Worker takes no messages.
+    pub fn cancel(&self, request_id: RequestId) -> Result<(), RuntimeError> {
+        let message = to_js(&EarsRequest::Cancel { request_id })?;
+        self.worker.post_message(&message).map_err(|error| post(&error))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the page and the Worker with the speech model (`js/ears.js`) say to each other, as [`messages`](crate::messages) are for
 //! the engine's. Samples travel beside the header of a `listen`.
 
+use msao_planner::fitting::Format;
 use msao_protocol::{RequestId, SpeechReceipt};
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +15,19 @@ pub enum EarsRequest {
     Load {
         /// Absolute URL of the checkpoint's folder.
         weights_url: String,
+        /// How weights are kept in memory; `None` as f32.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<Format>,
     },
-    /// Write a recording down; answered by [`EarsEvent::Heard`] or [`EarsEvent::Error`].
+    /// Write a recording down; answered by [`EarsEvent::Heard`] or [`EarsEvent::Error`], unless it is cancelled.
     Listen {
         /// Chosen by the page.
+        request_id: RequestId,
+    },
+    /// Nobody waits for it any more: it ends at the next token, and is not answered. Only of a recording that was handed over and is
+    /// not answered yet.
+    Cancel {
+        /// Which one.
         request_id: RequestId,
     },
 }
@@ -47,7 +57,7 @@ pub enum EarsEvent {
         /// Whether all of it was on this device already.
         from_cache: bool,
     },
-    /// A recording is being written down.
+    /// A recording is being written down; told when it is begun, and of each window that is done.
     Listening {
         /// Which one.
         request_id: RequestId,

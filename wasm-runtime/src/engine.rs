@@ -157,7 +157,7 @@ impl EdgeEngine {
         let sampler = sampling.map(Sampler::new).transpose()?;
         let mut receipt = Receipt::default();
         let heard = match &self.ears {
-            Some(ears) => ears.hear(prompt, &mut receipt, Stopwatch::start(self.clock))?,
+            Some(ears) => ears.hear(prompt, &mut receipt, Stopwatch::start(self.clock)).await?,
             None => Cow::Borrowed(prompt),
         };
         let prompt = &*heard;

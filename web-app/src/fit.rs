@@ -1,9 +1,14 @@
 //! In which formats a model fits this device, as the settings show it, and what is offered where the chosen one does not. Knows
 //! no browser: the numbers are the server's, the decision is `msao_planner::fitting`.
 
-use msao_planner::fitting::{Candidate, DeviceLimits, Format, FormatNeeds, Obstacle, offer_instead};
+use msao_planner::fitting::{
+    Candidate, DeviceLimits, Format, FormatNeeds, Obstacle, fits_beside, offer_instead,
+};
 
-use crate::{format, offered::OfferedModel};
+use crate::{
+    format,
+    offered::{OfferedModel, OfferedSpeech},
+};
 
 /// A format in the list to choose from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,13 +90,15 @@ pub fn choices(model: &OfferedModel, limits: &DeviceLimits) -> Vec<FormatChoice>
     model.memory.iter().enumerate().map(choice).collect()
 }
 
-/// What a choice that does not fit is answered with; `None` where it fits or nothing is known.
+/// What a choice that does not fit beside a speech model of so many bytes, 0 without one, is answered with; `None` where it fits or nothing is
+/// known.
 pub fn misfit(
     chosen: &OfferedModel,
     format: Option<Format>,
-    limits: &DeviceLimits,
+    (limits, speech_bytes): (&DeviceLimits, u64),
     offered: &[OfferedModel],
 ) -> Option<Misfit> {
+    let limits = &limits.beside(speech_bytes);
     let candidate = candidate(chosen);
     let others: Vec<Candidate<'_>> =
         offered.iter().filter(|model| model.problem.is_none()).map(self::candidate).collect();
@@ -118,6 +125,9 @@ pub fn misfit(
         })
     });
     let limit = match needs.obstacle(limits)? {
+        Obstacle::Total if speech_bytes > 0 => {
+            format!("this tab has {} left beside the speech model", format::bytes(limits.total_bytes))
+        }
         Obstacle::Total => format!("this tab has {}", format::bytes(limits.total_bytes)),
         Obstacle::Buffer => format!(
             "this GPU allows buffers of {}, and a part of it takes {}",
@@ -127,6 +137,38 @@ pub fn misfit(
     };
     let words = format!("{} needs {} as {}; {limit}.", chosen.name, memory(needs), name(needs.format));
     Some(Misfit { words, instead: same.into_iter().chain(smaller).collect() })
+}
+
+/// Why the speech model cannot be had beside the model that answers here, and what helps; `None` where both fit or nothing is known.
+pub fn speech_misfit(
+    speech: &OfferedSpeech,
+    format: Option<Format>,
+    limits: &DeviceLimits,
+    beside: Option<&OfferedModel>,
+) -> Option<String> {
+    let own = speech.memory_from(format);
+    let others = beside.map_or(&[][..], |model| {
+        let first = model.memory.iter().position(|needs| Some(needs.format) == format);
+        &model.memory[first.unwrap_or_default()..]
+    });
+    // It runs on the processor, whatever the other one runs on.
+    let limits = DeviceLimits { buffer_bytes: None, ..*limits };
+    let fitting = fits_beside(others, own, &limits).err()?;
+    let needed = format::bytes(own.first()?.peak_bytes);
+    let there = match (beside, others.first()) {
+        (Some(model), Some(taken)) => {
+            let left = limits.beside(taken.peak_bytes).total_bytes;
+            format!("this tab has {} left beside {}", format::bytes(left), model.name)
+        }
+        _ => format!("this tab has {}", format::bytes(limits.total_bytes)),
+    };
+    let help = match (fitting, others.is_empty()) {
+        (Some(format), false) => format!("choose {} weights, or a smaller model", name(format)),
+        (Some(format), true) => format!("choose {} weights", name(format)),
+        (None, false) => "choose a smaller model, or ask for a smaller speech model on the server".to_owned(),
+        (None, true) => "ask for a smaller speech model on the server".to_owned(),
+    };
+    Some(format!("{} needs {needed} of memory, and {there}; {help}", speech.name))
 }
 
 fn candidate(model: &OfferedModel) -> Candidate<'_> {
@@ -183,8 +225,8 @@ mod tests {
     #[test]
     fn a_smaller_format_and_a_smaller_model_are_a_button_each() {
         let models = offered();
-        assert_eq!(misfit(&models[0], None, &tab(8.0), &models), None);
-        let found = misfit(&models[0], None, &tab(1.5), &models).unwrap();
+        assert_eq!(misfit(&models[0], None, (&tab(8.0), 0), &models), None);
+        let found = misfit(&models[0], None, (&tab(1.5), 0), &models).unwrap();
         assert!(
             found.words.contains("500M needs 2.1 GB as 32-bit (f32); this tab has 805.3 MB"),
             "{}",
@@ -194,15 +236,40 @@ mod tests {
         assert_eq!((format.folder.as_str(), format.format), ("weights/500M/", Some(Format::Int8)));
         assert_eq!((model.folder.as_str(), model.format), ("weights/256M/", Some(Format::Q4)));
         assert!(model.label.contains("256M as 4-bit (q4): 300.0 MB"), "{}", model.label);
-        let found = misfit(&models[1], Some(Format::Q4), &tab(0.25), &models).unwrap();
+        let found = misfit(&models[1], Some(Format::Q4), (&tab(0.25), 0), &models).unwrap();
         assert_eq!(found.instead.len(), 1);
         assert_eq!((found.instead[0].folder.as_str(), found.instead[0].format), ("weights/pocket/", None));
     }
 
     #[test]
+    fn a_speech_model_and_the_model_that_answers_share_the_tab() {
+        let models = offered();
+        let found = misfit(&models[1], None, (&tab(2.5), 300_000_000), &models).unwrap();
+        assert!(found.words.contains("has 1.0 GB left beside the speech model"), "{}", found.words);
+        assert_eq!(misfit(&models[1], None, (&tab(2.5), 0), &models), None);
+
+        let memory = model("", 0, &[(Format::F32, 300), (Format::F16, 200), (Format::Q4, 120)]).memory;
+        let speech = OfferedSpeech { name: "whisper-tiny".to_owned(), memory, ..OfferedSpeech::default() };
+        let refused = |format, gib, beside| speech_misfit(&speech, format, &tab(gib), beside);
+        assert_eq!(refused(None, 3.0, Some(&models[1])), None);
+        let words = refused(None, 2.5, Some(&models[1])).unwrap();
+        for told in
+            ["whisper-tiny needs 300.0 MB", "142.2 MB left beside 256M", "choose 16-bit (f16) weights"]
+        {
+            assert!(words.contains(told), "no `{told}` in: {words}");
+        }
+        assert_eq!(refused(Some(Format::Q4), 2.5, Some(&models[1])), None);
+        let words = refused(Some(Format::Q4), 0.75, Some(&models[1])).unwrap();
+        assert!(words.contains("a smaller model, or ask"), "{words}");
+        assert!(refused(None, 0.2, None).unwrap().ends_with("ask for a smaller speech model on the server"));
+        let unknown = OfferedSpeech::default();
+        assert_eq!(speech_misfit(&unknown, None, &tab(0.1), Some(&models[0])), None);
+    }
+
+    #[test]
     fn models_of_which_nothing_is_known_are_left_alone() {
         let unknown = OfferedModel { name: "mine".to_owned(), ..OfferedModel::default() };
-        assert_eq!(misfit(&unknown, None, &tab(0.1), &offered()), None);
+        assert_eq!(misfit(&unknown, None, (&tab(0.1), 0), &offered()), None);
         assert!(choices(&unknown, &tab(0.1)).is_empty());
     }
 }

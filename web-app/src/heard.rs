@@ -1,9 +1,29 @@
-//! What the device heard in a recording, and in which words that is told. Knows no browser.
+//! What the device hears in a recording, and in which words that is told. Knows no browser.
 
 use msao_planner::speech::Outcome;
 use msao_protocol::SpeechReceipt;
 
 use crate::{format, receipt::words::Line};
+
+/// A recording that is being written down here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ListeningHere {
+    /// How much of it is done; `None` before it was begun.
+    pub seconds_done: Option<f64>,
+    /// Its length.
+    pub seconds: f64,
+}
+
+impl ListeningHere {
+    /// How far that is.
+    pub fn words(&self) -> String {
+        let whole = self.seconds.ceil();
+        match self.seconds_done {
+            None => "Waiting for the speech model…".to_owned(),
+            Some(done) => format!("Listening… {:.0} of {whole:.0} s", done.floor().min(whole)),
+        }
+    }
+}
 
 /// A recording that was written down here.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +94,15 @@ mod tests {
             tokens: 7,
         };
         HeardHere { text: "Was ist das?".into(), speech, outcome, ms: 420.4, sound_bytes: 64_000 }
+    }
+
+    #[test]
+    fn while_it_listens_it_tells_how_far_it_is() {
+        let words = |seconds_done| ListeningHere { seconds_done, seconds: 39.2 }.words();
+        assert!(words(None).starts_with("Waiting"));
+        assert_eq!(words(Some(0.0)), "Listening… 0 of 40 s");
+        assert_eq!(words(Some(12.9)), "Listening… 12 of 40 s");
+        assert_eq!(words(Some(39.2)), "Listening… 39 of 40 s");
     }
 
     #[test]

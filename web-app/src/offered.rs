@@ -1,6 +1,9 @@
 //! The models that the server offers for this device: what is told of them before one is chosen. Knows no browser.
 
-use msao_planner::{fitting::FormatNeeds, speech::DEFAULT_THRESHOLD};
+use msao_planner::{
+    fitting::{Format, FormatNeeds},
+    speech::DEFAULT_THRESHOLD,
+};
 use serde::Deserialize;
 
 use crate::format;
@@ -38,6 +41,8 @@ pub struct OfferedSpeech {
     pub languages: u32,
     /// Confidence from which its words stand, where somebody has calibrated it.
     pub threshold: Option<f64>,
+    /// What it takes in memory here: as f32, and in each smaller format. Empty where the server does not tell.
+    pub memory: Vec<FormatNeeds>,
 }
 
 impl OfferedSpeech {
@@ -51,14 +56,21 @@ impl OfferedSpeech {
         format!("Understand speech on this device ({})", format::bytes(self.bytes))
     }
 
-    /// What to know before it is chosen.
-    pub fn words(&self) -> String {
+    /// What it takes in memory: from the format that was chosen for all models, where it has it, in each smaller one.
+    pub fn memory_from(&self, format: Option<Format>) -> &[FormatNeeds] {
+        let first = self.memory.iter().position(|needs| Some(needs.format) == format);
+        &self.memory[first.unwrap_or_default()..]
+    }
+
+    /// What to know before it is chosen, with its weights in a format.
+    pub fn words(&self, format: Option<Format>) -> String {
         let languages = if self.languages > 1 {
             format!("{} languages", self.languages)
         } else {
             "English only".to_owned()
         };
-        let memory = format::bytes(4 * self.parameters);
+        let needs = self.memory_from(format).first();
+        let memory = format::bytes(needs.map_or(4 * self.parameters, |needs| needs.peak_bytes));
         let licence = self.licence.as_ref().map_or(String::new(), |licence| format!(" Licence: {licence}."));
         format!(
             "{} ({languages}) writes recordings down for models that cannot hear, in about {memory} of memory. Where it is sure, its words are asked and no sound leaves; where it is not, or far slower than the server, the sound may be sent. A locked microphone keeps the sound here; its words go the way of typed ones.{licence}",
@@ -169,8 +181,9 @@ mod tests {
         assert!(!offered.is_deaf("weights/unlisted/"));
         let speech = offered.speech.unwrap();
         assert_eq!((speech.folder().as_str(), speech.threshold()), ("weights/whisper-tiny/", 0.6));
-        assert!(speech.label().contains("MB") && speech.words().contains("99 languages"));
-        assert!(speech.words().contains("locked microphone"));
+        assert!(speech.label().contains("MB") && speech.words(None).contains("99 languages"));
+        assert!(speech.words(None).contains("locked microphone"));
+        assert!(speech.words(None).contains("about 151.0 MB of memory"), "{}", speech.words(None));
         assert_eq!(OfferedSpeech::default().threshold(), DEFAULT_THRESHOLD);
     }
 

@@ -5,6 +5,8 @@
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -123,6 +125,23 @@ impl Whisper {
         options: &Options,
         watch: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Transcript, SpeechError> {
+        let written = pin!(self.transcribe_awaiting(recording, options, async |progress| watch(progress)));
+        match written.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(written) => written,
+            Poll::Pending => unreachable!("only `watch` is waited for, and it is done when it returns"),
+        }
+    }
+
+    /// As [`Self::transcribe`], with a `watch` that may await, for example to let other messages in.
+    ///
+    /// # Errors
+    /// As [`Self::transcribe`].
+    pub async fn transcribe_awaiting(
+        &self,
+        recording: &Pcm,
+        options: &Options,
+        watch: impl AsyncFnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Transcript, SpeechError> {
         let duration_s = recording.seconds();
         if duration_s > options.max_seconds {
             return Err(SpeechError::TooLong { seconds: duration_s, max_seconds: options.max_seconds });
@@ -149,7 +168,7 @@ impl Whisper {
         let enough_windows = 4 + 4 * frames.div_ceil(window_frames);
         let mut from = 0;
         while from < frames {
-            watcher.look()?;
+            watcher.look().await?;
             let heard = self.hear(&mel, from)?;
             let prompt = match &prompt {
                 Some(prompt) => prompt,
@@ -166,7 +185,8 @@ impl Whisper {
                     prompt.insert(self.prompt(&previous, language, options))
                 }
             };
-            let attempt = self.attempts(&heard, prompt, previous.len(), options, &mut draws, &mut watcher)?;
+            let attempt =
+                self.attempts(&heard, prompt, previous.len(), options, &mut draws, &mut watcher).await?;
             transcript.windows += 1;
             let count = window_frames.min(frames - from);
             let is_silence = attempt.no_speech_prob > options.no_speech_threshold
@@ -184,7 +204,7 @@ impl Whisper {
             from += done;
             watcher.progress.seconds_done = (from as f64 * FRAME_S).min(duration_s);
         }
-        watcher.look()?;
+        watcher.look().await?;
         transcript.tokens_written = watcher.progress.tokens_written;
         Ok(transcript)
     }
@@ -254,20 +274,20 @@ impl Whisper {
     }
 
     /// Tries a window until an attempt is good enough, or the last one is made.
-    fn attempts(
+    async fn attempts(
         &self,
         heard: &Heard,
         prompt: &[u32],
         start: usize,
         options: &Options,
         draws: &mut Draws,
-        watcher: &mut Watcher<'_>,
+        watcher: &mut Watcher<impl AsyncFnMut(&Progress) -> ControlFlow<()>>,
     ) -> Result<Attempt, SpeechError> {
         let mut temperatures = options.temperatures.iter().copied();
         let mut temperature = temperatures.next().unwrap_or(0.0);
         loop {
             let attempt =
-                self.attempt(heard, prompt, start, (options.has_times, temperature), draws, watcher)?;
+                self.attempt(heard, prompt, start, (options.has_times, temperature), draws, watcher).await?;
             let repeats = attempt.compression_ratio > options.compression_ratio_threshold;
             let is_unlikely = attempt.avg_logprob < options.logprob_threshold;
             let is_silence = is_unlikely && attempt.no_speech_prob > options.no_speech_threshold;
@@ -279,14 +299,14 @@ impl Whisper {
     }
 
     /// Writes about a window. `start` is where the transcript's own prompt begins.
-    fn attempt(
+    async fn attempt(
         &self,
         heard: &Heard,
         prompt: &[u32],
         start: usize,
         (has_times, temperature): (bool, f32),
         draws: &mut Draws,
-        watcher: &mut Watcher<'_>,
+        watcher: &mut Watcher<impl AsyncFnMut(&Progress) -> ControlFlow<()>>,
     ) -> Result<Attempt, SpeechError> {
         let decoder = &self.parts.decoder;
         let WhisperTokens { end, .. } = self.parts.tokens;
@@ -300,7 +320,7 @@ impl Whisper {
         let mut scores = decoder.scores(&hidden[hidden.len() - width..]);
         let (mut written, mut log_probability, mut count) = (Vec::new(), 0.0, 0);
         loop {
-            watcher.look()?;
+            watcher.look().await?;
             rules::apply(&self.parts.tokens, &written, has_times, &mut scores);
             let best = most_likely(&scores)?;
             let token = if temperature > 0.0 { draws.draw(&scores, temperature) } else { best };
@@ -347,14 +367,14 @@ impl Whisper {
 }
 
 /// Who looks on, and how far it is.
-struct Watcher<'a> {
+struct Watcher<W> {
     progress: Progress,
-    watch: &'a mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    watch: W,
 }
 
-impl Watcher<'_> {
-    fn look(&mut self) -> Result<(), SpeechError> {
-        match (self.watch)(&self.progress) {
+impl<W: AsyncFnMut(&Progress) -> ControlFlow<()>> Watcher<W> {
+    async fn look(&mut self) -> Result<(), SpeechError> {
+        match (self.watch)(&self.progress).await {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(SpeechError::Cancelled),
         }

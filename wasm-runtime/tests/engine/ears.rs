@@ -77,11 +77,23 @@ fn ears_alone_write_down_what_the_model_writes_and_tell_how_far_they_are() {
     let transcript =
         whisper.transcribe(&sound, &Options::default(), &mut |_| ControlFlow::Continue(())).unwrap();
     let mut seconds = Vec::new();
-    let heard = ears.write_down(&sound, |done| seconds.push(done)).unwrap();
+    let heard = block_on(ears.write_down(&sound, async |done| {
+        seconds.push(done);
+        true
+    }));
+    let heard = heard.unwrap().unwrap();
     assert_eq!((heard.text, heard.speech.confidence), (transcript.text(), transcript.confidence()));
     assert_eq!((heard.speech.seconds, heard.speech.bytes), (9.0, 0));
     assert_eq!(ears.num_parameters(), whisper.num_parameters());
-    assert!(seconds.is_sorted() && *seconds.last().unwrap() > 0.0, "{seconds:?}");
+    assert!(seconds.is_sorted() && seconds[0] == 0.0 && *seconds.last().unwrap() > 0.0, "{seconds:?}");
+    let looks = seconds.len();
+
+    seconds.clear();
+    let stopped = block_on(ears.write_down(&sound, async |done| {
+        seconds.push(done);
+        seconds.len() < 3
+    }));
+    assert_eq!((stopped.unwrap(), seconds.len()), (None, 3), "of {looks}");
 
     let mut without = small;
     without.remove("generation_config.json");

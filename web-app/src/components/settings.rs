@@ -206,7 +206,7 @@ fn WeightsFormat() -> impl IntoView {
     };
     let chosen = move || page.options.with(|options| options.format.map_or("", Format::name).to_owned());
     let options = move |model: &OfferedModel| {
-        let choices = fit::choices(model, &page.device_limits.get());
+        let choices = fit::choices(model, &page.limits_beside_speech());
         let is_listed = choices.iter().any(|choice| choice.value == chosen());
         let selected = move |value: &str| value == if is_listed { chosen() } else { String::new() };
         let option = |choice: fit::FormatChoice| {
@@ -241,13 +241,15 @@ fn WeightsFormat() -> impl IntoView {
 #[component]
 fn Speech(speech: OfferedSpeech) -> impl IntoView {
     let page = use_page();
+    let label = speech.label();
+    let words = move || speech.words(page.options.with(|options| options.format));
     view! {
         <label class="check">
             <input type="checkbox" data-testid="speech" prop:checked=move || page.options.with(|options| options.speech)
                 on:change=move |event| page.choose_speech(event_target_checked(&event)) />
-            <span>{speech.label()}</span>
+            <span>{label}</span>
         </label>
-        <p class="hint">{speech.words()} " " <span data-testid="speech-status">{move || page.ears.with(EarsStatus::words)}</span></p>
+        <p class="hint">{words} " " <span data-testid="speech-status">{move || page.ears.with(EarsStatus::words)}</span></p>
     }
 }
 

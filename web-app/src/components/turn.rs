@@ -57,6 +57,11 @@ pub(crate) fn TurnView(turn: Turn) -> impl IntoView {
         <article node_ref=article class="turn" data-testid="turn" data-state=state
             aria-busy=move || is_pending.get().to_string()>
             <Question asked=asked />
+            {move || turn.with_value(|turn| turn.listening.get()).map(|listening| view! {
+                <p class="listening" data-testid="listening">
+                    <IconView icon=Icon::Microphone /> <span>{listening.words()}</span>
+                </p>
+            })}
             {move || turn.with_value(|turn| turn.heard.get()).map(|heard| view! { <HeardView heard=heard asked=corrected.clone() /> })}
             <div class="reply">
                 <AnswerView side=Side::Cloud answer=turn.with_value(|turn| turn.answer(Side::Cloud))

@@ -194,6 +194,7 @@ impl PageState {
 
     /// Nobody need work on a request any more.
     fn give_up(self, request_id: RequestId) {
+        self.stop_listening(request_id);
         self.clients.with_value(|clients| {
             if let Some(edge) = &clients.edge {
                 // A Worker that takes no messages has failed by itself, and says so.

@@ -44,6 +44,11 @@ impl PageState {
             seconds_left: None,
         }));
         self.learn_limits(engine == EnginePreference::Webgpu);
+        // What is too much by itself the engine refuses, with what it found in the model.
+        let misfit = if self.has_ears() { untrack(|| self.misfit()) } else { None };
+        if let Some(misfit) = misfit {
+            return self.edge.set(EdgeStatus::Failed(misfit.words));
+        }
         let options = EdgeOptions {
             engine_url: ENGINE_URL.to_owned(),
             weights_url: self.weights_url(),

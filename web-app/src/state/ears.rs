@@ -6,6 +6,7 @@
 use leptos::prelude::*;
 use msao_planner::{
     Route,
+    fitting::Format,
     speech::{Listener, Outcome},
 };
 use msao_protocol::{Limits, Policy, RequestId};
@@ -18,10 +19,11 @@ use msao_runtime::{
 
 use super::{PageState, Side, Turn, clients::ENGINE_URL};
 use crate::{
-    heard::HeardHere,
+    fit,
+    heard::{HeardHere, ListeningHere},
     input::{pcm, refusal::Refusal},
     offered::OfferedSpeech,
-    status::{CloudStatus, EarsStatus},
+    status::{CloudStatus, EarsStatus, EdgeStatus},
 };
 
 /// A question that waits for the words of its recording.
@@ -33,6 +35,17 @@ pub(super) struct Listening {
     policy: Policy,
 }
 
+impl Listening {
+    fn is_of(&self, request_id: RequestId) -> bool {
+        self.turn.request_id.get_untracked() == request_id
+    }
+
+    /// Nobody has stopped the question meanwhile.
+    fn is_awaited(&self) -> bool {
+        self.turn.update(|running| !running.is_over) == Some(true)
+    }
+}
+
 impl PageState {
     /// Loads the speech model where it is chosen and offered, or gives it up with all its memory.
     pub(super) fn hear_as_chosen(self) {
@@ -41,12 +54,12 @@ impl PageState {
         let is_there = self.clients.with_value(|clients| clients.ears.is_some());
         match speech {
             Some(speech) if !is_there => self.load_ears(&speech),
-            None if is_there => {
+            None => {
                 self.clients.update_value(|clients| clients.ears = None);
                 self.ears.set(EarsStatus::Off);
-                self.cannot_listen("the speech model was turned off");
+                self.cannot_listen(None, "the speech model was turned off");
             }
-            Some(_) | None => (),
+            Some(_) => (),
         }
     }
 
@@ -57,12 +70,50 @@ impl PageState {
         self.hear_as_chosen();
     }
 
+    /// As [`Self::hear_as_chosen`], after what the model that answers takes has changed, or the format of weights.
+    pub(super) fn hear_anew(self) {
+        let format = self.clients.with_value(|clients| clients.ears.as_ref().map(EarsClient::format));
+        if format.is_some_and(|format| format != self.ears_format() || !self.has_ears()) {
+            self.clients.update_value(|clients| clients.ears = None);
+            self.cannot_listen(None, "the speech model is being loaded anew");
+        }
+        self.hear_as_chosen();
+    }
+
+    /// Fetches the speech model, unless it does not fit beside the model that answers here.
     fn load_ears(self, speech: &OfferedSpeech) {
+        let is_alone =
+            self.edge.with_untracked(|status| matches!(status, EdgeStatus::Off | EdgeStatus::Failed(_)));
+        let (folder, format) = (self.weights_url(), self.options.with_untracked(|options| options.format));
+        let limits = self.device_limits.get_untracked();
+        let misfit = self.offered.with_untracked(|offered| {
+            let beside = offered.at(&folder).filter(|_| !is_alone);
+            fit::speech_misfit(speech, format, &limits, beside)
+        });
+        if let Some(misfit) = misfit {
+            return self.ears.set(EarsStatus::Failed(misfit));
+        }
         self.ears.set(EarsStatus::Loading(0, speech.bytes));
-        match EarsClient::spawn(ENGINE_URL, &speech.folder(), move |event| self.on_ears(event)) {
+        let format = self.ears_format();
+        match EarsClient::spawn(ENGINE_URL, &speech.folder(), format, move |event| self.on_ears(event)) {
             Ok(client) => self.clients.update_value(|clients| clients.ears = Some(client)),
             Err(error) => self.ears.set(EarsStatus::Failed(error.to_string())),
         }
+    }
+
+    /// How the speech model's weights are kept: as chosen for all models, where the server tells that it can be.
+    fn ears_format(self) -> Option<Format> {
+        let chosen = self.options.with_untracked(|options| options.format)?;
+        let is_offered = |speech: &OfferedSpeech| speech.memory.iter().any(|needs| needs.format == chosen);
+        self.offered_speech().is_some_and(|speech| is_offered(&speech)).then_some(chosen)
+    }
+
+    /// What the speech model takes of this tab's memory; 0 while there is none.
+    pub(super) fn speech_bytes(self) -> u64 {
+        self.ears.track();
+        let speech = self.offered_speech().filter(|_| self.has_ears());
+        let format = self.options.with_untracked(|options| options.format);
+        speech.and_then(|speech| Some(speech.memory_from(format).first()?.peak_bytes)).unwrap_or_default()
     }
 
     fn offered_speech(self) -> Option<OfferedSpeech> {
@@ -106,8 +157,9 @@ impl PageState {
         Err(Refusal::NobodyHears { speech_bytes: self.offered_speech().map(|speech| speech.bytes) })
     }
 
-    fn has_ears(self) -> bool {
-        self.clients.with_value(|clients| clients.ears.is_some())
+    pub(super) fn has_ears(self) -> bool {
+        let has_failed = self.ears.with_untracked(|status| matches!(status, EarsStatus::Failed(_)));
+        !has_failed && self.clients.with_value(|clients| clients.ears.is_some())
     }
 
     fn may_be_heard_there(self, policy: Policy) -> bool {
@@ -131,6 +183,7 @@ impl PageState {
         if self.knowledge.with_value(|knowledge| knowledge.who_listens(&recording)) != Listener::Edge {
             return false;
         }
+        turn.listening.set(Some(ListeningHere { seconds_done: None, seconds: recording.seconds }));
         let samples = PcmSamples { sample_rate_hz: pcm::SAMPLE_RATE_HZ, samples: sound.samples.to_vec() };
         self.listening.set_value(Some(Listening { turn: turn.clone(), recording, route, policy }));
         let request_id = turn.request_id.get_untracked();
@@ -138,7 +191,7 @@ impl PageState {
             .clients
             .with_value(|clients| clients.ears.as_ref().map(|ears| ears.listen(request_id, &samples)));
         if let Some(Err(error)) = posted {
-            self.cannot_listen(&error.to_string());
+            self.cannot_listen(Some(request_id), &error.to_string());
         }
         true
     }
@@ -149,29 +202,54 @@ impl PageState {
                 self.ears.set(EarsStatus::Loading(loaded_bytes, total_bytes));
             }
             EarsEvent::Ready { .. } => self.ears.set(EarsStatus::Ready),
-            EarsEvent::Listening { .. } => (),
+            EarsEvent::Listening { request_id, seconds_done } => self.listened(request_id, seconds_done),
             EarsEvent::Heard { request_id, heard, ms } => self.heard(request_id, heard, ms),
             EarsEvent::Error(failure) => {
                 if failure.request_id.is_none() {
                     self.ears.set(EarsStatus::Failed(failure.message.clone()));
                 }
-                self.cannot_listen(&failure.message);
+                self.cannot_listen(failure.request_id, &failure.message);
             }
         }
     }
 
-    /// The question that waits, unless it was stopped or asked again meanwhile.
-    fn take_listening(self) -> Option<Listening> {
-        let listening = self.listening.try_update_value(Option::take).flatten()?;
-        let is_awaited = listening.turn.update(|running| !running.is_over) == Some(true);
-        is_awaited.then_some(listening)
+    /// Shows how far the recording of a question is, and says so.
+    fn listened(self, request_id: RequestId, seconds_done: f64) {
+        let Some((turn, seconds)) = self.listening.with_value(|listening| {
+            let due = listening.as_ref().filter(|one| one.is_of(request_id));
+            due.map(|one| (one.turn.clone(), one.recording.seconds))
+        }) else {
+            return;
+        };
+        let listening = ListeningHere { seconds_done: Some(seconds_done), seconds };
+        self.announcement(Side::Edge).set(listening.words());
+        turn.listening.set(Some(listening));
+    }
+
+    /// Lets the recording of a question be, if it is being written down.
+    pub(super) fn stop_listening(self, request_id: RequestId) {
+        if self.take_listening(|one| one.is_of(request_id)).is_none() {
+            return;
+        }
+        self.clients.with_value(|clients| {
+            if let Some(ears) = &clients.ears {
+                // A Worker that takes no messages has failed by itself, and says so.
+                let _ = ears.cancel(request_id);
+            }
+        });
+    }
+
+    /// The question that waits for its words, if it is the one that is meant; its turn listens no more.
+    fn take_listening(self, is_meant: impl Fn(&Listening) -> bool) -> Option<Listening> {
+        let take = |listening: &mut Option<Listening>| listening.take_if(|one| is_meant(one));
+        let listening = self.listening.try_update_value(take).flatten()?;
+        listening.turn.listening.set(None);
+        Some(listening)
     }
 
     fn heard(self, request_id: RequestId, heard: Heard, ms: f64) {
-        let is_due = self.listening.with_value(|listening| {
-            listening.as_ref().is_some_and(|one| one.turn.request_id.get_untracked() == request_id)
-        });
-        let Some(listening) = is_due.then(|| self.take_listening()).flatten() else { return };
+        let listening = self.take_listening(|one| one.is_of(request_id)).filter(Listening::is_awaited);
+        let Some(listening) = listening else { return };
         let Listening { turn, recording, route, policy } = listening;
         let threshold = self.offered_speech().unwrap_or_default().threshold();
         let outcome = self
@@ -190,8 +268,11 @@ impl PageState {
     }
 
     /// The recording cannot be written down here: it is sent where it may be, else the question has failed.
-    fn cannot_listen(self, reason: &str) {
-        let Some(Listening { turn, recording, route, policy }) = self.take_listening() else { return };
+    /// Without a request it is whichever waits.
+    fn cannot_listen(self, request_id: Option<RequestId>, reason: &str) {
+        let is_meant = |one: &Listening| request_id.is_none_or(|request_id| one.is_of(request_id));
+        let listening = self.take_listening(is_meant).filter(Listening::is_awaited);
+        let Some(Listening { turn, recording, route, policy }) = listening else { return };
         if recording.ears.cloud {
             self.begin(&turn, route, policy);
         } else {

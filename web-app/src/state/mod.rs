@@ -184,7 +184,7 @@ impl PageState {
         state
     }
 
-    /// What a screen reader says next of a side: finished answers only.
+    /// What a screen reader says next of a side: finished answers, and how far the device has listened.
     pub(crate) fn announcement(self, side: Side) -> RwSignal<String> {
         match side {
             Side::Edge => self.edge_announcement,

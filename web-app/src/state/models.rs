@@ -2,7 +2,7 @@
 //! where it does not fit.
 
 use leptos::{prelude::*, task::spawn_local};
-use msao_planner::fitting::Format;
+use msao_planner::fitting::{DeviceLimits, Format};
 
 use super::PageState;
 use crate::{
@@ -61,6 +61,7 @@ impl PageState {
         self.keep_format(format);
         self.stop_edge();
         self.load_edge();
+        self.hear_anew();
     }
 
     fn keep_format(self, format: Option<Format>) {
@@ -79,8 +80,16 @@ impl PageState {
     /// What is wrong with the chosen model and format, if they do not fit, and what would.
     pub(crate) fn misfit(self) -> Option<Misfit> {
         self.options.track();
-        let (folder, format, limits) = (self.weights_url(), self.format(), self.device_limits.get());
-        self.offered.with(|offered| fit::misfit(offered.at(&folder)?, format, &limits, &offered.models))
+        let (folder, format) = (self.weights_url(), self.format());
+        let (limits, speech_bytes) = (self.device_limits.get(), self.speech_bytes());
+        self.offered.with(|offered| {
+            fit::misfit(offered.at(&folder)?, format, (&limits, speech_bytes), &offered.models)
+        })
+    }
+
+    /// What the speech model leaves of this tab.
+    pub(crate) fn limits_beside_speech(self) -> DeviceLimits {
+        self.device_limits.get().beside(self.speech_bytes())
     }
 
     /// Takes what was offered.
@@ -98,5 +107,6 @@ impl PageState {
         self.choose_option(|options| options.weights = folder);
         self.stop_edge();
         self.load_edge();
+        self.hear_anew();
     }
 }

@@ -96,7 +96,7 @@ impl PageState {
             self.stop_edge();
             self.load_edge();
         }
-        self.hear_as_chosen();
+        self.hear_anew();
         if (before.server, before.rtt_ms, before.uplink_kbit_s) != (now.server, now.rtt_ms, now.uplink_kbit_s)
         {
             self.reconnect();

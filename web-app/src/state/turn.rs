@@ -9,7 +9,7 @@ use super::running::{Locks, Running};
 use crate::{
     answer::{Answer, Phase, cloud_leads},
     film,
-    heard::HeardHere,
+    heard::{HeardHere, ListeningHere},
     held::HandedOver,
     media::{picture::Picture, sound::Sound},
     receipt::TurnReceipt,
@@ -86,6 +86,8 @@ pub(crate) struct Turn {
     pub(crate) standing: RwSignal<Option<Standing>>,
     /// Name of the session in which the cloud answered, and still has what it read.
     pub(super) answered_in: StoredValue<Option<String>>,
+    /// How far the device is with the recording, while it writes it down.
+    pub(crate) listening: RwSignal<Option<ListeningHere>>,
     /// What the device heard in the recording.
     pub(crate) heard: RwSignal<Option<HeardHere>>,
     /// What has been said of the leading answer.
@@ -109,6 +111,7 @@ impl Turn {
             receipt: RwSignal::new(None),
             standing: RwSignal::new(None),
             answered_in: StoredValue::new(None),
+            listening: RwSignal::new(None),
             heard: RwSignal::new(None),
             spoken: StoredValue::new(Spoken::default()),
             text_sent: RwSignal::new(0),
@@ -135,6 +138,7 @@ impl Turn {
         self.spoken.set_value(Spoken::default());
         self.running.set_value(Some(running));
         self.receipt.set(None);
+        self.listening.set(None);
         self.heard.set(None);
         self.standing.set(None);
         self.edge.set(Answer::asked(now_ms));
