@@ -79,6 +79,8 @@ fn what_is_said_to_models_that_cannot_hear_is_asked_in_words() -> Result<()> {
         let listed =
             "fetch('/weights/index.json').then((list) => list.json()).then(({ speech }) => speech.name)";
         ensure!(app.tab.evaluate_within(listed, SLOW)? == SPEECH);
+        let about = app.tab.text(&by_id("about"))?;
+        ensure!(about.contains(DEAF) && !about.contains("shapes"), "{about}");
         app.give_files(std::slice::from_ref(&sound))?;
         app.tab.wait_for(&by_id("sound"), SLOW)?;
         app.type_question("Why?")?;
