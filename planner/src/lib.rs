@@ -5,7 +5,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | how much of each modality does this question need? | [`mas`], [`tiles`], [`simhash`] for frames, [`audio_windows`] for sound |
+//! | how much of each modality does this question need? | [`mas`], [`tiles`], [`frames`] and [`simhash`] for frames, [`audio_windows`] for sound |
 //! | what do network and machines take just now? | [`estimate`] |
 //! | what would each strategy cost? | [`cost`] |
 //! | which plan, and which from here on? | [`plan`] |
@@ -28,6 +28,7 @@ pub mod draft_length;
 mod engine;
 pub mod estimate;
 pub mod fitting;
+pub mod frames;
 pub mod mas;
 pub mod plan;
 pub mod risk;

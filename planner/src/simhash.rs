@@ -10,7 +10,7 @@
 //! Length does not matter, only direction. Features with a large common part all point the same way: subtract
 //! their mean first, or the distances are all small. The module knows vectors, not frames' pixels.
 
-use crate::rng::SplitMix64;
+use crate::{frames::keep_changed, rng::SplitMix64};
 
 /// Bits of a hash.
 pub const HASH_BITS: usize = 64;
@@ -83,18 +83,9 @@ impl SimHash {
 
 /// Keeps the first frame and each in which some hash is more than `max_hamming` from the last kept one's.
 fn keep(frames: impl Iterator<Item = Vec<u64>>, max_hamming: u32) -> Vec<bool> {
-    let mut last_kept: Option<Vec<u64>> = None;
-    let mut is_kept = |hashes: Vec<u64>| {
-        let differs = |last: &Vec<u64>| {
-            last.iter().zip(&hashes).any(|(last, hash)| hamming(*last, *hash) > max_hamming)
-        };
-        let kept = last_kept.as_ref().is_none_or(differs);
-        if kept {
-            last_kept = Some(hashes);
-        }
-        kept
-    };
-    frames.map(&mut is_kept).collect()
+    keep_changed(frames, |last, next| {
+        last.iter().zip(next).any(|(last, hash)| hamming(*last, *hash) > max_hamming)
+    })
 }
 
 /// Bits in which two hashes differ, 0..=64.
