@@ -74,8 +74,8 @@ pub struct ServerConfig {
     /// Limits that differ from the defaults, as JSON: '{"image_bytes": 1000000, "images": 4}'
     #[arg(long, env = "MSAO_LIMITS", default_value = "{}", value_parser = parse_limits)]
     pub limits: Limits,
-    /// Leave tiles of whole pictures unread in which little stands out, where the model sees pictures in tiles; chat completions
-    /// may say otherwise by `msao.prune_tiles`
+    /// Leave tiles of whole pictures unread in which little stands out, where the model sees pictures in tiles, and frames of
+    /// videos in which nothing has changed; chat completions may say otherwise by `msao.prune_tiles`
     #[arg(long, env = "MSAO_PRUNE_TILES")]
     pub prune_tiles: bool,
     /// Questions that may wait or be answered at a time

@@ -73,6 +73,21 @@ impl Prompt {
         }
     }
 
+    /// Leaves out the pictures that are not marked, with what belongs to them. A video is one of fewer frames then, each at its own
+    /// time, and as long as before.
+    ///
+    /// # Panics
+    /// If there is not one mark for each picture.
+    pub fn retain_images(&mut self, kept: &[bool]) {
+        assert_eq!(kept.len(), self.images.len(), "marks for {} pictures", self.images.len());
+        retain(&mut self.images, kept);
+        retain(&mut self.wholes, kept);
+        retain(&mut self.kept.images, kept);
+        if let Some(clip) = &mut self.clip {
+            retain(&mut clip.times_s, kept);
+        }
+    }
+
     /// What shows the whole of picture `index` beside its tiles, where it was given.
     pub fn given_whole(&self, index: usize) -> Option<&RgbImage> {
         self.wholes.get(index).and_then(Option::as_ref)
@@ -150,5 +165,35 @@ impl Prompt {
                 })
             })
             .collect()
+    }
+}
+
+/// Keeps the parts that are marked, and those that have no mark.
+fn retain<Part>(parts: &mut Vec<Part>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    parts.retain(|_| kept.next().is_none_or(|kept| *kept));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_video_without_some_of_its_frames_keeps_the_times_of_the_others() {
+        let frame = |value| RgbImage::from_rgb(1, 1, vec![value; 3]).unwrap();
+        let mut video = Prompt {
+            images: (0..4).map(frame).collect(),
+            wholes: vec![None; 4],
+            kept: KeptTokens { images: vec![None, None, None, Some(vec![1])], audio: None },
+            clip: Some(Clip { duration_s: 9.0, times_s: vec![0.0, 1.5, 3.0, 4.5] }),
+            ..Prompt::default()
+        };
+        video.retain_images(&[true, false, false, true]);
+        assert_eq!(video.images, [frame(0), frame(3)]);
+        assert_eq!((video.wholes.len(), video.kept.images), (2, vec![None, Some(vec![1])]));
+        assert_eq!(video.clip, Some(Clip { duration_s: 9.0, times_s: vec![0.0, 4.5] }));
+        let mut pictures = Prompt { images: vec![frame(0), frame(1)], ..Prompt::default() };
+        pictures.retain_images(&[false, true]);
+        assert_eq!((pictures.images, pictures.wholes.len()), (vec![frame(1)], 0));
     }
 }

@@ -25,7 +25,8 @@ pub struct Job {
     pub max_new_tokens: u32,
     /// How many of the likeliest tokens are told beside each that stands, with log-probabilities; `None` for none at all.
     pub top_logprobs: Option<u8>,
-    /// Whether tiles of its pictures in which little stands out are left out; `None` is as the engine has it.
+    /// Whether tiles of its pictures in which little stands out, and frames of its video in which nothing has changed, are left out;
+    /// `None` is as the engine has it.
     pub prunes_tiles: Option<bool>,
     owner: Owner,
     /// Whether it may be gone on from when it is over.

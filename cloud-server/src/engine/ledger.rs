@@ -57,6 +57,12 @@ impl LookedAt {
         Self { images, audio, given_inputs, whole_tokens, ..Self::default() }
     }
 
+    /// The same beside `inputs` more that were given and are not in the prompt.
+    pub(super) fn beside(mut self, inputs: usize) -> Self {
+        self.given_inputs += inputs;
+        self
+    }
+
     /// The same of which the first `tokens` of the prompt were read before.
     pub(super) fn behind(mut self, tokens: usize, prompt: &Prompt, layout: &PromptTokens) -> Self {
         let is_known = |span: &&Range<usize>| span.end <= tokens;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::published::{folder, session, start};
 use crate::support::{Answer, ask, png};
 
-const QUESTION: &str = "What happens?";
+pub(crate) const QUESTION: &str = "What happens?";
 
 /// Four frames that differ, of 4 s.
 fn frames() -> (Vec<Vec<u8>>, Clip) {
@@ -36,24 +36,24 @@ fn flat(side: u32) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn film(request_id: u32, (frames, clip): (Vec<Vec<u8>>, Clip)) -> Ask {
+pub(crate) fn film(request_id: u32, (frames, clip): (Vec<Vec<u8>>, Clip)) -> Ask {
     Ask { images: frames.into_iter().map(whole).collect(), clip: Some(clip), ..ask(request_id, QUESTION) }
 }
 
-fn ids(answer: &Answer) -> Vec<u32> {
+pub(crate) fn ids(answer: &Answer) -> Vec<u32> {
     answer.settled.iter().map(|one| one.token.id).collect()
 }
 
 /// A model by itself.
-struct Alone(Assistant);
+pub(crate) struct Alone(pub(crate) Assistant);
 
 impl Alone {
-    fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let device = pollster::block_on(device::open(DeviceKind::Cpu)).unwrap();
         Self(Assistant::load(&CheckpointFiles::from_dir(folder).unwrap(), &device).unwrap())
     }
 
-    fn answer(&self, prompt: &Prompt) -> (Vec<u32>, usize) {
+    pub(crate) fn answer(&self, prompt: &Prompt) -> (Vec<u32>, usize) {
         let mut generation = pollster::block_on(self.0.start(prompt)).unwrap();
         while generation.tokens().len() < 16 && pollster::block_on(generation.next_token()).unwrap().is_some()
         {
@@ -62,7 +62,7 @@ impl Alone {
     }
 }
 
-fn prompt((frames, clip): (Vec<Vec<u8>>, Option<Clip>)) -> Prompt {
+pub(crate) fn prompt((frames, clip): (Vec<Vec<u8>>, Option<Clip>)) -> Prompt {
     let decode = |bytes: Vec<u8>| {
         let image = image::load_from_memory(&bytes).unwrap().into_rgb8();
         RgbImage::from_rgb(image.width(), image.height(), image.into_raw()).unwrap()
@@ -140,17 +140,19 @@ async fn times_that_are_none_and_frames_beyond_the_limit_are_refused() {
     client.refused_with(film(1, frames()), ErrorCode::Unsupported, &["leave the times out"]).await;
 }
 
-async fn post(state: &Data<AppState>, video: Value) -> (u16, Value) {
+pub(crate) async fn post(state: &Data<AppState>, video: Value, more: Value) -> (u16, Value) {
     let app = init_service(create_app(state.clone())).await;
     let content = json!([{"type": "video_url", "video_url": video}, {"type": "text", "text": QUESTION}]);
     let model = &state.engine.info().model.name;
-    let body = json!({"model": model, "messages": [{"role": "user", "content": content}], "max_tokens": 16});
+    let messages = json!([{"role": "user", "content": content}]);
+    let mut body = json!({"model": model, "messages": messages, "max_tokens": 16});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let request = TestRequest::post().uri("/v1/chat/completions").set_json(body).to_request();
     let response = call_service(&app, request).await;
     (response.status().as_u16(), serde_json::from_slice(&read_body(response).await).unwrap())
 }
 
-fn address(frames: &[Vec<u8>]) -> String {
+pub(crate) fn address(frames: &[Vec<u8>]) -> String {
     let frames: Vec<String> = frames.iter().map(|frame| BASE64_STANDARD.encode(frame)).collect();
     format!("data:video/jpeg;base64,{}", frames.join(","))
 }
@@ -163,7 +165,7 @@ async fn a_video_over_http_is_looked_at_as_often_as_the_checkpoint_does() {
     let state = Data::new(start(&folder_of_videos).unwrap());
     let (pictures, clip) = frames();
     let (expected, prompt_tokens) = alone.answer(&prompt((pictures.clone(), Some(clip))));
-    let (status, reply) = post(&state, json!({"url": address(&pictures)})).await;
+    let (status, reply) = post(&state, json!({"url": address(&pictures)}), json!({})).await;
     assert_eq!(status, 200, "{reply}");
     let content = reply["choices"][0]["message"]["content"].as_str().unwrap();
     assert_eq!(content.trim(), alone.0.tokenizer().decode(&expected).trim());
@@ -175,7 +177,7 @@ async fn a_video_over_http_is_looked_at_as_often_as_the_checkpoint_does() {
     let clip = Clip { duration_ms: 4_000, times_ms: chosen.iter().map(|&index| index * 250).collect() };
     let looked = chosen.iter().map(|&index| many[index as usize].clone()).collect();
     let (expected, prompt_tokens) = alone.answer(&prompt((looked, Some(clip))));
-    let (_, reply) = post(&state, json!({"url": address(&many), "fps": 4})).await;
+    let (_, reply) = post(&state, json!({"url": address(&many), "fps": 4}), json!({})).await;
     let content = reply["choices"][0]["message"]["content"].as_str().unwrap();
     assert_eq!(content.trim(), alone.0.tokenizer().decode(&expected).trim());
     assert_eq!(reply["usage"]["prompt_tokens"], prompt_tokens);
@@ -185,7 +187,7 @@ async fn a_video_over_http_is_looked_at_as_often_as_the_checkpoint_does() {
         (json!({"url": "https://example.org/a.mp4"}), "not fetched"),
         (json!({"url": address(&pictures), "fps": -1}), "fps"),
     ] {
-        let (status, refusal) = post(&state, video).await;
+        let (status, refusal) = post(&state, video, json!({})).await;
         assert_eq!(status, 400, "{refusal}");
         let message = refusal["error"]["message"].as_str().unwrap();
         assert!(message.contains(word), "{message}");
@@ -195,7 +197,7 @@ async fn a_video_over_http_is_looked_at_as_often_as_the_checkpoint_does() {
     let place = folder("Idefics3", "SmolVLM-256M-Instruct");
     let state = Data::new(start(&place.path().join("SmolVLM-256M-Instruct")).unwrap());
     let small: Vec<Vec<u8>> = (0..16).map(|index| png(8 + index, 8)).collect();
-    let (status, reply) = post(&state, json!({"url": address(&small)})).await;
+    let (status, reply) = post(&state, json!({"url": address(&small)}), json!({})).await;
     // Its tiles may be more than its context holds, which is then said.
     let message = reply["error"]["message"].as_str().unwrap_or_default();
     assert!(status == 200 || reply["error"]["code"] == "context_length_exceeded", "{status} {message}");

@@ -11,6 +11,7 @@ mod edge_models;
 mod edge_tiles;
 #[path = "../support/forged_png.rs"]
 mod forged_png;
+mod frames;
 mod http;
 mod memory;
 mod program;

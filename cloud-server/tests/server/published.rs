@@ -67,7 +67,7 @@ pub(crate) fn start(folder: &Path) -> Result<AppState, StartupError> {
     start_with(folder, &[])
 }
 
-fn start_with(folder: &Path, flags: &[&str]) -> Result<AppState, StartupError> {
+pub(crate) fn start_with(folder: &Path, flags: &[&str]) -> Result<AppState, StartupError> {
     let arguments = ["msao-server", "--weights", folder.to_str().unwrap()];
     prepare(&ServerConfig::parse_from(arguments.iter().chain(flags)))
 }
@@ -219,7 +219,7 @@ async fn complete(state: &Data<AppState>, picture: &[u8], more: Value) -> Value 
     serde_json::from_slice(&read_body(call_service(&app, request).await).await).unwrap()
 }
 
-fn vision_of(reply: &Value) -> [u64; 4] {
+pub(crate) fn vision_of(reply: &Value) -> [u64; 4] {
     let modalities = reply["receipt"]["modalities"].as_array().unwrap();
     let vision = modalities.iter().find(|one| one["modality"] == "vision").unwrap();
     ["prompt_tokens", "given_tokens", "inputs", "kept_inputs"].map(|field| vision[field].as_u64().unwrap())

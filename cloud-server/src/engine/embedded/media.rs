@@ -8,7 +8,7 @@ use msao_protocol::{Ask, ErrorCode, FinishReason, Limits, Modality, SpanKind, Tu
 use super::content::digests;
 use super::pipeline::{Completed, Decoded, Decoding, MediaWork, Pipeline, Queued};
 use super::retention::Retention;
-use super::tiles;
+use super::{frames, tiles};
 use crate::engine::stage::guarded;
 use crate::engine::{Answer, EngineError, EngineEvent, EngineInfo, Job};
 use crate::intake::{self, Refusal};
@@ -78,13 +78,13 @@ impl MediaStage {
 
     fn decode(&self, ask: &Ask) -> Result<Decoding, EngineError> {
         let prompt = intake::decode(ask, &self.limits, &self.info.model)?;
-        Ok(Decoding { prompt, digests: digests(ask), flops: 0 })
+        Ok(Decoding { prompt, digests: digests(ask), left_out_frames: 0, flops: 0 })
     }
 
     /// Leaves out what is not looked at, where that is wanted.
     fn choose(&self, mut media: Decoding, prunes_tiles: Option<bool>) -> Result<Decoding, EngineError> {
         if prunes_tiles.unwrap_or(self.prunes_tiles) {
-            media.flops = tiles::prune(&self.target, &mut media)?;
+            media.flops = frames::prune(&mut media) + tiles::prune(&self.target, &mut media)?;
         }
         Ok(media)
     }

@@ -3,7 +3,7 @@
 //! | file | what happens there |
 //! |---|---|
 //! | [`pipeline`] | the queues between sessions and the two threads |
-//! | [`media`], [`tiles`] | files become pixels and samples, and tiles that say little are left out where that is wanted |
+//! | [`media`], [`frames`], [`tiles`] | files become pixels and samples; frames that say nothing new and tiles that say little are left out where that is wanted |
 //! | [`scheduler`] | the model thread: which request does what in the next step |
 //! | [`fair_share`] | whose turn it is |
 //! | [`prompts`], [`reading`] | which prompt is read next and where its room comes from; it goes through the models |
@@ -19,6 +19,7 @@ mod co_located;
 mod content;
 mod context;
 mod fair_share;
+mod frames;
 mod kv_budget;
 mod logprobs;
 mod media;
@@ -78,7 +79,8 @@ pub struct EmbeddedConfig {
     pub kv_budget_bytes: u64,
     /// How long a new prompt waits for memory that what runs will give back, before it is sent away.
     pub memory_wait: Duration,
-    /// Whether tiles of pictures in which little stands out are left out, where a job says nothing else.
+    /// Whether tiles of pictures in which little stands out, and frames of videos in which nothing has changed, are left out where
+    /// a job says nothing else.
     pub prunes_tiles: bool,
 }
 

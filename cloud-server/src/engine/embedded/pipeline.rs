@@ -41,6 +41,8 @@ pub(super) struct Decoding {
     pub(super) prompt: Prompt,
     /// Of all its media in order.
     pub(super) digests: Vec<Digest>,
+    /// Frames of the last question's video that came and are not in the prompt.
+    pub(super) left_out_frames: usize,
     /// Operations that choosing what is looked at took.
     pub(super) flops: u64,
 }

@@ -80,7 +80,7 @@ pub(super) fn read(
     let found = retention.find(owner, &demand.content);
     let hold = make_room(retention, running, demand.bytes, found).ok_or(Obstacle::NoRoom)?;
     let before = retention.copy_beginning(found, &demand.content, demand.positions);
-    Ok(models.read(&media.prompt, extent, (demand, Room { hold, before }), ledger)?)
+    Ok(models.read(media, extent, (demand, Room { hold, before }), ledger)?)
 }
 
 impl Scheduler {

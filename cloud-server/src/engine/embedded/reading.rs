@@ -79,7 +79,7 @@ impl Models {
     /// When the model fails.
     pub(super) fn read(
         &self,
-        prompt: &Prompt,
+        media: &Decoding,
         extent: Extent,
         (demand, room): (Demand, Room),
         ledger: &mut Ledger,
@@ -88,7 +88,7 @@ impl Models {
             Extent::Partial => (SpanKind::Propose, SpanKind::Propose),
             Extent::Whole => (SpanKind::Encode, SpanKind::Prefill),
         };
-        let target = &self.target;
+        let (target, prompt) = (&self.target, &media.prompt);
         let Room { hold, before } = room;
         guarded(|| {
             let known = before.as_ref().map_or(0, ReadBefore::tokens);
@@ -98,8 +98,9 @@ impl Models {
             let generation = pollster::block_on(prefilled)?;
             ledger.lap(prefill);
             let config = target.config();
-            let looked_at =
-                LookedAt::new(target, prompt, &demand.layout).behind(known, prompt, &demand.layout);
+            let looked_at = LookedAt::new(target, prompt, &demand.layout)
+                .beside(media.left_out_frames)
+                .behind(known, prompt, &demand.layout);
             self.counters.count_prompt(encoded.num_tokens() - known);
             ledger.note_prompt(encoded.num_tokens(), &looked_at);
             ledger.count_flops(looked_at.flops(config, encoded.num_tokens()));
