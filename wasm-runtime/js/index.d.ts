@@ -60,8 +60,8 @@ export interface CreateOptions {
   /** Bound of `risk_controlled` on the share of questions whose answer stands and differs; 0.001 to 0.5. Default: 0.05. */
   epsilon?: number;
   /**
-   * Whether the device leaves out tiles in which little stands out, of pictures that the server's model looks at in tiles: less
-   * is sent and read, and answers may change. Default: `false`.
+   * Whether the device leaves out tiles in which little stands out, of pictures that the server's model looks at in tiles, and frames
+   * of videos in which nothing has changed: less is sent and read, and answers may change. Default: `false`.
    */
   pruneTiles?: boolean;
   /** Whether the promise waits for device and server, or for the quicker of them. Default: `all`. */

@@ -31,19 +31,22 @@ impl Stopwatch {
 /// Inputs of the vision tower that a question's pictures make.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Inputs {
-    /// Tiles that are left out among them.
+    /// Tiles and frames that are left out among them.
     pub(crate) all: usize,
     /// Those that are looked at.
     pub(crate) kept: usize,
 }
 
 impl Inputs {
-    /// Tiles are left out as a whole, so the kept tokens count the inputs.
-    pub(crate) fn of(assistant: &Assistant, prompt: &Prompt) -> Self {
-        let all = assistant.num_image_inputs(prompt);
+    /// Of what was given the model reads some. Tiles are left out as a whole, so the kept tokens count the inputs; frames are not in
+    /// what it reads.
+    pub(crate) fn of(assistant: &Assistant, given: &Prompt, reads: &Prompt) -> Self {
+        let inputs = assistant.num_image_inputs(reads);
         let tokens = assistant.config().num_image_tokens().max(1);
-        let kept = prompt.kept.images.iter().flatten().map(|kept| kept.len() / tokens).sum();
-        Self { all, kept: if prompt.kept.images.is_empty() { all } else { kept } }
+        let kept = reads.kept.images.iter().flatten().map(|kept| kept.len() / tokens).sum();
+        let drops_frames = reads.images.len() < given.images.len();
+        let all = if drops_frames { assistant.num_image_inputs(given) } else { inputs };
+        Self { all, kept: if reads.kept.images.is_empty() { inputs } else { kept } }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     accounting::{self, Inputs, Stopwatch},
     drafting::{Draft, Drafted},
     ears::Ears,
+    frames::ChosenFrames,
     sampling::Sampler,
     scored::{Scored, TargetGrid},
     scoring::{KeptMedia, Scorer, check_target},
@@ -169,10 +170,10 @@ impl EdgeEngine {
             return Ok(EdgeAnswer { text, finish_reason, revision: 0, receipt });
         };
         let (config, prompt_tokens) = (self.assistant.config(), encoded.num_tokens());
-        let prompt = reads.as_ref().unwrap_or(prompt);
-        let inputs = Inputs::of(&self.assistant, prompt);
+        let reads = reads.as_ref().unwrap_or(prompt);
+        let inputs = Inputs::of(&self.assistant, prompt, reads);
         receipt.prompt_tokens = prompt_tokens as u32;
-        receipt.modalities = accounting::modalities(config, prompt, inputs, prompt_tokens);
+        receipt.modalities = accounting::modalities(config, reads, inputs, prompt_tokens);
         receipt.flops += Flops::of(config).decoder(prompt_tokens, 0, 1);
         let generation = generation.with_max_new_tokens(max_new_tokens);
         let mut draft = Draft::new(&self.assistant, generation, sampler, self.clock);
@@ -253,6 +254,17 @@ impl EdgeEngine {
             && prompt.clip.is_none();
         let mut reads = None;
         let encoded = match (scorer, tiling) {
+            (None, None) if target.is_some_and(|target| target.drops_frames) => {
+                let chosen = ChosenFrames::new(&prompt.images);
+                receipt.flops += prompt.images.iter().map(|frame| frame.pixels().len() as u64).sum::<u64>();
+                receipt.spans.push(watch.lap(SpanKind::Score));
+                if !on_scored(chosen.scored()).await {
+                    return Ok(None);
+                }
+                watch.restart();
+                reads = chosen.on_edge(prompt);
+                self.assistant.encode(reads.as_ref().unwrap_or(prompt))?
+            }
             (None, None) => self.assistant.encode(prompt)?,
             (_, Some(tiling)) if sees_tiles => {
                 let (chosen, sound) = self.choose_tiles(scorer, prompt, target, tiling, receipt).await?;
@@ -308,7 +320,7 @@ impl EdgeEngine {
             }
         };
         receipt.spans.push(watch.lap(SpanKind::Encode));
-        let inputs = Inputs::of(&self.assistant, reads.as_ref().unwrap_or(prompt));
+        let inputs = Inputs::of(&self.assistant, prompt, reads.as_ref().unwrap_or(prompt));
         receipt.flops += accounting::towers_flops(self.assistant.config(), prompt, inputs.kept);
         let generation = self.assistant.prefill(&encoded).await?;
         receipt.spans.push(watch.lap(SpanKind::Prefill));

@@ -38,6 +38,8 @@ mod error;
 #[cfg(feature = "engine")]
 mod error_codes;
 pub mod frame_log;
+#[cfg(feature = "engine")]
+mod frames;
 pub mod link;
 #[cfg(feature = "engine")]
 mod measure;

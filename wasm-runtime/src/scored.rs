@@ -5,8 +5,8 @@
 //! buffers of their own.
 
 use msao_protocol::{
-    AudioGrid, ImageGrid, ImageInput, KeepMask, KeptImage, KeptParts, MasReceipt, Media, Modality, ModelInfo,
-    PictureSize, TiledImage,
+    AudioGrid, ImageGrid, ImageInput, KeepMask, KeptImage, KeptParts, MasReceipt, Media, Modality,
+    ModalityAction, ModelInfo, PictureSize, TiledImage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +22,15 @@ pub struct TargetGrid {
     /// How it splits pictures, where tiles may be left out of them; the default cuts pictures by [`Self::image`].
     #[serde(default)]
     pub tiles: PictureSize,
+    /// Whether frames in which nothing has changed may be left out without a probe: of videos for a target that hears when frames
+    /// were.
+    #[serde(default)]
+    pub drops_frames: bool,
 }
 
 impl From<&ModelInfo> for TargetGrid {
     fn from(model: &ModelInfo) -> Self {
-        Self { image: model.image, audio: model.audio, tiles: PictureSize::default() }
+        Self { image: model.image, audio: model.audio, tiles: PictureSize::default(), drops_frames: false }
     }
 }
 
@@ -37,9 +41,11 @@ impl TargetGrid {
         Self { tiles, ..Self::from(model) }
     }
 
-    /// As [`Self::of`]; frames of which the model hears when they were are not split, so nothing is left out by tiles.
+    /// As [`Self::of`]; frames of which the model hears when they were are not split, so whole ones are left out instead of tiles.
     pub fn of_asked(model: &ModelInfo, has_times: bool, prunes_tiles: bool) -> Self {
-        Self::of(model, prunes_tiles && !(has_times && model.clips.is_some()))
+        let is_video = has_times && model.clips.is_some();
+        let grid = Self::of(model, prunes_tiles && !is_video);
+        Self { drops_frames: prunes_tiles && is_video, ..grid }
     }
 
     /// The same for pictures of which no tile may be left out.
@@ -52,6 +58,11 @@ impl TargetGrid {
     pub fn has_tiles(&self) -> bool {
         self.tiles.tile_px > 0 && self.tiles.longest_edge_px > self.tiles.tile_px
     }
+
+    /// Whether something may be left out without a probe.
+    pub fn needs_no_probe(&self) -> bool {
+        self.has_tiles() || self.drops_frames
+    }
 }
 
 /// Scores of one question, and what may be sent of its media. Nothing is cut out of a modality with a relevance below
@@ -62,8 +73,23 @@ pub struct Scored {
     pub modalities: Vec<ModalityScores>,
     /// The kept frames in order, each with its kept squares; empty without a [`TargetGrid`].
     pub images: Vec<PrunedImage>,
+    /// The kept frames in order where nothing is cut out of them, so that they go as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whole_frames: Vec<u32>,
     /// The kept windows of the recording; `None` without one, or without a grid for it.
     pub audio: Option<PrunedAudio>,
+}
+
+impl Scored {
+    /// Which of `count` pictures go as they are where `action` is done with them: all, or frames that say something new. `None` where
+    /// kept parts are cut out of them.
+    pub fn sent_as_they_are(&self, action: ModalityAction, count: usize) -> Option<Vec<usize>> {
+        match action {
+            ModalityAction::Pruned if self.whole_frames.is_empty() => None,
+            ModalityAction::Pruned => Some(self.whole_frames.iter().map(|&frame| frame as usize).collect()),
+            _ => Some((0..count).collect()),
+        }
+    }
 }
 
 /// How much of one modality a question needs.

@@ -146,7 +146,7 @@ pub(crate) fn grid_of(target: &Assistant) -> TargetGrid {
         });
     let (side_px, tokens_per_side) = config.image_grid().unwrap_or((1, 1));
     let image = ImageGrid { side_px, tokens_per_side };
-    TargetGrid { image, audio, tiles: PictureSize::default() }
+    TargetGrid { image, audio, tiles: PictureSize::default(), drops_frames: false }
 }
 
 fn indices(mask: &KeepMask) -> Vec<usize> {

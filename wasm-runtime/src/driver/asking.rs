@@ -64,7 +64,7 @@ impl Driver {
                 edge_vocabulary: edge.vocabulary.clone(),
                 target: running.target.clone(),
             };
-            let can_look = edge.has_probe || grid.is_some_and(|grid| grid.has_tiles());
+            let can_look = edge.has_probe || grid.is_some_and(|grid| grid.needs_no_probe());
             can_look && running.request.looks_first(&present, &mut self.knowledge)
         });
         self.running.insert(request_id, running);
@@ -190,9 +190,11 @@ impl Driver {
             return Vec::new();
         }
         running.is_asking = true;
-        if running.request.action(Modality::Vision) != ModalityAction::Pruned {
-            let images = running.images.iter().cloned().map(ImageInput::Whole).collect();
-            let clip = running.clip.clone();
+        let action = running.request.action(Modality::Vision);
+        if let Some(frames) = running.scored.sent_as_they_are(action, running.images.len()) {
+            let whole = |&frame: &usize| running.images.get(frame).cloned().map(ImageInput::Whole);
+            let images = frames.iter().filter_map(whole).collect();
+            let clip = running.clip.as_ref().map(|clip| clip.only(frames));
             return self.send(request_id, (images, clip), now_ms);
         }
         running.scored.images.sort_by_key(|image| image.frame);

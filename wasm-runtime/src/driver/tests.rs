@@ -92,7 +92,7 @@ fn scored(relevance: f32) -> Scored {
             mask,
             tiles: RgbaPixels { width: 4, height: 4, pixels: vec![0; 64] },
         }],
-        audio: None,
+        ..Scored::default()
     }
 }
 
@@ -274,6 +274,31 @@ fn tiles_are_left_out_where_that_is_asked_for_without_a_probe_too() {
         short.images.remove(0).into_input(&mut [picture()].into_iter()).is_none(),
         "the whole is missing"
     );
+}
+
+#[test]
+fn frames_that_say_nothing_new_stay_here_without_a_probe_and_the_others_go_as_they_are() {
+    let clips = ClipSampling { fps: 1.0, max_frames: 8, longest_edge_px: 64 };
+    let clip = Clip { duration_ms: 3_000, times_ms: vec![0, 1_000, 2_000] };
+    let frames: Vec<Media> = (0..3).map(|frame| Media { bytes: vec![frame; 20_000], ..picture() }).collect();
+    let film =
+        |wish| Question { images: frames.clone(), clip: Some(clip.clone()), prune_tiles: wish, ..question() };
+    let mut driver = driver(true, true, Settings::default());
+    driver.edge_event(ready(false), 0.0);
+    driver.target.as_mut().unwrap().clips = Some(clips);
+    let (_, actions) = driver.ask(film(None), 0.0).unwrap();
+    let ask = asked_of_cloud(&actions).expect("nobody wished it");
+    assert_eq!((ask.images.len(), &ask.clip), (3, &Some(clip.clone())));
+
+    let (id, actions) = driver.ask(film(Some(true)), 0.0).unwrap();
+    let [Action::AskEdge(header)] = &actions[..] else { panic!("{actions:?}") };
+    let target = header.target.unwrap();
+    assert!(target.drops_frames && !target.has_tiles());
+    let scored = Scored { images: Vec::new(), whole_frames: vec![0, 2], ..scored(1.0) };
+    let actions = driver.edge_event(WorkerEvent::Scored { request_id: id, scored }, 5.0);
+    let ask = asked_of_cloud(&actions).expect("nothing is to be encoded");
+    let whole = |frame: usize| ImageInput::Whole(frames[frame].clone());
+    assert_eq!((&ask.images, &ask.clip), (&vec![whole(0), whole(2)], &Some(clip.only([0, 2]))));
 }
 
 #[test]

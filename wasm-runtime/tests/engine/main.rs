@@ -4,6 +4,7 @@
 
 mod drafting;
 mod ears;
+mod frames;
 #[path = "../../../models/tests/published_checkpoint/mod.rs"]
 #[allow(dead_code, reason = "a test of the models has more of it")]
 mod published_checkpoint;
@@ -51,6 +52,7 @@ const TARGET: TargetGrid = TargetGrid {
     image: ImageGrid { side_px: 192, tokens_per_side: 6 },
     audio: Some(AudioGrid { sample_rate_hz: 16_000, window_samples: 1_280, tokens: 60 }),
     tiles: PictureSize { longest_edge_px: 0, tile_px: 0 },
+    drops_frames: false,
 };
 
 fn models() -> PathBuf {
@@ -267,6 +269,7 @@ fn whose_fault_it_is_decides_the_code() {
         image: ImageGrid { side_px: 192, tokens_per_side: 7 },
         audio: None,
         tiles: PictureSize::default(),
+        drops_frames: false,
     };
     let prompt = prompt();
     let question = EdgeQuestion { target: Some(&target), ..plain(&prompt, 4) };

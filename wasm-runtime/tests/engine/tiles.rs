@@ -32,7 +32,7 @@ fn target(assistant: &Assistant) -> TargetGrid {
     let image = ImageGrid { side_px: vision.image_size as u32, tokens_per_side };
     let tiling = assistant.tiling().unwrap();
     let tiles = PictureSize { longest_edge_px: tiling.longest_edge, tile_px: tiling.tile };
-    TargetGrid { image, audio: None, tiles }
+    TargetGrid { image, audio: None, tiles, drops_frames: false }
 }
 
 /// Flat but for one corner, so that most of its tiles show nothing.

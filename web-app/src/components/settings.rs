@@ -90,7 +90,7 @@ fn Answers() -> impl IntoView {
                     } />
                 <span>"Leave out parts of large pictures in which little stands out"</span>
             </label>
-            <p class="hint">"For servers whose model looks at pictures in tiles. The device looks at the whole and sends fewer tiles; answers may change. Holds for pictures taken from now on."</p>
+            <p class="hint">"For servers whose model looks at tiles or at videos. The device sends fewer tiles, and fewer frames of what stands still; answers may change. Holds from now on."</p>
         </fieldset>
     }
 }

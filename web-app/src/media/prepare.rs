@@ -18,14 +18,15 @@ pub(crate) async fn media(
     mut scored: Scored,
 ) -> Result<PreparedMedia, JsValue> {
     let mut prepared = PreparedMedia::default();
-    match vision {
-        ModalityAction::Drop | ModalityAction::Edge => (),
-        ModalityAction::Whole => {
-            let whole = |picture: &super::picture::Picture| ImageInput::Whole((*picture.encoded).clone());
-            prepared.images = asked.pictures.iter().map(whole).collect();
-            prepared.clip = asked.clip();
+    match scored.sent_as_they_are(vision, asked.pictures.len()) {
+        _ if !vision.leaves_device() => (),
+        Some(frames) => {
+            let encoded =
+                |&frame: &usize| asked.pictures.get(frame).map(|picture| (*picture.encoded).clone());
+            prepared.images = frames.iter().filter_map(encoded).map(ImageInput::Whole).collect();
+            prepared.clip = asked.clip().map(|clip| clip.only(frames));
         }
-        ModalityAction::Pruned => {
+        None => {
             scored.images.sort_by_key(|image| image.frame);
             let frames = scored.images.iter().map(|image| image.frame as usize);
             prepared.clip = asked.clip().map(|clip| clip.only(frames));

@@ -70,6 +70,16 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_were_left_out_are_no_tiles() {
+        let mut receipt = receipt();
+        receipt.plan.modalities[0].action = ModalityAction::Whole;
+        let vision = &mut receipt.cloud.as_mut().unwrap().modalities[0];
+        (vision.prompt_tokens, vision.given_tokens, vision.inputs, vision.kept_inputs) = (36, 72, 2, 1);
+        let lines = receipt.modality_lines(&receipt.plan.modalities[0]);
+        assert!(lines.contains(&("Tokens kept", "36 of 72, 1 of 2 frames".to_owned())), "{lines:?}");
+    }
+
+    #[test]
     fn drafts_in_vain_can_cost_more_than_was_left_out() {
         let mut receipt = TurnReceipt { whole_tokens: [1, 0], ..receipt() };
         receipt.plan.proposed_drafts = 9;

@@ -64,7 +64,11 @@ impl TurnReceipt {
             ModalityAction::Edge | ModalityAction::Pruned => read.or(kept).unwrap_or(whole),
         };
         match cloud.filter(|read| one.action.leaves_device() && read.kept_inputs < read.inputs) {
-            Some(read) => format!("{kept} of {whole}, {} of {} tiles", read.kept_inputs, read.inputs),
+            Some(read) => {
+                // Frames are in one piece.
+                let parts = if given <= of_model { "frames" } else { "tiles" };
+                format!("{kept} of {whole}, {} of {} {parts}", read.kept_inputs, read.inputs)
+            }
             None => format!("{kept} of {whole}"),
         }
     }

@@ -157,7 +157,7 @@ impl PageState {
         let sits_out = goes_on && route.uses_edge() && route.uses_cloud();
         turn.update(|running| running.device_sits_out = sits_out);
         let is_ready = route.uses_edge() && !sits_out;
-        let can_look = self.has_probe() || grid.is_some_and(|grid| grid.has_tiles());
+        let can_look = self.has_probe() || grid.is_some_and(|grid| grid.needs_no_probe());
         let is_scored = is_ready && can_look && self.looks_first(turn);
         if !is_scored {
             self.plan(turn, Scored::default(), is_ready);
