@@ -11,6 +11,7 @@ mod ladder;
 mod newcomer;
 mod receipt;
 mod risk;
+mod room;
 mod settling;
 mod snapshots;
 mod threads;
