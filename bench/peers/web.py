@@ -6,11 +6,14 @@ picture and words, in turn. Answers are compared with those that `transformers` 
     cargo xtask engines
     python bench/peers/web.py --rounds 3
     python bench/peers/web.py --rounds 3 --device webgpu --dimensions smolvlm-256m
+    python bench/peers/web.py --rounds 1 --dimensions smolvlm-256m --formats stored int8 q4 --questions 2 --longest 32 --transformers
 
 Needs torch, transformers, onnx, tokenizers, pillow and numpy; npm, which fetches transformers.js; and Chromium (`MSAO_CHROMIUM`, else on
 PATH). `--device webgpu` compares both on WebGPU, and counts what each gives the GPU to do for a token. `--dimensions` takes random weights of a
 published size in place of the pocket edge model; answers are then compared with those of transformers.js. `--threads 2` gives transformers.js two threads, and
-MSAO one and two.
+MSAO one and two. `--formats` lets MSAO keep the weights in others than the files'. `--transformers` asks the same of `transformers` itself, on the CPU in f32.
+
+What each engine takes in memory is measured in a browser of its own with one question: the most that its page's process had resident.
 """
 
 import argparse
@@ -19,10 +22,13 @@ import http.server
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.parse
 from pathlib import Path
 
 import torch
@@ -32,9 +38,8 @@ from graphs import export_decoder
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "@huggingface/transformers@4.3.1"
-SECONDS = 600
-#: Questions of the gallery that are asked of random weights.
-FEW = 3
+#: The peer's name, as the page has it.
+PEER = "transformers.js"
 
 
 def export(folder, into):
@@ -74,7 +79,7 @@ def export(folder, into):
         shutil.copy(folder / name, into / name)
 
 
-def questions(folder, into, rounds, device, vendor, threads):
+def questions(folder, into, arguments):
     """Questions with a picture and words, as ids and pixels, and the answers of `transformers` where they are known."""
     from tokenizers import Tokenizer
 
@@ -91,7 +96,7 @@ def questions(folder, into, rounds, device, vendor, threads):
     answers = {answer["id"]: answer["tokens"] for answer in golden[folder.name if known else "pocket-edge"]}
     listed = []
     for sample in json.loads((gallery / "gallery.json").read_text())["samples"]:
-        if sample["id"] not in answers or not known and len(listed) == FEW:
+        if sample["id"] not in answers or not known and len(listed) == arguments.questions:
             continue
         stack = b"".join(pixels(gallery / image, side).astype("float32").tobytes() for image in sample["images"])
         (into / f"{sample['id']}.f32").write_bytes(stack)
@@ -100,7 +105,52 @@ def questions(folder, into, rounds, device, vendor, threads):
             "images": [f"/gallery/{image}" for image in sample["images"]],
             "ids": prompt(tokenizer, sample["question"], len(sample["images"]), tokens), "answer": answers[sample["id"]] if known else None,
         })
-    return {"rounds": rounds, "device": device, "vendor": vendor, "threads": threads, "questions": listed}
+    told = {name: getattr(arguments, name) for name in ("rounds", "device", "vendor", "threads", "formats", "longest")}
+    return told | {"questions": listed}
+
+
+def of_transformers(folder, listed, into):
+    """Times of the library itself, greedily, on as many threads as the page has, with what it answers."""
+    import numpy
+    from transformers import SmolVLMForConditionalGeneration
+
+    torch.set_num_threads(listed["threads"])
+    model = SmolVLMForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    runs = []
+    for question in listed["questions"]:
+        side = question["side"]
+        values = numpy.fromfile(into / f"{question['id']}.f32", dtype=numpy.float32).reshape(1, -1, 3, side, side)
+        ids, times = torch.tensor([question["ids"]]), [time.perf_counter()]
+        given = {"pixel_values": torch.tensor(values)}
+        with torch.inference_mode():
+            cache, tokens = None, []
+            for _ in range(listed["longest"]):
+                found = model(input_ids=ids, past_key_values=cache, use_cache=True, **given)
+                cache, given, ids = found.past_key_values, {}, found.logits[:, -1:].argmax(-1)
+                times.append(time.perf_counter())
+                if ids.item() == model.config.eos_token_id:
+                    break
+                tokens.append(ids.item())
+        milliseconds = numpy.diff(times) * 1e3
+        runs.append({"id": question["id"], "first_ms": milliseconds[0], "token_ms": float(numpy.median(milliseconds[1:])),
+                     "tokens_per_s": len(tokens) / (times[-1] - times[0]), "tokens": tokens})
+    return runs
+
+
+def most_resident_mb(browser):
+    """The most that a page's process of this browser had in memory at any time."""
+    most_kb, parents = 0, {browser}
+    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda place: int(place.name)):
+        try:
+            status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+            kind = (process / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(status["PPid"]) in parents:
+            parents.add(int(process.name))
+            if b"--type=renderer" in kind and "VmHWM" in status:
+                most_kb = max(most_kb, int(status["VmHWM"].split()[0]))
+    return most_kb / 1e3
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -154,6 +204,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--node-modules", type=Path, help="where transformers.js is installed already")
+    parser.add_argument("--formats", nargs="+", default=["stored"], choices=["stored", "f32", "f16", "int8", "q4"])
+    parser.add_argument("--questions", type=int, default=3, help="how many are asked of random weights")
+    parser.add_argument("--longest", type=int, default=80, help="tokens of an answer at most")
+    parser.add_argument("--transformers", action="store_true", help="ask the library itself too, on the CPU")
+    parser.add_argument("--patience-s", type=int, default=600, help="seconds that a page may take")
     parser.add_argument("--flags", default="", help="further flags for Chromium")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -172,7 +227,7 @@ def main():
             random_checkpoint.make(arguments.dimensions, arguments.checkpoint, checkpoint)
         export(checkpoint, scratch / "models/checkpoint")
         (scratch / "questions").mkdir()
-        listed = questions(checkpoint, scratch / "questions", arguments.rounds, arguments.device, arguments.vendor, arguments.threads)
+        listed = questions(checkpoint, scratch / "questions", arguments)
         folders = {
             "": Path(__file__).parent / "web", "engine": ROOT / "wasm-runtime/pkg", "weights": checkpoint,
             "models": scratch / "models", "questions": scratch / "questions", "gallery": ROOT / "models/eval/gallery",
@@ -182,30 +237,50 @@ def main():
         server = http.server.ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Handler, folders=folders, listed=listed, done=done))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = subprocess.Popen(
-            [chromium, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={scratch / 'profile'}",
-             "--remote-debugging-port=0", *arguments.flags.split(), f"http://127.0.0.1:{server.server_port}/index.html"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            waited = threading.Event()
-            for _ in range(SECONDS):
-                if done or browser.poll() is not None:
-                    break
-                waited.wait(1)
-        finally:
-            browser.terminate()
-            browser.wait()
-    if not done or "error" in done[0]:
-        sys.exit(done[0]["error"] if done else "the page said nothing")
+
+        def visit(query=""):
+            """What the page has to tell, and the memory it took."""
+            done.clear()
+            profile = scratch / f"profile{query[-9:]}"
+            browser = subprocess.Popen(
+                [chromium, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}",
+                 "--remote-debugging-port=0", *arguments.flags.split(), f"http://127.0.0.1:{server.server_port}/index.html{query}"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                waited = threading.Event()
+                for _ in range(arguments.patience_s):
+                    if done or browser.poll() is not None:
+                        break
+                    waited.wait(1)
+                resident_mb = most_resident_mb(browser.pid)
+            finally:
+                browser.terminate()
+                browser.wait()
+            if not done or "error" in done[0]:
+                sys.exit(done[0]["error"] if done else "the page said nothing")
+            return done[0], resident_mb
+
+        told, _ = visit()
+        names = ["MSAO" if name == "stored" else f"MSAO, {name}" for name in arguments.formats]
+        resident = {name: visit(f"?only={urllib.parse.quote(name)}")[1] for name in [*names, PEER]}
+        library = of_transformers(checkpoint, listed, scratch / "questions") if arguments.transformers else []
     compared = "transformers.js'" if arguments.dimensions else "`transformers`'"
-    print(f"| engine | first token, ms | each after it, ms | tokens/s of whole answers | answers equal to {compared} |\n|---|---:|---:|---:|---:|")
-    for name, one in done[0]["summary"].items():
-        print(f"| {name} | {one['first_token_ms']:.1f} | {one['token_ms']:.2f} | {one['tokens_per_s']:.0f} | "
+    print(f"| engine | first token, ms | each after it, ms | tokens/s of whole answers | most in memory, MB | answers equal to {compared} |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, one in told["summary"].items():
+        memory = f"{resident[name]:,.0f}" if name in resident else ""
+        print(f"| {name} | {one['first_token_ms']:.1f} | {one['token_ms']:.2f} | {one['tokens_per_s']:.1f} | {memory} | "
               f"{one['equal_answers']} of {one['answers']} |")
-    for name, work in done[0]["work"].items():
+    if library:
+        first, token, whole = (statistics.median(run[what] for run in library) for what in ("first_ms", "token_ms", "tokens_per_s"))
+        answered = {run["id"]: run["tokens"] for run in library}
+        peers = {run["id"]: run["answer"] for run in told["runs"][PEER]}
+        equal = sum(answered[name] == peers[name] for name in answered)
+        print(f"| transformers, CPU | {first:.1f} | {token:.2f} | {whole:.1f} | | {equal} of {len(library)} |")
+    for name, work in told["work"].items():
         print(f"{name}, a token: " + ", ".join(f"{count:.1f} {what}" for what, count in work.items()))
     if arguments.out:
-        arguments.out.write_text(json.dumps(done[0], indent=1) + "\n")
+        arguments.out.write_text(json.dumps(told | {"resident_mb": resident, "transformers": library}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

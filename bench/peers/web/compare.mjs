@@ -10,26 +10,33 @@
  *
  * Tokens a second are those of whole answers of five tokens and more, from the question to the end. On WebGPU the work of a token is
  * counted, without a clock: what an answer of some tokens takes more than one of a single token.
+ *
+ * MSAO runs once for each format of weights that is asked for. A page whose address names an engine (`?only=`) loads nothing else and
+ * asks one question, so that its process tells what that engine takes in memory.
  */
 
 import { CHANNEL, counts } from "./gpu-work.mjs";
 import { createAssistant } from "/engine/index.js";
 import { env, AutoModelForImageTextToText, RawImage, SiglipImageProcessor, Tensor } from "/transformers/transformers.min.js";
 
+/** The format that the files have. */
+const STORED = "stored";
+const PEER = "transformers.js";
+const GIVEN = "transformers.js, given pixels and ids";
+
 const post = (path, body) => fetch(path, { method: "POST", body: JSON.stringify(body) });
-/** Tokens of an answer at most; of the longer one whose work is counted. */
-const MOST = 80;
+/** Tokens of the longer answer whose work is counted. */
 const COUNTED = 17;
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
-async function transformersJs(device, threads) {
+async function transformersJs(device, threads, longest) {
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   env.localModelPath = "/models/";
   env.backends.onnx.wasm.numThreads = threads;
   env.backends.onnx.wasm.wasmPaths = "/onnxruntime/";
   const model = await AutoModelForImageTextToText.from_pretrained("checkpoint", { device, dtype: "fp32" });
-  const ask = async ({ ids, frames, side, pixels }, most = MOST, began = performance.now()) => {
+  const ask = async ({ ids, frames, side, pixels }, most = longest, began = performance.now()) => {
     const tokens = [];
     let first = 0;
     const streamer = {
@@ -56,7 +63,7 @@ async function transformersJs(device, threads) {
 }
 
 /** The same with the library's own way from a bitmap to pixels. */
-function fromPicture({ ask, work }, side) {
+function fromPicture({ ask, work }, side, longest) {
   const half = [0.5, 0.5, 0.5];
   const processor = new SiglipImageProcessor({
     do_resize: true, size: { width: side, height: side }, resample: 1, do_rescale: true, rescale_factor: 1 / 255,
@@ -69,7 +76,7 @@ function fromPicture({ ask, work }, side) {
     context.drawImage(bitmap, 0, 0);
     return RawImage.fromCanvas(canvas).rgb();
   };
-  const askFrom = async (question, most = MOST) => {
+  const askFrom = async (question, most = longest) => {
     const began = performance.now();
     const { pixel_values } = await processor(question.bitmaps.map(read));
     return ask({ ...question, pixels: pixel_values.data }, most, began);
@@ -77,8 +84,8 @@ function fromPicture({ ask, work }, side) {
   return { ask: askFrom, work };
 }
 
-async function msao(engine, threads) {
-  const assistant = await createAssistant({ model: "/weights/", engine, threads });
+async function msao(engine, threads, format, longest) {
+  const assistant = await createAssistant({ model: "/weights/", engine, threads, ...(format === STORED ? {} : { format }) });
   if (engine === "simd" && assistant.threads !== threads) throw new Error(`${assistant.threads} threads run, not ${threads}`);
   const channel = new BroadcastChannel(CHANNEL);
   const work = () =>
@@ -86,7 +93,7 @@ async function msao(engine, threads) {
       channel.onmessage = ({ data }) => resolve(data);
       channel.postMessage("how much?");
     });
-  const asking = (listens) => async ({ question, bitmaps }, most = MOST) => {
+  const asking = (listens) => async ({ question, bitmaps }, most = longest) => {
     const began = performance.now();
     const tokens = [];
     let first = 0;
@@ -134,19 +141,30 @@ async function load(question) {
   return { ...question, pixels, bitmaps, frames: question.images.length };
 }
 
-try {
-  const { rounds, device, threads, vendor, questions: listed } = await (await fetch("questions.json")).json();
+async function run() {
+  const { rounds, device, threads, vendor, formats, longest, questions: listed } = await (await fetch("questions.json")).json();
   const adapter = device === "webgpu" ? await requireGpu(vendor) : "";
   const questions = await Promise.all(listed.map(load));
   const engine = device === "webgpu" ? "webgpu" : "simd";
-  const [ours, theirs] = [await msao(engine, 1), await transformersJs(device, threads)];
-  const engines = {
-    "MSAO": ours({}),
-    "MSAO, scoring": ours({ onScored() {} }),
-    "transformers.js": fromPicture(theirs, questions[0].side),
-    "transformers.js, given pixels and ids": theirs,
-  };
-  if (threads > 1) engines[`MSAO, ${threads} threads`] = (await msao(engine, threads))({});
+  const only = new URL(location.href).searchParams.get("only");
+  const engines = {};
+  for (const format of formats) {
+    const name = format === STORED ? "MSAO" : `MSAO, ${format}`;
+    if ((only ?? name) !== name) continue;
+    const ours = await msao(engine, 1, format, longest);
+    engines[name] = ours({});
+    if (format === STORED && !only) engines[`${name}, scoring`] = ours({ onScored() {} });
+  }
+  if ((only ?? PEER) === PEER) {
+    const theirs = await transformersJs(device, threads, longest);
+    engines[PEER] = fromPicture(theirs, questions[0].side, longest);
+    if (!only) engines[GIVEN] = theirs;
+  }
+  if (only) {
+    const { tokens } = await engines[only].ask(questions[0]);
+    return post("/result", { only, tokens: tokens.length });
+  }
+  if (threads > 1) engines[`MSAO, ${threads} threads`] = (await msao(engine, threads, formats[0], longest))({});
   const turns = Object.entries(engines);
   const runs = Object.fromEntries(turns.map(([name]) => [name, []]));
   for (const [name, { ask }] of Object.entries(engines)) {
@@ -155,7 +173,7 @@ try {
     });
   }
   // Nobody knows what random weights answer; one engine's answers serve.
-  for (const question of questions) question.answer ??= (await theirs.ask(question)).tokens;
+  for (const question of questions) question.answer ??= (await engines[GIVEN].ask(question)).tokens;
   for (let round = 0; round < rounds; round++) {
     for (const [index, question] of questions.entries()) {
       // Each comes first in turn, since whoever follows itself finds its memory in the caches.
@@ -163,7 +181,7 @@ try {
       for (const [name, { ask }] of [...turns.slice(first), ...turns.slice(0, first)]) {
         const { tokens, ...times } = await ask(question);
         const isEqual = JSON.stringify(tokens) === JSON.stringify(question.answer);
-        runs[name].push({ id: question.id, ...times, tokens: tokens.length, isEqual });
+        runs[name].push({ id: question.id, ...times, tokens: tokens.length, answer: tokens, isEqual });
       }
     }
   }
@@ -183,6 +201,6 @@ try {
     for (const [name, engine] of Object.entries(engines)) work[name] = await workOfToken(engine, long);
   }
   await post("/result", { adapter, summary, work, runs });
-} catch (error) {
-  await post("/result", { error: String(error.stack ?? error) });
 }
+
+await run().catch((error) => post("/result", { error: String(error.stack ?? error) }));
