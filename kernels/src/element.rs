@@ -25,6 +25,8 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
     const IS_SCALED: bool = false;
     /// Inputs that share a line of scales; 0 where there are none.
     const GROUP: usize = 0;
+    /// The same as f32, with the scales of groups in it: a sum comes to the same bits.
+    type Wide: Element;
 
     /// The weights of a panel for each of the line's inputs, before any scale of a group; the first `PANEL / lanes` vectors of
     /// each array count.
@@ -39,7 +41,14 @@ pub(crate) trait Element: Copy + Default + Send + Sync {
 #[repr(transparent)]
 pub(crate) struct Nibbles(pub(crate) u8);
 
+/// An f32 that is multiplied by its output's factor only after the sum.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(transparent)]
+pub(crate) struct Unscaled(f32);
+
 impl Element for f32 {
+    type Wide = Self;
+
     #[inline(always)]
     unsafe fn load<S: Simd>(at: *const Line<Self>) -> [Vectors<S>; 2] {
         // SAFETY: a line has a panel's weights.
@@ -47,7 +56,20 @@ impl Element for f32 {
     }
 }
 
+impl Element for Unscaled {
+    const IS_SCALED: bool = true;
+    type Wide = Self;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(at: *const Line<Self>) -> [Vectors<S>; 2] {
+        // SAFETY: as the caller's; it is an f32.
+        unsafe { f32::load::<S>(at.cast()) }
+    }
+}
+
 impl Element for f16 {
+    type Wide = f32;
+
     #[inline(always)]
     unsafe fn load<S: Simd>(at: *const Line<Self>) -> [Vectors<S>; 2] {
         let at = at.cast::<Self>();
@@ -59,6 +81,7 @@ impl Element for f16 {
 /// Multiplied by its output's factor only after the sum.
 impl Element for i8 {
     const IS_SCALED: bool = true;
+    type Wide = Unscaled;
 
     #[inline(always)]
     unsafe fn load<S: Simd>(at: *const Line<Self>) -> [Vectors<S>; 2] {
@@ -77,6 +100,7 @@ impl Element for i8 {
 impl Element for Nibbles {
     const INPUTS: usize = 2;
     const GROUP: usize = GROUP;
+    type Wide = f32;
 
     #[inline(always)]
     unsafe fn load<S: Simd>(at: *const Line<Self>) -> [Vectors<S>; 2] {

@@ -4,15 +4,20 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use half::f16;
-use macerator::Simd;
+use macerator::{Simd, vstore_unaligned};
 
-use crate::element::{Element, Nibbles};
+use crate::element::{Element, Nibbles, halves};
 use crate::pool;
 use crate::stored::{GROUP, StoredValues, StoredWeight, WeightsFormat};
-use crate::tile::{Inputs, Line, MAX_ROWS, Outputs, PANEL, Panels, interleave, tiles, wants_interleaved};
+use crate::tile::{
+    Inputs, Line, MAX_ROWS, Outputs, PANEL, Panels, interleave, tiles, wants_interleaved, wants_widened,
+};
 
 /// Bytes of weights that stay in the second cache while rows pass by.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of weights that become f32 at a time.
+const WIDENED_BYTES: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 
 /// A weight matrix in the kernel's order: for every panel of outputs, for every input, the weights of the panel. Outputs are
 /// rounded up with zeros.
@@ -54,6 +59,8 @@ impl Lines {
 thread_local! {
     /// Interleaved rows of the product under way.
     static INTERLEAVED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Weights of the product under way, as f32.
+    static WIDENED: RefCell<Vec<Line<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl PackedWeight {
@@ -141,6 +148,11 @@ impl PackedWeight {
     }
 
     fn run(&self, x: &[f32], out: &mut [f32], adds: bool) {
+        self.run_as(x, out, adds, widens(x.len() / self.in_features));
+    }
+
+    /// [`Self::run`]; whether narrow weights become f32 first changes no bit.
+    fn run_as(&self, x: &[f32], out: &mut [f32], adds: bool, widens: bool) {
         let rows = x.len() / self.in_features;
         assert_eq!(x.len(), rows * self.in_features, "inputs are whole rows");
         assert_eq!(out.len(), rows * self.out_features, "outputs of {rows} rows");
@@ -149,13 +161,13 @@ impl PackedWeight {
             let out = Outputs { start: out.as_mut_ptr(), row_stride: self.out_features, width: 0, adds };
             let product = Product { x, inputs: self.in_features, out };
             match &self.lines {
-                Lines::F32(lines) => product.share(rows, Weights { lines, ..Weights::default() }),
-                Lines::F16(lines) => product.share(rows, Weights { lines, ..Weights::default() }),
+                Lines::F32(lines) => product.take(rows, Weights { lines, ..Weights::default() }, false),
+                Lines::F16(lines) => product.take(rows, Weights { lines, ..Weights::default() }, widens),
                 Lines::Int8(lines, scales) => {
-                    product.share(rows, Weights { lines, scales, ..Weights::default() });
+                    product.take(rows, Weights { lines, scales, ..Weights::default() }, widens);
                 }
                 Lines::Q4(lines, group_scales) => {
-                    product.share(rows, Weights { lines, group_scales, ..Weights::default() });
+                    product.take(rows, Weights { lines, group_scales, ..Weights::default() }, widens);
                 }
             }
         });
@@ -192,10 +204,50 @@ fn interleaved<'a, S: Simd>(x: &'a [f32], inputs: usize, buffer: &'a mut Vec<f32
     &buffer[..x.len()]
 }
 
+/// Whether weights of fewer bits become f32 once for so many rows.
+#[macerator::with_simd]
+fn widens<S: Simd>(rows: usize) -> bool {
+    wants_widened::<S>(rows)
+}
+
+/// The weights of some panels as f32, a line for each input.
+#[macerator::with_simd]
+fn widen<'a, S: Simd, E: Element>(
+    weights: Weights<'a, E>,
+    inputs: usize,
+    panels: Range<usize>,
+    wide: &'a mut [Line<f32>],
+) {
+    let (lanes, lines) = (S::lanes32(), inputs / E::INPUTS);
+    let groups = if E::GROUP > 0 { inputs.div_ceil(E::GROUP) } else { 0 };
+    let narrow = &weights.lines[panels.start * lines..panels.end * lines];
+    for (panel, (narrow, wide)) in narrow.chunks_exact(lines).zip(wide.chunks_exact_mut(inputs)).enumerate() {
+        let scales = &weights.group_scales[(panels.start + panel) * groups..][..groups];
+        for (index, (line, wide)) in narrow.iter().zip(wide.chunks_exact_mut(E::INPUTS)).enumerate() {
+            // SAFETY: a line lies there.
+            let loaded = unsafe { E::load::<S>(line) };
+            for (wide, loaded) in wide.iter_mut().zip(&loaded) {
+                for (place, (out, vector)) in wide.0.chunks_exact_mut(lanes).zip(loaded).enumerate() {
+                    let mut vector = *vector;
+                    if let Some(group) = (index * E::INPUTS).checked_div(E::GROUP) {
+                        let scales = &scales[group].0[place * lanes..][..lanes];
+                        // SAFETY: as many scales as lanes.
+                        vector *= unsafe { halves::<S>(scales.as_ptr()) };
+                    }
+                    // SAFETY: as many weights as lanes.
+                    unsafe { vstore_unaligned(out.as_mut_ptr(), vector) };
+                }
+            }
+        }
+    }
+}
+
 /// The weights of a product, with what their elements want.
 #[derive(Clone, Copy)]
 struct Weights<'a, E> {
+    /// Those of the panels from `first` on.
     lines: &'a [Line<E>],
+    first: usize,
     /// A factor for each output.
     scales: &'a [f32],
     /// For each panel, a line for each group of inputs.
@@ -204,7 +256,7 @@ struct Weights<'a, E> {
 
 impl<E> Default for Weights<'_, E> {
     fn default() -> Self {
-        Self { lines: &[], scales: &[], group_scales: &[] }
+        Self { lines: &[], first: 0, scales: &[], group_scales: &[] }
     }
 }
 
@@ -221,12 +273,37 @@ struct Product<'a> {
 unsafe impl Sync for Product<'_> {}
 
 impl Product<'_> {
-    /// Divides the product between threads, by panels and, where there are many rows, by rows.
-    fn share<E: Element>(&self, rows: usize, weights: Weights<'_, E>) {
+    /// Products with all panels, as the weights are or as f32.
+    fn take<E: Element>(&self, rows: usize, weights: Weights<'_, E>, widens: bool) {
         let panels = self.out.row_stride.div_ceil(PANEL);
-        let parts = pool::parts(rows * self.inputs * self.out.row_stride);
+        if !widens {
+            return self.share(rows, weights, 0..panels);
+        }
+        let each = (WIDENED_BYTES / (self.inputs * size_of::<Line<f32>>())).next_multiple_of(2).max(2);
+        WIDENED.with_borrow_mut(|wide| {
+            wide.resize(wide.len().max(each.min(panels) * self.inputs), Line([0.0; PANEL]));
+            for first in (0..panels).step_by(each) {
+                let end = panels.min(first + each);
+                let wide = &mut wide[..(end - first) * self.inputs];
+                widen(weights, self.inputs, first..end, wide);
+                // SAFETY: what is wide is an f32, and nothing else.
+                let lines =
+                    unsafe { std::slice::from_raw_parts(wide.as_ptr().cast::<Line<E::Wide>>(), wide.len()) };
+                self.share(
+                    rows,
+                    Weights { lines, first, scales: weights.scales, group_scales: &[] },
+                    first..end,
+                );
+            }
+        });
+    }
+
+    /// Divides the product with some panels between threads, by panels and, where there are many rows, by rows.
+    fn share<E: Element>(&self, rows: usize, weights: Weights<'_, E>, all: Range<usize>) {
+        let panels = all.len();
+        let parts = pool::parts(rows * self.inputs * panels * PANEL);
         if parts == 1 {
-            return part(self, weights, 0..rows, 0..panels);
+            return part(self, weights, 0..rows, all);
         }
         // No more rows in a part than come as whole tiles, and pairs of panels, which tiles like best.
         let panels_each = panels.div_ceil(parts).next_multiple_of(2);
@@ -234,7 +311,8 @@ impl Product<'_> {
         let rows_each = rows.div_ceil(parts / by_panels).next_multiple_of(MAX_ROWS);
         pool::share(by_panels * rows.div_ceil(rows_each), &|task, _| {
             let (row, panel) = (task / by_panels * rows_each, task % by_panels * panels_each);
-            part(self, weights, row..rows.min(row + rows_each), panel..panels.min(panel + panels_each));
+            let panels = all.start + panel..all.end.min(all.start + panel + panels_each);
+            part(self, weights, row..rows.min(row + rows_each), panels);
         });
     }
 }
@@ -256,7 +334,7 @@ fn part<'a, S: Simd, E: Element>(
         let end = panels.end.min(first + chunk);
         let scales = if E::IS_SCALED { &weights.scales[first * PANEL..end * PANEL] } else { &[] };
         let weights = Panels {
-            start: weights.lines[first * lines..end * lines].as_ptr(),
+            start: weights.lines[(first - weights.first) * lines..(end - weights.first) * lines].as_ptr(),
             stride: lines,
             scales: scales.as_ptr(),
             group_scales: weights.group_scales[first * groups..end * groups].as_ptr(),

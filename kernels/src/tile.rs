@@ -15,6 +15,9 @@ pub(crate) const MAX_ROWS: usize = 12;
 /// Up to here rows are read where they lie; more are interleaved first, so that they come as one stream.
 const MAX_LOOSE_ROWS: usize = 4;
 
+/// Rows from which on what converting saves is more than writing and reading f32 takes.
+const WIDENED_ROWS: usize = 16;
+
 /// The weights of a panel for one input, or for two that share its elements.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(16))]
@@ -98,6 +101,12 @@ fn panels_of_next<S: Simd>(rows: usize, left: usize) -> usize {
 #[inline(always)]
 pub(crate) fn wants_interleaved<S: Simd>(rows: usize) -> bool {
     rows > MAX_LOOSE_ROWS && rows_at_once::<S>() > MAX_LOOSE_ROWS
+}
+
+/// Whether weights of fewer bits should become f32 once for so many rows: low tiles would convert them again and again.
+#[inline(always)]
+pub(crate) fn wants_widened<S: Simd>(rows: usize) -> bool {
+    rows >= WIDENED_ROWS && rows_at_once::<S>() <= 2
 }
 
 /// Interleaves rows, tile by tile as [`rows_of_next`] divides them.

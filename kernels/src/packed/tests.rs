@@ -53,6 +53,22 @@ proptest! {
     }
 
     #[test]
+    fn narrow_weights_that_become_f32_first_give_the_same_bits(
+        rows in 1_usize..20, sixteens in 1_usize..20, outputs in 1_usize..90, adds in any::<bool>(), seed in any::<u64>(),
+        format in format(),
+    ) {
+        let inputs = 16 * sixteens;
+        let weight = PackedWeight::new(&numbers(inputs * outputs, seed), inputs, format);
+        let x = numbers(rows * inputs, !seed);
+        let [narrow, wide] = [false, true].map(|widens| {
+            let mut out = vec![0.5; rows * outputs];
+            weight.run_as(&x, &mut out, adds, widens);
+            out
+        });
+        prop_assert_eq!(bits(&narrow), bits(&wide));
+    }
+
+    #[test]
     fn a_row_is_read_as_the_numbers_it_stands_for(
         inputs in 1_usize..100, outputs in 1_usize..40, row in any::<prop::sample::Index>(), seed in any::<u64>(),
         format in format(),
