@@ -77,11 +77,8 @@ export async function fetchCheckpoint(weightsUrl, onProgress, signal, check) {
   const isLarge = (name) => Boolean(manifest.files[name].pieces);
   const contents = new Map();
   await Promise.all(names.filter((name) => !isLarge(name)).map(async (name) => contents.set(name, await obtain(name))));
-  const large = names.filter(isLarge);
-  if (large.length > 0) {
-    await check?.(new TextDecoder().decode(contents.get("config.json")));
-  }
-  for (const name of large) {
+  await check?.(new TextDecoder().decode(contents.get("config.json")));
+  for (const name of names.filter(isLarge)) {
     contents.set(name, await obtain(name));
   }
   await store?.keepOnly([MANIFEST, ...names.map((name) => manifest.files[name].sha256)]);
