@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,19 +52,34 @@ pub struct Place {
     owned: Option<(Owner, Held)>,
     /// Since when it is in line; `None` once its prompt is read.
     in_line: Option<(Instant, Arc<Line>)>,
+    /// Whether whoever holds it runs.
+    is_begun: bool,
+    begun: Arc<AtomicUsize>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Place {
-    /// Whoever holds it has been read, and others wait for it no longer.
-    pub(super) fn has_read(&mut self) {
+    /// Whoever holds it has been read and runs; others wait for it no longer.
+    pub(super) fn begin_read(&mut self) {
         if let Some((joined, line)) = self.in_line.take() {
             line.read(joined, Instant::now());
         }
+        self.begin();
     }
 
-    /// Whoever holds it waits for nobody here.
-    pub(super) fn leave_line(&mut self) {
+    /// Whoever holds it runs, and never waited for anybody to be read here.
+    pub(super) fn begin_unread(&mut self) {
+        self.leave_line();
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            self.begun.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn leave_line(&mut self) {
         if let Some((_, line)) = self.in_line.take() {
             line.leave();
         }
@@ -74,6 +89,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.leave_line();
+        if self.is_begun {
+            self.begun.fetch_sub(1, Ordering::Relaxed);
+        }
         let Some((owner, held)) = &self.owned else { return };
         if let Entry::Occupied(mut places) = lock(held).entry(*owner) {
             *places.get_mut() -= 1;
@@ -94,6 +112,8 @@ pub(super) struct Admission {
     places: usize,
     held: Held,
     line: Arc<Line>,
+    /// Places whose holders run.
+    begun: Arc<AtomicUsize>,
     /// Moving average of the time one answer takes the model, in milliseconds.
     service_ms: AtomicU32,
 }
@@ -108,6 +128,7 @@ impl Admission {
             places,
             held: Held::default(),
             line: Arc::new(Line::new(max_wait)),
+            begun: Arc::default(),
             service_ms: AtomicU32::new(Self::FIRST_GUESS_MS),
         }
     }
@@ -120,7 +141,8 @@ impl Admission {
             Busy { reason: BusyReason::Wait { wait_ms }, retry_after_ms: bounded(wait_ms) }
         })?;
         let in_line = Some((Instant::now(), Arc::clone(&self.line)));
-        Ok(Place { owned: None, in_line, _permit: permit })
+        let begun = Arc::clone(&self.begun);
+        Ok(Place { owned: None, in_line, is_begun: false, begun, _permit: permit })
     }
 
     fn full(&self) -> Busy {
@@ -142,6 +164,11 @@ impl Admission {
 
     pub(super) fn occupancy(&self) -> usize {
         self.places - self.semaphore.available_permits()
+    }
+
+    /// How many of the places taken are of requests that run; it falls before their clients hear of the end.
+    pub(super) fn running(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Learns from one answer; an exponential average over about the last eight.
@@ -185,6 +212,20 @@ mod tests {
     }
 
     #[test]
+    fn who_has_begun_runs_until_the_place_is_given_back() {
+        let admission = Admission::new(3, PATIENT);
+        let [mut read, mut unread, _waiting] = [(); 3].map(|()| admission.reserve().unwrap());
+        assert_eq!(admission.running(), 0);
+        read.begin_read();
+        unread.begin_unread();
+        unread.begin_unread();
+        assert_eq!((admission.running(), admission.occupancy()), (2, 3));
+        drop(read);
+        drop(unread);
+        assert_eq!((admission.running(), admission.occupancy()), (0, 1));
+    }
+
+    #[test]
     fn few_owners_cannot_take_every_place() {
         let admission = Admission::new(16, PATIENT);
         let mut taken = Vec::new();
@@ -210,7 +251,7 @@ mod tests {
         let admission = Admission::new(16, Duration::ZERO);
         let mut first = admission.reserve().unwrap();
         std::thread::sleep(Duration::from_millis(20));
-        first.has_read();
+        first.begin_read();
         let _ahead = admission.reserve().unwrap();
         let behind = admission.reserve().unwrap();
         let Busy { reason: BusyReason::Wait { wait_ms }, retry_after_ms } = admission.reserve().unwrap_err()

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::admission::Admission;
+
 /// Positions of a run of drafts that are counted apart; the last one counts those behind it too.
 const POSITIONS: usize = 32;
 /// Batch sizes that are counted apart; the last one counts larger ones too.
@@ -57,7 +59,6 @@ pub struct KvStatistics {
 /// The counters themselves, shared by an engine's threads.
 #[derive(Debug)]
 pub(super) struct Counters {
-    running: AtomicU64,
     passes_by_batch_size: [AtomicU64; BATCH_SIZES],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
@@ -68,7 +69,6 @@ pub(super) struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            running: AtomicU64::new(0),
             passes_by_batch_size: [const { AtomicU64::new(0) }; BATCH_SIZES],
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
@@ -79,10 +79,6 @@ impl Default for Counters {
 }
 
 impl Counters {
-    pub(super) fn set_running(&self, running: usize) {
-        self.running.store(running as u64, Relaxed);
-    }
-
     /// Counts a pass of the target that so many requests shared.
     pub(super) fn count_pass(&self, batch_size: usize) {
         if let Some(last) = batch_size.checked_sub(1) {
@@ -107,13 +103,15 @@ impl Counters {
         self.completion_tokens.fetch_add(settled as u64, Relaxed);
     }
 
-    /// A snapshot; `occupancy` counts the requests that wait or run.
-    pub(super) fn snapshot(&self, occupancy: usize, kv: KvStatistics) -> EngineStatistics {
-        let running = self.running.load(Relaxed);
+    /// A snapshot beside the levels at this moment.
+    pub(super) fn snapshot(&self, admission: &Admission, kv: KvStatistics) -> EngineStatistics {
+        // Places that are given back in between can make this less than nothing.
+        let running = admission.running();
+        let waiting = admission.occupancy().saturating_sub(running);
         let all = |counters: &[AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).collect();
         EngineStatistics {
-            waiting: (occupancy as u64).saturating_sub(running),
-            running,
+            waiting: waiting as u64,
+            running: running as u64,
             passes_by_batch_size: all(&self.passes_by_batch_size),
             prompt_tokens: self.prompt_tokens.load(Relaxed),
             completion_tokens: self.completion_tokens.load(Relaxed),
@@ -126,6 +124,8 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -135,9 +135,11 @@ mod tests {
             counters.count_pass(batch_size);
         }
         counters.count_round(POSITIONS + 2, 2, 3);
-        counters.set_running(2);
-        let statistics = counters.snapshot(5, KvStatistics::default());
-        assert_eq!((statistics.waiting, statistics.running, statistics.completion_tokens), (3, 2, 3));
+        let admission = Admission::new(3, Duration::MAX);
+        let [mut begun, _waiting] = [(); 2].map(|()| admission.reserve().unwrap());
+        begun.begin_read();
+        let statistics = counters.snapshot(&admission, KvStatistics::default());
+        assert_eq!((statistics.waiting, statistics.running, statistics.completion_tokens), (1, 1, 3));
         let passes = &statistics.passes_by_batch_size;
         assert_eq!((passes[0], passes[1], passes[2], passes[BATCH_SIZES - 1]), (2, 0, 1, 1));
         let proposed = &statistics.proposed_by_position;

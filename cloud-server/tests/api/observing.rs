@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use futures_util::FutureExt as _;
+use msao_protocol::Ask;
+use msao_server::engine::{Engine as _, EngineEvent, job};
 use serde_json::{Value, json};
 
 use crate::schema::assert_conforms;
-use crate::support::{Options, asking, completion, get, post, send, state, with_image};
+use crate::support::{Options, asking, completion, engine, get, post, send, state, with_image};
 
 #[actix_web::test]
 async fn the_model_is_told_by_name() {
@@ -99,6 +102,19 @@ async fn metrics_follow_what_happens() {
     assert!(of(&after, "msao_kv_budget_bytes") > 0.0);
     assert_eq!(grown("msao_batch_size_bucket{le=\"1.0\"}"), grown("msao_batch_size_count"));
     assert!(grown("msao_batch_size_count") >= 9.0 - 2.0, "prefill brings the first tokens");
+}
+
+#[test]
+fn who_hears_of_the_end_is_counted_no_longer() {
+    let engine = engine(&Options::default());
+    for id in 0..200 {
+        let (job, _handle, mut events) = job(Ask::new(id, "what?", 1), 1);
+        engine.submit(engine.reserve().unwrap(), job);
+        // Asked again and again, so that nothing passes between the end and the look at what is counted.
+        while !matches!(events.next().now_or_never(), Some(Some(EngineEvent::Done(_)))) {}
+        let statistics = engine.statistics();
+        assert_eq!((statistics.waiting, statistics.running), (0, 0), "in round {id}");
+    }
 }
 
 #[actix_web::test]

@@ -202,7 +202,7 @@ impl Engine for EmbeddedEngine {
     }
 
     fn statistics(&self) -> EngineStatistics {
-        self.counters.snapshot(self.occupancy(), self.retention.statistics())
+        self.counters.snapshot(&self.admission, self.retention.statistics())
     }
 
     fn verify(&self, place: Place, job: VerifyJob) {

@@ -143,7 +143,7 @@ impl Scheduler {
                 return Some(self.new_key());
             }
         };
-        place.has_read();
+        place.begin_read();
         let (context, draft_model) = match sequence {
             Some(sequence) if !job.is_partial() => {
                 let draft_model = self.models.drafter_if_wanted(job.speculation(), media.prompt, &mut ledger);

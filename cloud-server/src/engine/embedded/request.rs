@@ -426,8 +426,10 @@ impl Request {
 
     /// Ends without an answer.
     pub(super) fn fail(self, error: EngineError) {
-        drop(self.place);
-        self.job.report(EngineEvent::Failed(error));
+        let Self { job, context, draft_model, place, .. } = self;
+        // Memory and place are free before the client hears of the end.
+        drop((context, draft_model, place));
+        job.report(EngineEvent::Failed(error));
     }
 }
 

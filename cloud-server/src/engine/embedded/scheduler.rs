@@ -58,7 +58,6 @@ impl Scheduler {
             self.read_mail();
             self.begin_verifications();
             let has_read = self.read_one_prompt();
-            self.counters.set_running(self.running.len() + self.verifications.len());
             let has_passed = self.pass();
             if !has_read && !has_passed {
                 let deadline = self.next_deadline().into_iter().chain(self.stalled_deadline()).min();
@@ -77,7 +76,6 @@ impl Scheduler {
             }
         }
         self.end(ends);
-        self.counters.set_running(self.running.len() + self.verifications.len());
     }
 
     fn end(&mut self, ends: Vec<(RequestKey, End)>) {

@@ -77,6 +77,13 @@ impl Verification {
         matches!(self.state, State::WaitingForRoom).then(|| self.since + patience)
     }
 
+    /// Ends without an outcome.
+    fn fail(self, error: EngineError) {
+        let Self { job, place, .. } = self;
+        drop(place);
+        job.report(Err(error));
+    }
+
     /// Tokens of the answer that there must be room for, with the one behind the drafts.
     fn needed(&self) -> usize {
         let verify = &self.job.verify;
@@ -90,7 +97,7 @@ impl Scheduler {
         let mut verifications = std::mem::take(&mut self.verifications);
         for (mut place, job) in self.pipeline.take_verifications() {
             // What it reads, if anything, is what is not kept of a conversation.
-            place.leave_line();
+            place.begin_unread();
             let key = self.new_key();
             let since = Instant::now();
             verifications.push(Verification { key, job, state: State::Waiting, since, place });
@@ -111,7 +118,7 @@ impl Scheduler {
     fn begin_verification(&mut self, mut verification: Verification) {
         let key = verification.kept_key();
         match self.models.retention.lend(key) {
-            Lent::Unknown => verification.job.report(Err(forgotten(key.1).into())),
+            Lent::Unknown => verification.fail(forgotten(key.1).into()),
             Lent::Taken => {
                 verification.state = State::Waiting;
                 self.verifications.push(verification);
@@ -273,9 +280,7 @@ impl Scheduler {
         error: EngineError,
     ) {
         self.models.retention.give_back(verification.kept_key(), None, sequence);
-        let Verification { job, place, .. } = verification;
-        drop(place);
-        job.report(Err(error));
+        verification.fail(error);
     }
 
     /// Takes back what a verification that nobody wants had borrowed.

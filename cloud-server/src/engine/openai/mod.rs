@@ -220,7 +220,7 @@ impl Engine for OpenAiEngine {
 
     fn submit(&self, mut place: Place, job: Job) {
         // Upstreams have queues of their own.
-        place.leave_line();
+        place.begin_unread();
         if let Some(runtime) = &self.runtime {
             runtime.spawn(answer::run(Arc::clone(&self.shared), place, job));
         }
@@ -231,9 +231,7 @@ impl Engine for OpenAiEngine {
     }
 
     fn statistics(&self) -> EngineStatistics {
-        // Questions wait at the upstreams, if anywhere.
-        self.shared.counters.set_running(self.occupancy());
-        self.shared.counters.snapshot(self.occupancy(), KvStatistics::default())
+        self.shared.counters.snapshot(&self.shared.admission, KvStatistics::default())
     }
 
     fn tokenize(&self, text: &str) -> Option<Vec<TokenId>> {
