@@ -5,7 +5,7 @@ use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 use super::{RISK, VERIFIED, alike, mixed, run, scenario, times};
 use crate::simulate::{
     scenario::{Contender, EdgeFirst, Load, Network, Scenario},
-    times::StepTimes,
+    times::{PassWork, StepTimes},
     workload::Workload,
     world::simulate,
 };
@@ -98,6 +98,11 @@ fn what_cannot_be_simulated_is_refused() {
     assert!(Workload::new(Vec::new()).is_err());
 }
 
+/// Milliseconds of the target's pass over so many rows of one request.
+fn pass_ms(rows: u32) -> f64 {
+    times().target_pass.ms(PassWork { requests: 1.0, rows: rows.into(), context_tokens: 0.0 })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -106,15 +111,19 @@ proptest! {
         rate in 1.0..200.0_f64, faster in 1.0..4.0_f64, rtt_ms in 0.0..200.0_f64, longer in 1.0..100.0_f64,
     ) {
         let workload = alike(12, 0.7);
-        let pipelined = Contender::Distributed { draft_tokens: 4, pipelined: true };
-        for contender in [Contender::CloudOnly, pipelined, Contender::LayerSplit] {
+        for (contender, slack_ms) in [
+            (Contender::CloudOnly, 1e-6),
+            (Contender::LayerSplit, 1e-6),
+            // A prompt that comes sooner may be verified just before a draft that it used to wait for: one pass more.
+            (Contender::Distributed { draft_tokens: 4, pipelined: true }, pass_ms(1 + 12)),
+        ] {
             let mean = |rate, rtt_ms| {
                 let network = Network::symmetric(rate, rtt_ms);
                 run(&Scenario { network, requests: 60, ..scenario(contender, &workload) }).latency_ms.mean
             };
             let base = mean(rate, rtt_ms);
-            prop_assert!(mean(rate * faster, rtt_ms) <= base + 1e-6);
-            prop_assert!(mean(rate, rtt_ms + longer) >= base - 1e-6);
+            prop_assert!(mean(rate * faster, rtt_ms) <= base + slack_ms);
+            prop_assert!(mean(rate, rtt_ms + longer) >= base - slack_ms);
         }
     }
 }
